@@ -1,0 +1,185 @@
+//! What accompanies an event in its NATS headers: CloudEvents 1.0 attributes, correlation, causation, trace.
+
+use jiff::Timestamp;
+
+use crate::{EventName, OrderId};
+
+/// The attributes of one event, as NATS headers after the CloudEvents NATS protocol binding 1.0 (binary mode), with the
+/// extensions `correlationid`, `causationid` and `eventversion`, and the W3C Trace Context header `traceparent`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// CloudEvents `id`: the name of the entry, `charged.<order_id>`. Unique within its `source`.
+    pub id: String,
+    /// CloudEvents `source`: the service that said it.
+    pub source: String,
+    /// CloudEvents `type`: the subject without the order id, `payment.charged`.
+    pub kind: String,
+    /// CloudEvents `time`: when it was decided.
+    pub time: Timestamp,
+    /// Extension `eventversion`: the version of the body.
+    pub version: u32,
+    /// CloudEvents `subject` and extension `correlationid`: the order it is about.
+    pub order_id: OrderId,
+    /// Extension `causationid`: `<source>/<id>` of the event that this one answers, or the HTTP command.
+    pub causation_id: String,
+    /// W3C Trace Context: one trace per order.
+    pub traceparent: TraceParent,
+}
+
+/// Why a message's headers are no envelope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// A header that every event carries is not there.
+    #[error("the header `{0}` is missing")]
+    Missing(&'static str),
+    /// A header is there and makes no sense.
+    #[error("the header `{name}` is `{value}`: {problem}")]
+    Invalid {
+        /// Which.
+        name: &'static str,
+        /// What it says.
+        value: String,
+        /// What it should say.
+        problem: &'static str,
+    },
+}
+
+const SPEC_VERSION: &str = "1.0";
+
+impl Envelope {
+    /// The envelope of `name` about `order_id`, answering `causation_id`.
+    pub fn new(
+        name: &EventName,
+        order_id: &OrderId,
+        time: Timestamp,
+        causation_id: &str,
+        trace: &TraceParent,
+    ) -> Self {
+        let id = name.id(order_id);
+        Self {
+            traceparent: trace.child(name.service, &id),
+            id,
+            source: name.service.to_owned(),
+            kind: name.subject.to_owned(),
+            time,
+            version: name.version,
+            order_id: order_id.clone(),
+            causation_id: causation_id.to_owned(),
+        }
+    }
+
+    /// `<source>/<id>`, by which the events it causes name it.
+    pub fn reference(&self) -> String {
+        format!("{}/{}", self.source, self.id)
+    }
+
+    /// The headers to send.
+    pub fn headers(&self) -> [(&'static str, String); 11] {
+        [
+            ("ce-specversion", SPEC_VERSION.to_owned()),
+            ("ce-id", self.id.clone()),
+            ("ce-source", self.source.clone()),
+            ("ce-type", self.kind.clone()),
+            ("ce-time", self.time.to_string()),
+            ("ce-subject", self.order_id.to_string()),
+            ("ce-eventversion", self.version.to_string()),
+            ("ce-correlationid", self.order_id.to_string()),
+            ("ce-causationid", self.causation_id.clone()),
+            ("content-type", "application/json".to_owned()),
+            ("traceparent", self.traceparent.to_string()),
+        ]
+    }
+
+    /// Reads the headers of a message that claims to be `name` about `order_id`.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] names the header that is missing or wrong.
+    pub fn read<'a>(
+        name: &EventName,
+        order_id: &OrderId,
+        header: impl Fn(&'static str) -> Option<&'a str>,
+    ) -> Result<Self, EnvelopeError> {
+        let get = |key: &'static str| header(key).ok_or(EnvelopeError::Missing(key));
+        let invalid = |name: &'static str, value: &str, problem: &'static str| EnvelopeError::Invalid {
+            name,
+            value: value.chars().take(80).collect(),
+            problem,
+        };
+        let expect = |key: &'static str, expected: &str, problem: &'static str| {
+            let value = get(key)?;
+            if value == expected { Ok(()) } else { Err(invalid(key, value, problem)) }
+        };
+        expect("ce-specversion", SPEC_VERSION, "only CloudEvents 1.0 is understood")?;
+        expect("ce-source", name.service, "an event is said by the owner of its bucket")?;
+        expect("ce-type", name.subject, "the type does not fit the entry it is stored as")?;
+        expect("ce-id", &name.id(order_id), "the id is not the name of its entry")?;
+        let version = get("ce-eventversion")?;
+        if version.parse() != Ok(name.version) {
+            return Err(invalid("ce-eventversion", version, "this version of the event is not known here"));
+        }
+        let time = get("ce-time")?;
+        let traceparent = get("traceparent")?;
+        Ok(Self {
+            id: name.id(order_id),
+            source: name.service.to_owned(),
+            kind: name.subject.to_owned(),
+            time: time.parse().map_err(|_| invalid("ce-time", time, "must be RFC 3339"))?,
+            version: name.version,
+            order_id: order_id.clone(),
+            causation_id: get("ce-causationid")?.to_owned(),
+            traceparent: TraceParent::parse(traceparent)
+                .ok_or_else(|| invalid("traceparent", traceparent, "must be W3C Trace Context, version 00"))?,
+        })
+    }
+}
+
+/// A position in a trace: W3C Trace Context, `00-<trace id>-<span id>-<flags>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceParent {
+    trace_id: u128,
+    span_id: u64,
+    flags: u8,
+}
+
+impl TraceParent {
+    /// The trace of an order whose customer sent none: derived from the order id, so that asking again names the
+    /// same trace.
+    pub fn of_order(order_id: &OrderId) -> Self {
+        let bytes = order_id.as_str().as_bytes();
+        let trace_id = (u128::from(fnv1a(bytes, 0)) << 64) | u128::from(fnv1a(bytes, 1));
+        Self { trace_id: trace_id.max(1), span_id: fnv1a(bytes, 2).max(1), flags: 1 }
+    }
+
+    /// Reads a header.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |part: &str, digits: usize| {
+            part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        if version != "00" || parts.next().is_some() || !hex(trace, 32) || !hex(span, 16) || !hex(flags, 2) {
+            return None;
+        }
+        let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
+        let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
+        Some(Self { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? })
+    }
+
+    /// The position of event `id` of `source` in the same trace. Derived, so that deciding again gives the same.
+    pub fn child(&self, source: &str, id: &str) -> Self {
+        let span_id = fnv1a(id.as_bytes(), fnv1a(source.as_bytes(), self.trace_id as u64)).max(1);
+        Self { span_id, ..self.clone() }
+    }
+}
+
+impl std::fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+/// FNV-1a, 64 bits, which is stable across machines and releases, as std's hasher is not.
+fn fnv1a(bytes: &[u8], seed: u64) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}

@@ -1,0 +1,118 @@
+//! Ids. Each is one token of a NATS subject, so that it can be part of a name.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest id, in bytes. A subject holds at most two of them beside short names.
+pub const MAX_ID: usize = 64;
+
+/// Why a text is no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// It is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// It is longer than [`MAX_ID`] bytes.
+    #[error("must be at most {MAX_ID} bytes long")]
+    TooLong,
+    /// It holds a character that cannot stand in a subject token, or that not every tool can type.
+    #[error("must be letters, digits, `-` and `_` only (it becomes a token of a NATS subject), not {0:?}")]
+    Character(char),
+}
+
+fn check(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > MAX_ID {
+        return Err(IdError::TooLong);
+    }
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_')) {
+        Some(other) => Err(IdError::Character(other)),
+        None => Ok(()),
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// 1 to [`MAX_ID`] bytes of `A-Z a-z 0-9 - _`.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// Takes a text that is one subject token.
+            ///
+            /// # Errors
+            /// [`IdError`] says what is wrong with it.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
+                check(text.as_ref())?;
+                Ok(Self(text.as_ref().into()))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// Which order: the last token of every subject.
+    OrderId
+}
+id! {
+    /// Whose order.
+    CustomerId
+}
+id! {
+    /// Which article of the shop.
+    ItemId
+}
+id! {
+    /// Which courier.
+    CourierId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_one_subject_token() {
+        assert!(OrderId::new("0190b5d4-7c1e_x").is_ok());
+        assert_eq!(OrderId::new(""), Err(IdError::Empty));
+        assert_eq!(OrderId::new("a.b"), Err(IdError::Character('.')));
+        assert_eq!(OrderId::new("*"), Err(IdError::Character('*')));
+        assert_eq!(OrderId::new("a b"), Err(IdError::Character(' ')));
+        assert_eq!(OrderId::new("x".repeat(65)), Err(IdError::TooLong));
+    }
+}

@@ -1,0 +1,42 @@
+//! What the inventory service says.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Order;
+
+crate::name::said! {
+    /// What the inventory service says about an order's lines.
+    InventoryEvent by "inventory" {
+        /// All lines are set aside.
+        Reserved(Reserved) = "reserved" => "inventory.reserved",
+        /// Not one line is set aside, because not all could be.
+        ReservationFailed(ReservationFailed) = "reservation-failed" => "inventory.reservation.failed",
+        /// What was set aside is on the shelf again.
+        Released(Released) = "released" => "inventory.released",
+    }
+}
+
+/// `inventory.reserved`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// The order it is about.
+    pub order: Arc<Order>,
+}
+
+/// `inventory.reservation.failed`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReservationFailed {
+    /// The order it is about.
+    pub order: Arc<Order>,
+    /// Which item is short, in words for the customer.
+    pub reason: String,
+}
+
+/// `inventory.released`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Released {
+    /// The order it is about.
+    pub order: Arc<Order>,
+}

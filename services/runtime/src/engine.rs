@@ -1,0 +1,808 @@
+//! The heart: gather what is there, decide each input in turn in memory, store the group in one commit, answer.
+//!
+//! What may go wrong is one thing in the end: the broker did not store the group, or did not say so. The answer is one
+//! too: forget what was known of these orders, read again, decide again. An input leaves the engine only when its
+//! answer is durable, when it is ignored on a state that was read from the leader after it arrived (or that the commit
+//! of its own group proved), or parked as a dead letter.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::AckKind;
+use futures::FutureExt;
+use jiff::Timestamp;
+use lru::LruCache;
+use quadrille_events::{OrderId, Said};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{debug, error, info, warn};
+
+use crate::broker::{CommitError, MAX_BATCH, ReadError, Write};
+use crate::decision::{ASK_TIMEOUT, AskError, Context, Deadline, Decision, Reads, Say, Service};
+use crate::item::{Asking, Item, Source, Verdict, acknowledge, stopped};
+use crate::store::{Known, Seen, StateError, Store};
+
+/// The most inputs of one group. At 500 a commit costs a few milliseconds, and 54,000 inputs/s were measured.
+pub const MAX_GROUP: usize = 500;
+
+/// The most messages of one commit; an input adds at most two events, a schedule and a record a line beyond it.
+const MAX_WRITES: usize = MAX_BATCH - 128;
+
+/// The most bytes of one commit.
+const MAX_COMMIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Up to so many commits of one message each go out side by side rather than as a batch, which costs the server a
+/// directory of its own.
+const MAX_SINGLES: usize = 8;
+
+/// The orders whose state an instance remembers: 16,384 of about 0.6 KB.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
+/// The most records of the ledger that an instance remembers before it forgets them all and reads anew.
+const MAX_REMEMBERED_RECORDS: usize = 65_536;
+
+/// The most outside calls at once.
+const MAX_CALLS: usize = 256;
+
+/// What a caller is told whose input is not settled at the stop.
+const STOPPING: &str = "the service is stopping";
+
+/// After so many refused checks in a row a group is taken apart; after so many more a lone input is given back.
+const MAX_CONFLICTS: u32 = 12;
+
+/// The engine of one instance of a service.
+pub(crate) struct Engine<S: Service> {
+    service: Arc<S>,
+    store: Store,
+    inputs: mpsc::Receiver<Item<S>>,
+    /// Where outcomes of slow outside calls come back.
+    outcomes: (mpsc::UnboundedSender<Item<S>>, mpsc::UnboundedReceiver<Item<S>>),
+    calls: Arc<Semaphore>,
+    limits: Limits,
+    memory: LruCache<OrderId, Known<S::State>>,
+    ledger: Ledger<S::Record>,
+    stop: watch::Receiver<bool>,
+}
+
+/// How long the engine is patient.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// After what time without an answer the broker delivers an input again.
+    pub ack_wait: Duration,
+    /// How long an outside call is repeated until its input is parked.
+    pub give_up_calls: Duration,
+}
+
+/// The records an instance remembers, and what the group in hand makes of them.
+struct Ledger<R> {
+    records: BTreeMap<String, R>,
+    revisions: HashMap<String, u64>,
+    whole: HashSet<&'static str>,
+    /// What the group in hand has changed: the record before.
+    changed: BTreeMap<String, Option<R>>,
+}
+
+/// What a group comes to.
+struct Plan<S: Service> {
+    /// For each input that was decided: how it ends once `writes` are stored.
+    verdicts: Vec<Option<Verdict<S>>>,
+    /// What to store: each order's events in turn, then the records.
+    writes: Vec<Planned>,
+    /// The state of each order after the group.
+    states: HashMap<OrderId, Known<S::State>>,
+    /// What each input said, for the log.
+    said: Vec<Vec<&'static str>>,
+}
+
+impl<S: Service> Plan<S> {
+    /// Whether the end of an input rests on what the group stores: on its order's events, or on the ledger.
+    fn rests_on_writes(&self, item: &Item<S>) -> bool {
+        match S::order_id(&item.input) {
+            Some(id) => self.states.contains_key(id),
+            None => true,
+        }
+    }
+}
+
+struct Planned {
+    write: Write,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Event(OrderId),
+    Schedule(OrderId),
+    Record(String),
+}
+
+/// Why a group has to be taken up again.
+enum Again {
+    Conflict,
+    /// The broker cannot, or did not answer.
+    Later(String),
+    /// Something in it will never be stored.
+    Apart(String),
+}
+
+impl From<ReadError> for Again {
+    fn from(error: ReadError) -> Self {
+        Again::Later(error.to_string())
+    }
+}
+
+impl<S: Service> Engine<S> {
+    pub fn new(
+        service: Arc<S>,
+        store: Store,
+        inputs: mpsc::Receiver<Item<S>>,
+        limits: Limits,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            service,
+            store,
+            inputs,
+            outcomes: mpsc::unbounded_channel(),
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            limits,
+            memory: LruCache::new(REMEMBERED),
+            ledger: Ledger::default(),
+            stop,
+        }
+    }
+
+    /// Handles inputs until told to stop; then finishes the group in hand and gives the rest back.
+    pub async fn run(mut self) {
+        let mut stop = self.stop.clone();
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                Some(outcome) = self.outcomes.1.recv() => outcome,
+                input = self.inputs.recv() => match input {
+                    Some(input) => input,
+                    None => break,
+                },
+            };
+            let mut group = Vec::with_capacity(16);
+            group.push(first);
+            while group.len() < MAX_GROUP
+                && let Ok(outcome) = self.outcomes.1.try_recv()
+            {
+                group.push(outcome);
+            }
+            while group.len() < MAX_GROUP
+                && let Ok(input) = self.inputs.try_recv()
+            {
+                group.push(input);
+            }
+            metrics::histogram!("quadrille_group_inputs", "service" => self.store.service)
+                .record(group.len() as f64);
+            self.settle(group).await;
+        }
+        self.inputs.close();
+        while let Ok(item) = self.inputs.try_recv() {
+            item.hand_back(STOPPING).await;
+        }
+        while let Ok(item) = self.outcomes.1.try_recv() {
+            item.hand_back(STOPPING).await;
+        }
+    }
+
+    /// Brings every input of a group to its end.
+    async fn settle(&mut self, group: Vec<Item<S>>) {
+        // A group whose commit is refused for good is taken apart, so that one input does not fail the others.
+        let mut groups = VecDeque::from([group]);
+        while let Some(group) = groups.pop_front() {
+            groups.extend(self.settle_together(group).await.into_iter().map(|item| vec![item]));
+        }
+    }
+
+    /// Decides and commits until nothing is left, or returns inputs that had better be handled one by one.
+    async fn settle_together(&mut self, mut pending: Vec<Item<S>>) -> Vec<Item<S>> {
+        let (mut conflicts, mut failures) = (0_u32, 0_u32);
+        loop {
+            pending = self.without_expired(pending).await;
+            if pending.is_empty() {
+                return pending;
+            }
+            let before = pending.len();
+            let again = match self.round(&mut pending).await {
+                Ok(()) => {
+                    (conflicts, failures) = (0, 0);
+                    continue;
+                }
+                Err(again) => again,
+            };
+            if pending.len() < before {
+                (conflicts, failures) = (0, 0);
+            }
+            self.doubt(&mut pending);
+            match again {
+                Again::Conflict => {
+                    conflicts += 1;
+                    metrics::counter!("quadrille_commit_conflicts_total", "service" => self.store.service)
+                        .increment(1);
+                    if conflicts >= MAX_CONFLICTS {
+                        if pending.len() > 1 {
+                            return pending;
+                        }
+                        // Contention, not a fault: let others go first.
+                        for item in pending.drain(..) {
+                            item.hand_back("others are faster; try again").await;
+                        }
+                    }
+                    backoff(Duration::from_millis(1), conflicts, Duration::from_millis(50)).await;
+                }
+                Again::Later(problem) => {
+                    failures += 1;
+                    warn!(service = self.store.service, inputs = pending.len(), problem, "not committed; trying again");
+                    if *self.stop.borrow() {
+                        for item in pending.drain(..) {
+                            item.hand_back(STOPPING).await;
+                        }
+                    }
+                    backoff(Duration::from_millis(20), failures, Duration::from_secs(2)).await;
+                }
+                Again::Apart(_) if pending.len() > 1 => return pending,
+                Again::Apart(problem) => {
+                    for item in pending.drain(..) {
+                        self.end(item, Verdict::Failed(problem.clone()), &[]).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets whatever was known of these inputs' orders and of the ledger.
+    fn doubt(&mut self, pending: &mut [Item<S>]) {
+        for item in pending {
+            item.read_first = true;
+            if let Some(order_id) = S::order_id(&item.input) {
+                self.memory.pop(order_id);
+            }
+        }
+        self.ledger.forget();
+    }
+
+    async fn without_expired(&self, pending: Vec<Item<S>>) -> Vec<Item<S>> {
+        let now = Instant::now();
+        let (expired, live): (Vec<_>, Vec<_>) = pending.into_iter().partition(|item| item.expired(now));
+        for item in expired {
+            self.end(item, Verdict::Unknown("it was not settled in time".to_owned()), &[]).await;
+        }
+        live
+    }
+
+    /// Decides and commits once. What is settled leaves `pending`.
+    async fn round(&mut self, pending: &mut Vec<Item<S>>) -> Result<(), Again> {
+        let mut plan = self.plan(pending).await?;
+        let stored = self.commit(&mut plan).await;
+
+        // Of single commits some may be stored and some not; of a batch all or none.
+        let mut kept = Vec::new();
+        let mut problem = None;
+        for (index, item) in std::mem::take(pending).into_iter().enumerate() {
+            let Some(verdict) = plan.verdicts.get_mut(index).and_then(Option::take) else {
+                if item.asking.is_some() {
+                    self.call_outside(item);
+                } else {
+                    kept.push(item);
+                }
+                continue;
+            };
+            let unstored = match &stored {
+                Stored::All => None,
+                Stored::None(error) => plan.rests_on_writes(&item).then(|| error.clone()),
+                Stored::Each(results) => {
+                    S::order_id(&item.input).and_then(|id| results.get(id)).and_then(|r| r.clone().err())
+                }
+            };
+            match unstored {
+                None => self.end(item, verdict, &plan.said[index]).await,
+                Some(error) => {
+                    problem = Some(error);
+                    kept.push(item);
+                }
+            }
+        }
+        *pending = kept;
+        match problem {
+            None => Ok(()),
+            Some(CommitError::Conflict) => Err(Again::Conflict),
+            Some(CommitError::Rejected(problem)) => Err(Again::Apart(problem)),
+            Some(error @ (CommitError::Unknown(_) | CommitError::Busy(_))) => Err(Again::Later(error.to_string())),
+        }
+    }
+
+    /// Decides every input of the group, reading as little as is safe.
+    async fn plan(&mut self, pending: &mut [Item<S>]) -> Result<Plan<S>, Again> {
+        let mut known: HashMap<OrderId, Known<S::State>> = HashMap::new();
+        let mut fresh: HashSet<OrderId> = HashSet::new();
+        let mut unreadable: HashMap<OrderId, String> = HashMap::new();
+        let mut fresh_ledger = false;
+        self.ledger.trim();
+
+        let mut must_read: HashSet<OrderId> = HashSet::new();
+        for item in pending.iter() {
+            let Some(order_id) = S::order_id(&item.input) else { continue };
+            if item.read_first {
+                must_read.insert(order_id.clone());
+            } else if !known.contains_key(order_id) {
+                if let Some(remembered) = self.memory.get(order_id) {
+                    known.insert(order_id.clone(), remembered.clone());
+                } else if S::opens(&item.input) {
+                    known.insert(order_id.clone(), Known::default());
+                } else {
+                    must_read.insert(order_id.clone());
+                }
+            }
+        }
+        loop {
+            if !must_read.is_empty() {
+                let ids: Vec<_> = must_read.drain().collect();
+                for (order_id, state) in self.store.states::<S>(&ids).await? {
+                    fresh.insert(order_id.clone());
+                    match state {
+                        Ok(state) => drop(known.insert(order_id, state)),
+                        Err(StateError::Read(error)) => return Err(error.into()),
+                        Err(error @ StateError::Unreadable { .. }) => {
+                            drop(unreadable.insert(order_id, error.to_string()));
+                        }
+                    }
+                }
+            }
+            self.read_ledger(pending).await?;
+
+            let now = Timestamp::now();
+            let (plan, doubts) = self.decide_all(pending, &known, &unreadable, now);
+            // Ignoring and refusing are not checked by the broker. So what they rest on must have been read from the
+            // leader after the input came, or be proved by the commit of the same group.
+            must_read.extend(doubts.orders.into_iter().filter(|id| !fresh.contains(id)));
+            let reread_ledger = doubts.ledger && !fresh_ledger;
+            if must_read.is_empty() && !reread_ledger {
+                return Ok(plan);
+            }
+            self.ledger.undo();
+            if reread_ledger {
+                self.ledger.forget();
+                fresh_ledger = true;
+            }
+        }
+    }
+
+    /// Reads the records that the group looks at and the instance does not remember.
+    async fn read_ledger(&mut self, pending: &[Item<S>]) -> Result<(), Again> {
+        let mut missing = HashSet::new();
+        for item in pending {
+            let reads = match S::reads(&item.input) {
+                Reads::Nothing => continue,
+                Reads::Keys(keys) => {
+                    missing.extend(keys.into_iter().filter(|key| !self.ledger.revisions.contains_key(key)));
+                    continue;
+                }
+                Reads::All(prefix) if self.ledger.whole.contains(prefix) => continue,
+                all @ Reads::All(_) => all,
+            };
+            self.load(&reads).await?;
+        }
+        if !missing.is_empty() {
+            self.load(&Reads::Keys(missing.into_iter().collect())).await?;
+        }
+        Ok(())
+    }
+
+    async fn load(&mut self, reads: &Reads) -> Result<(), Again> {
+        match self.store.records::<S>(reads).await {
+            Ok(records) => {
+                self.ledger.learn(reads, records);
+                Ok(())
+            }
+            Err(StateError::Read(error)) => Err(error.into()),
+            // Nobody can decide on such a record; an operator has to put it right.
+            Err(error @ StateError::Unreadable { .. }) => Err(Again::Apart(error.to_string())),
+        }
+    }
+
+    /// One pass over the group: each input meets the state that those before it leave.
+    fn decide_all(
+        &mut self,
+        pending: &mut [Item<S>],
+        known: &HashMap<OrderId, Known<S::State>>,
+        unreadable: &HashMap<OrderId, String>,
+        now: Timestamp,
+    ) -> (Plan<S>, Doubts) {
+        let mut plan = Plan {
+            verdicts: Vec::with_capacity(pending.len()),
+            writes: Vec::new(),
+            states: HashMap::new(),
+            said: Vec::with_capacity(pending.len()),
+        };
+        let mut doubts = Doubts::default();
+        let mut bytes = 0;
+        for item in pending {
+            plan.said.push(Vec::new());
+            if plan.writes.len() + self.ledger.changed.len() >= MAX_WRITES || bytes >= MAX_COMMIT_BYTES {
+                // The rest of the group is the next round's.
+                plan.verdicts.push(None);
+                continue;
+            }
+            let order_id = S::order_id(&item.input).cloned();
+            if let Some(problem) = order_id.as_ref().and_then(|id| unreadable.get(id)) {
+                plan.verdicts.push(Some(Verdict::Failed(problem.clone())));
+                continue;
+            }
+            let nothing = Known::default();
+            let mut state = match &order_id {
+                None => nothing,
+                Some(id) => match plan.states.get(id).or_else(|| known.get(id)) {
+                    Some(known) => known.clone(),
+                    None => nothing,
+                },
+            };
+            let verdict = match self.decide(item, &state.state, now) {
+                Answer::Asked => None,
+                Answer::Failed(problem) => Some(Verdict::Failed(problem)),
+                Answer::Decided(Decision::Ask(_)) => None,
+                Answer::Decided(Decision::Ignore(reason)) => {
+                    doubts.orders.extend(order_id);
+                    Some(Verdict::Ignored { state: state.state, reason })
+                }
+                Answer::Decided(Decision::Refuse(refusal)) => {
+                    doubts.orders.extend(order_id);
+                    doubts.ledger |= S::reads(&item.input) != Reads::Nothing;
+                    Some(Verdict::Refused(refusal))
+                }
+                Answer::Decided(Decision::Say(say)) => {
+                    // What was decided from records and changes none is not checked either.
+                    doubts.ledger |= say.records.is_empty() && S::reads(&item.input) != Reads::Nothing;
+                    let sequence = order_id.as_ref().and_then(|id| known.get(id)).map_or(0, |k| k.sequence);
+                    bytes += self.write_down(say, &mut state, sequence, item, now, &mut plan);
+                    let after = state.state.clone();
+                    if let Some(id) = order_id {
+                        plan.states.insert(id, state);
+                    }
+                    Some(Verdict::Done { state: after })
+                }
+            };
+            plan.verdicts.push(verdict);
+        }
+        doubts.orders.retain(|id| !plan.states.contains_key(id));
+        for key in self.ledger.changed.keys() {
+            if let Some(record) = self.ledger.records.get(key) {
+                let revision = self.ledger.revisions.get(key).copied().unwrap_or(0);
+                match self.store.record(key, record, revision) {
+                    Ok(write) => plan.writes.push(Planned { write, kind: Kind::Record(key.clone()) }),
+                    Err(problem) => error!(key, problem, "a record that is no JSON"),
+                }
+            }
+        }
+        (plan, doubts)
+    }
+
+    /// The service's answer; an outside call that answers at once is answered at once.
+    fn decide(&self, item: &mut Item<S>, state: &S::State, now: Timestamp) -> Answer<S> {
+        if item.asking.is_some() {
+            return Answer::Asked;
+        }
+        loop {
+            let context = Context { now, records: &self.ledger.records };
+            let decision = match catch_unwind(AssertUnwindSafe(|| S::decide(state, &item.input, &context))) {
+                Ok(decision) => decision,
+                Err(_) => return Answer::Failed("the decision panicked; see the log".to_owned()),
+            };
+            let Decision::Ask(ask) = decision else { return Answer::Decided(decision) };
+            let mut call = self.outside(ask.clone());
+            match (&mut call).now_or_never() {
+                Some(Ok(outcome)) => item.input = outcome,
+                Some(Err(AskError::Permanent(problem))) => return Answer::Failed(problem),
+                Some(Err(AskError::Transient(problem))) => {
+                    debug!(problem, "an outside call failed; it is repeated");
+                    item.asking = Some(Asking { ask: ask.clone(), call: Mutex::new(self.outside(ask)) });
+                    return Answer::Asked;
+                }
+                None => {
+                    item.asking = Some(Asking { ask, call: Mutex::new(call) });
+                    return Answer::Asked;
+                }
+            }
+        }
+    }
+
+    fn outside(&self, ask: S::Ask) -> futures::future::BoxFuture<'static, Result<S::Input, AskError>> {
+        let service = self.service.clone();
+        async move { service.ask(ask).await }.boxed()
+    }
+
+    /// Turns what is said into messages; returns their size.
+    fn write_down(
+        &mut self,
+        say: Say<S>,
+        known: &mut Known<S::State>,
+        sequence: u64,
+        item: &Item<S>,
+        now: Timestamp,
+        plan: &mut Plan<S>,
+    ) -> usize {
+        let mut bytes = 0;
+        let mut add = |planned: Planned| {
+            bytes += planned.write.body.len() + 512;
+            plan.writes.push(planned);
+        };
+        if let (Deadline::Set { at, says }, Some(id)) = (&say.deadline, S::order_id(&item.input)) {
+            let write = self.store.schedule(says, *at, &item.cause);
+            add(Planned { write, kind: Kind::Schedule(id.clone()) });
+        }
+        let mut clears = matches!(say.deadline, Deadline::Clear);
+        for event in &say.events {
+            let write = self.store.event(event, sequence, &item.cause, now, clears);
+            clears = false;
+            add(Planned { write, kind: Kind::Event(event.order().order_id.clone()) });
+            S::fold(&mut known.state, event);
+            if let Some(said) = plan.said.last_mut() {
+                said.push(event.name().subject);
+            }
+        }
+        for (key, record) in say.records {
+            self.ledger.change(key, record);
+        }
+        bytes
+    }
+
+    /// Stores what is planned, and remembers it.
+    async fn commit(&mut self, plan: &mut Plan<S>) -> Stored {
+        let count = plan.writes.len();
+        if count == 0 {
+            return Stored::All;
+        }
+        let writes = std::mem::take(&mut plan.writes);
+        let (writes, kinds): (Vec<_>, Vec<_>) = writes.into_iter().map(|p| (p.write, p.kind)).unzip();
+        let began = Instant::now();
+        let stored = if count > 1 && count <= MAX_SINGLES && independent(&kinds) {
+            let each = writes.into_iter().map(|write| self.store.broker.publish(write));
+            let results = futures::future::join_all(each).await;
+            let mut by_order = HashMap::new();
+            for (kind, result) in kinds.iter().zip(results) {
+                let Kind::Event(id) = kind else { continue };
+                if let Ok(sequence) = result {
+                    self.remember(plan, id, sequence);
+                }
+                by_order.insert(id.clone(), result.map(drop));
+            }
+            Stored::Each(by_order)
+        } else {
+            match self.store.broker.publish_all(writes).await {
+                Ok(last) => {
+                    let first = last + 1 - count as u64;
+                    for (sequence, kind) in (first..).zip(&kinds) {
+                        match kind {
+                            Kind::Event(id) => self.remember(plan, id, sequence),
+                            Kind::Schedule(_) => {}
+                            Kind::Record(key) => drop(self.ledger.revisions.insert(key.clone(), sequence)),
+                        }
+                    }
+                    self.ledger.changed.clear();
+                    Stored::All
+                }
+                Err(error) => {
+                    self.ledger.undo();
+                    Stored::None(error)
+                }
+            }
+        };
+        let service = self.store.service;
+        metrics::histogram!("quadrille_commit_seconds", "service" => service).record(began.elapsed());
+        metrics::histogram!("quadrille_commit_messages", "service" => service).record(count as f64);
+        stored
+    }
+
+    fn remember(&mut self, plan: &Plan<S>, id: &OrderId, sequence: u64) {
+        if let Some(known) = plan.states.get(id) {
+            self.memory.put(id.clone(), Known { state: known.state.clone(), sequence });
+        }
+    }
+
+    /// Tells whoever waits, writes the line of the log, counts.
+    async fn end(&self, item: Item<S>, verdict: Verdict<S>, said: &[&'static str]) {
+        let service = self.store.service;
+        let order_id = S::order_id(&item.input).map(OrderId::as_str).unwrap_or_default();
+        let cause = &item.cause.reference;
+        let outcome = match &verdict {
+            Verdict::Done { .. } => {
+                info!(service, order_id, cause, said = said.join(" + "), "decided");
+                "acted"
+            }
+            Verdict::Ignored { reason, .. } => {
+                info!(service, order_id, cause, reason, "ignored");
+                metrics::counter!("quadrille_ignored_total", "service" => service, "reason" => *reason).increment(1);
+                "ignored"
+            }
+            Verdict::Refused(refusal) => {
+                info!(service, order_id, cause, ?refusal, "refused");
+                "refused"
+            }
+            Verdict::Failed(problem) => {
+                error!(service, order_id, cause, problem, "cannot be handled");
+                "failed"
+            }
+            Verdict::Unknown(problem) => {
+                warn!(service, order_id, cause, problem, "the caller is told that the outcome is unknown");
+                "unknown"
+            }
+        };
+        metrics::counter!("quadrille_inputs_total", "service" => service, "outcome" => outcome).increment(1);
+        match item.source {
+            Source::Command { answer, .. } => drop(answer.send(verdict)),
+            Source::Event(message) => match verdict {
+                Verdict::Failed(problem) => self.store.park(&message, &problem).await,
+                Verdict::Refused(refusal) => {
+                    // Only commands are refused; an event that is shows a hole in the decisions.
+                    self.store.park(&message, &format!("an event was refused: {refusal:?}")).await;
+                }
+                Verdict::Done { .. } | Verdict::Ignored { .. } | Verdict::Unknown(_) => {
+                    acknowledge(&message, AckKind::Ack).await;
+                }
+            },
+        }
+    }
+
+    /// Waits for an outside call beside the groups, repeats it as long as it makes sense, and brings its outcome back
+    /// as an input.
+    fn call_outside(&self, mut item: Item<S>) {
+        let Some(Asking { ask, call }) = item.asking.take() else { return };
+        let call = call.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (service, store, outcomes) = (self.service.clone(), self.store.clone(), self.outcomes.0.clone());
+        let (calls, limits, mut stop) = (self.calls.clone(), self.limits, self.stop.clone());
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = repeat_call(&*service, ask, call, &calls, limits.give_up_calls, &item) => ended,
+                never = keep_alive(&item, limits.ack_wait) => match never {},
+                () = stopped(&mut stop) => return item.hand_back(STOPPING).await,
+            };
+            match ended {
+                Ok(outcome) => {
+                    item.input = outcome;
+                    item.must_finish = true;
+                    drop(outcomes.send(item));
+                }
+                Err(problem) => match item.source {
+                    Source::Event(message) => store.park(&message, &problem).await,
+                    Source::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
+                },
+            }
+        });
+    }
+}
+
+/// Tells the broker again and again that the input is still in hand.
+async fn keep_alive<S: Service>(item: &Item<S>, ack_wait: Duration) -> Infallible {
+    loop {
+        tokio::time::sleep(ack_wait / 3).await;
+        if let Source::Event(message) = &item.source {
+            acknowledge(message, AckKind::Progress).await;
+        }
+    }
+}
+
+async fn repeat_call<S: Service>(
+    service: &S,
+    ask: S::Ask,
+    first: futures::future::BoxFuture<'static, Result<S::Input, AskError>>,
+    calls: &Semaphore,
+    give_up: Duration,
+    item: &Item<S>,
+) -> Result<S::Input, String> {
+    let began = Instant::now();
+    let mut first = Some(first);
+    let mut attempts = 0_u32;
+    loop {
+        let result = {
+            let _permit = calls.acquire().await.map_err(|_| "the service is stopping".to_owned())?;
+            attempts += 1;
+            match first.take() {
+                Some(call) => tokio::time::timeout(ASK_TIMEOUT, call).await,
+                None => tokio::time::timeout(ASK_TIMEOUT, service.ask(ask.clone())).await,
+            }
+        };
+        let problem = match result {
+            Ok(Ok(outcome)) => return Ok(outcome),
+            Ok(Err(AskError::Permanent(problem))) => return Err(problem),
+            Ok(Err(AskError::Transient(problem))) => problem,
+            Err(_) => format!("no answer within {ASK_TIMEOUT:?}"),
+        };
+        if began.elapsed() >= give_up {
+            return Err(format!("given up after {attempts} calls: {problem}"));
+        }
+        warn!(cause = item.cause.reference, attempts, problem, "an outside call failed; it is repeated");
+        backoff(Duration::from_millis(100), attempts, Duration::from_secs(30)).await;
+    }
+}
+
+/// Sleeps for a random time up to `base * 2^(attempt-1)`, at most `most`: full jitter, so that rivals part.
+async fn backoff(base: Duration, attempt: u32, most: Duration) {
+    let limit = base.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most);
+    tokio::time::sleep(limit.mul_f64(rand::random_range(0.5..=1.0))).await;
+}
+
+/// Whether each message is a commit of its own: one event of one order.
+fn independent(kinds: &[Kind]) -> bool {
+    let mut orders = HashSet::new();
+    kinds.iter().all(|kind| match kind {
+        Kind::Event(id) => orders.insert(id),
+        Kind::Schedule(_) | Kind::Record(_) => false,
+    })
+}
+
+enum Answer<S: Service> {
+    Decided(Decision<S>),
+    Asked,
+    Failed(String),
+}
+
+enum Stored {
+    All,
+    None(CommitError),
+    Each(HashMap<OrderId, Result<(), CommitError>>),
+}
+
+/// What a plan rests on that nothing has proved yet.
+#[derive(Default)]
+struct Doubts {
+    orders: HashSet<OrderId>,
+    ledger: bool,
+}
+
+impl<R> Default for Ledger<R> {
+    fn default() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            revisions: HashMap::new(),
+            whole: HashSet::new(),
+            changed: BTreeMap::new(),
+        }
+    }
+}
+
+impl<R: Clone> Ledger<R> {
+    fn learn(&mut self, reads: &Reads, seen: BTreeMap<String, Seen<R>>) {
+        for (key, seen) in seen {
+            self.revisions.insert(key.clone(), seen.revision);
+            match seen.record {
+                Some(record) => drop(self.records.insert(key, record)),
+                None => drop(self.records.remove(&key)),
+            }
+        }
+        if let Reads::All(prefix) = reads {
+            self.whole.insert(prefix);
+        }
+    }
+
+    fn change(&mut self, key: String, record: R) {
+        let before = self.records.insert(key.clone(), record);
+        self.changed.entry(key).or_insert(before);
+    }
+
+    /// As before the group in hand.
+    fn undo(&mut self) {
+        for (key, before) in std::mem::take(&mut self.changed) {
+            match before {
+                Some(record) => drop(self.records.insert(key, record)),
+                None => drop(self.records.remove(&key)),
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn trim(&mut self) {
+        if self.records.len() > MAX_REMEMBERED_RECORDS {
+            self.forget();
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! One input on its way through the engine, and how it ends.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use async_nats::jetstream::{self, AckKind};
+use futures::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
+use tracing::debug;
+
+use crate::decision::{AskError, Refusal, Service};
+use crate::store::Cause;
+
+/// An input that waits for its answer.
+pub(crate) struct Item<S: Service> {
+    /// What to answer; replaced by the outcome once an outside call was made for it.
+    pub input: S::Input,
+    /// What its answer names as its cause.
+    pub cause: Cause,
+    /// Who waits.
+    pub source: Source<S>,
+    /// No guess, no memory: read first. Set after a redelivery, a refused check, a doubt.
+    pub read_first: bool,
+    /// An outside call was made for it: it goes on even if its caller has given up.
+    pub must_finish: bool,
+    /// The outside call that was begun for it and is not done.
+    pub asking: Option<Asking<S>>,
+}
+
+/// An outside call that did not answer at once.
+pub(crate) struct Asking<S: Service> {
+    pub ask: S::Ask,
+    /// In a mutex only to be `Sync`; nobody shares it.
+    pub call: Mutex<BoxFuture<'static, Result<S::Input, AskError>>>,
+}
+
+/// Who waits for the answer to an input.
+pub(crate) enum Source<S: Service> {
+    /// The broker, to be told that the event need not be delivered again.
+    Event(Box<jetstream::Message>),
+    /// A caller, who gives up at `deadline`.
+    Command { answer: oneshot::Sender<Verdict<S>>, deadline: Instant },
+}
+
+/// How an input ended.
+#[derive(Debug)]
+pub(crate) enum Verdict<S: Service> {
+    /// What was decided is stored.
+    Done { state: S::State },
+    /// Nothing was to be done.
+    Ignored { state: S::State, reason: &'static str },
+    /// The command cannot take effect.
+    Refused(Refusal),
+    /// It cannot be handled, now or later, as it is.
+    Failed(String),
+    /// It could not be settled in time: stored or not.
+    Unknown(String),
+}
+
+impl<S: Service> Item<S> {
+    /// Whether the caller has given up by now. An event never does.
+    pub fn expired(&self, now: Instant) -> bool {
+        match &self.source {
+            Source::Event(_) => false,
+            Source::Command { .. } if self.must_finish => false,
+            Source::Command { deadline, answer } => *deadline <= now || answer.is_closed(),
+        }
+    }
+
+    /// Gives an event back to the broker, for another instance or a later moment.
+    pub async fn hand_back(self, reason: &str) {
+        match self.source {
+            Source::Event(message) => acknowledge(&message, AckKind::Nak(None)).await,
+            Source::Command { answer, .. } => {
+                let _ = answer.send(Verdict::Unknown(reason.to_owned()));
+            }
+        }
+    }
+}
+
+/// Tells the broker. That this can get lost is no concern: what comes again is ignored.
+pub(crate) async fn acknowledge(message: &jetstream::Message, kind: AckKind) {
+    if let Err(error) = message.ack_with(kind).await {
+        debug!(%error, "an acknowledgement was not sent; the input will come again");
+    }
+}
+
+/// Waits until the service is told to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left who could tell.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

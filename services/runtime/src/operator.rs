@@ -1,0 +1,201 @@
+//! What an operator may do from outside: look at every stream, follow the log, publish raw messages. The audit, the
+//! command line and the tests stand on it; services do not.
+
+use std::pin::pin;
+
+use anyhow::Context as _;
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use futures::{Stream, StreamExt};
+use quadrille_events::{Event, OrderId};
+
+use crate::broker::{Broker, Write};
+use crate::history::{self, HistoryEntry};
+use crate::topology::bucket_stream;
+
+pub use crate::broker::Entry;
+pub use crate::topology::EVENTS;
+
+/// A connection with an operator's rights.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    broker: Broker,
+}
+
+/// How large a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Messages it holds.
+    pub messages: u64,
+    /// Bytes it holds, headers and subjects included.
+    pub bytes: u64,
+    /// The sequence of its last message: how many were ever stored.
+    pub last_sequence: u64,
+}
+
+/// How far a consumer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Who speaks.
+    pub speaker: &'static str,
+    /// Who listens.
+    pub listener: String,
+    /// Not yet delivered.
+    pub pending: u64,
+    /// Delivered and not yet acknowledged.
+    pub unacknowledged: usize,
+}
+
+impl Operator {
+    /// Connects; waits until the server is there.
+    ///
+    /// # Errors
+    /// As a service: a server that is too old or has no JetStream is refused.
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
+        Ok(Self { broker: Broker::connect(url, "quadrille-operator").await? })
+    }
+
+    /// Everything in the bucket of `service`: entries, ledgers, schedules, dead letters.
+    ///
+    /// # Errors
+    /// The stream is not there, or the broker does not answer.
+    pub async fn bucket(&self, service: &str) -> anyhow::Result<Vec<Entry>> {
+        self.scan(&bucket_stream(service)).await
+    }
+
+    /// The whole EVENTS log.
+    ///
+    /// # Errors
+    /// As [`Operator::bucket`].
+    pub async fn log(&self) -> anyhow::Result<Vec<Entry>> {
+        self.scan(EVENTS).await
+    }
+
+    /// Reads a stream from its first to its last message, as it is at this moment.
+    async fn scan(&self, stream: &str) -> anyhow::Result<Vec<Entry>> {
+        let handle = self
+            .broker
+            .jetstream()
+            .get_stream(stream)
+            .await
+            .with_context(|| format!("no stream {stream}: has a service ever run here?"))?;
+        let expected = handle.get_info().await?.state.messages;
+        let mut entries = Vec::with_capacity(usize::try_from(expected)?);
+        if expected == 0 {
+            return Ok(entries);
+        }
+        let config = pull::OrderedConfig { deliver_policy: DeliverPolicy::All, ..Default::default() };
+        let consumer = handle.create_consumer(config).await?;
+        let mut messages = pin!(consumer.messages().await?);
+        while let Some(message) = messages.next().await {
+            let message = message?;
+            let (sequence, pending, published) = {
+                let info = message.info().map_err(|error| anyhow::anyhow!("{stream}: {error}"))?;
+                (info.stream_sequence, info.pending, info.published)
+            };
+            let time = jiff::Timestamp::from_nanosecond(published.unix_timestamp_nanos())?;
+            entries.push(Entry {
+                subject: message.subject.to_string(),
+                sequence,
+                time,
+                headers: message.headers.clone().unwrap_or_default(),
+                body: message.payload.clone(),
+            });
+            if pending == 0 {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// What all services have said about an order.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn history(&self, order_id: &OrderId) -> anyhow::Result<Vec<HistoryEntry>> {
+        Ok(history::of_order(&self.broker, order_id, 1).await?)
+    }
+
+    /// Every event as it is committed: subject and message, from the EVENTS log, `subject` being a filter such as `>`.
+    ///
+    /// # Errors
+    /// The log is not there.
+    pub async fn follow(&self, filter: &str) -> anyhow::Result<impl Stream<Item = anyhow::Result<Entry>>> {
+        let handle = self.broker.jetstream().get_stream(EVENTS).await.context("no EVENTS log: has a service ever run here?")?;
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::New,
+            filter_subject: filter.to_owned(),
+            ..Default::default()
+        };
+        let messages = handle.create_consumer(config).await?.messages().await?;
+        Ok(messages.map(|message| {
+            let message = message?;
+            let info = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
+            Ok(Entry {
+                subject: message.subject.to_string(),
+                sequence: info.stream_sequence,
+                time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
+                headers: message.headers.clone().unwrap_or_default(),
+                body: message.payload.clone(),
+            })
+        }))
+    }
+
+    /// Stores a raw message, unchecked, as `nats pub` would.
+    ///
+    /// # Errors
+    /// The broker refuses it or does not answer.
+    pub async fn publish(
+        &self,
+        subject: &str,
+        headers: impl IntoIterator<Item = (String, String)>,
+        body: &[u8],
+    ) -> anyhow::Result<u64> {
+        let mut map = HeaderMap::new();
+        for (key, value) in headers {
+            map.insert(key.as_str(), value.as_str());
+        }
+        let write = Write { subject: subject.to_owned(), headers: map, body: body.to_vec().into() };
+        Ok(self.broker.publish(write).await?)
+    }
+
+    /// How large the bucket of a service is, or EVENTS.
+    ///
+    /// # Errors
+    /// The stream is not there.
+    pub async fn size(&self, service_or_events: &str) -> anyhow::Result<Size> {
+        let name = match service_or_events {
+            EVENTS => EVENTS.to_owned(),
+            service => bucket_stream(service),
+        };
+        let stream = self.broker.jetstream().get_stream(name).await?;
+        let state = stream.get_info().await?.state;
+        Ok(Size { messages: state.messages, bytes: state.bytes, last_sequence: state.last_sequence })
+    }
+
+    /// How far each listener is.
+    ///
+    /// # Errors
+    /// A stream is not there.
+    pub async fn lags(&self) -> anyhow::Result<Vec<Lag>> {
+        let mut lags = Vec::new();
+        for speaker in Event::SERVICES {
+            let stream = self.broker.jetstream().get_stream(bucket_stream(speaker)).await?;
+            let mut consumers = pin!(stream.consumers());
+            while let Some(consumer) = consumers.next().await {
+                let consumer = consumer?;
+                // Those without acknowledgement are somebody's look (an audit, `nats kv watch`), or EVENTS' own.
+                if consumer.config.ack_policy != AckPolicy::Explicit {
+                    continue;
+                }
+                lags.push(Lag {
+                    speaker,
+                    listener: consumer.name,
+                    pending: consumer.num_pending,
+                    unacknowledged: consumer.num_ack_pending,
+                });
+            }
+        }
+        Ok(lags)
+    }
+}

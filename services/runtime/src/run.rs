@@ -1,0 +1,244 @@
+//! From `main` to the last acknowledgement: settings, connection, streams, listeners, engine, HTTP, stop.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use quadrille_events::Said;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::broker::Broker;
+use crate::decision::Service;
+use crate::door::Door;
+use crate::engine::{Engine, Limits};
+use crate::http::{Metrics, around};
+use crate::item::stopped;
+use crate::listen::Listener;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::topology::{Keeping, ensure};
+
+/// How many inputs may wait for the engine before those who bring them are held back.
+const QUEUE: usize = 2_048;
+
+/// How long a stop may take: the group in hand, and the requests that wait for it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The `main` of a service: reads the settings, runs it until SIGTERM or Ctrl-C, and says in one sentence why it
+/// cannot, if it cannot.
+///
+/// Settings: `NATS_URL` (`nats://127.0.0.1:4222`), `NATS_CREDS`, `BIND` (`127.0.0.1`), `PORT` (0 takes a free one),
+/// `REPLICAS` (1), `RETENTION` (30d), `EVENTS_MAX_AGE` (7d), `ACK_WAIT` (10s), `CALL_GIVE_UP` (1h), `RUST_LOG`
+/// (`info`), `LOG_FORMAT` (`text` or `json`).
+pub fn main<S: Service>(
+    default_port: u16,
+    make: impl FnOnce(&Settings) -> anyhow::Result<S>,
+    routes: fn(Door<S>) -> Router,
+) -> ExitCode {
+    let settings = Settings::from_env();
+    let ended = start_log(&settings)
+        .and_then(|()| Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?))
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                let service = make(&settings)?;
+                let listener = bind(&settings, default_port).await?;
+                let (stopper, stop) = watch::channel(false);
+                tokio::spawn(async move {
+                    stop_signal().await;
+                    info!("stopping: finishing the group in hand");
+                    let _ = stopper.send(true);
+                });
+                run(service, routes, &settings, listener, stop).await
+            })
+        });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{}: {problem:#}", S::Said::SERVICE);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a service on `listener` until `stop` turns true.
+///
+/// # Errors
+/// Settings that make no sense, a server that cannot be used, an engine that died.
+pub async fn run<S: Service>(
+    service: S,
+    routes: fn(Door<S>) -> Router,
+    settings: &Settings,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let name = S::Said::SERVICE;
+    let metrics = start_metrics()?;
+    let url: String = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
+    let keeping = keeping(settings)?;
+    let limits = Limits {
+        ack_wait: settings.duration("ACK_WAIT", Duration::from_secs(10))?,
+        give_up_calls: settings.duration("CALL_GIVE_UP", Duration::from_secs(3_600))?,
+    };
+    let mut stopping = stop.clone();
+    let begun = async {
+        let broker = Broker::connect(&url, &format!("quadrille-{name}")).await?;
+        let replicas = ensure(&broker, name, keeping).await?;
+        anyhow::Ok(Store::new(broker, name, replicas, keeping.retention))
+    };
+    let store = tokio::select! {
+        store = begun => store?,
+        () = stopped(&mut stopping) => return Ok(()),
+    };
+
+    let service = Arc::new(service);
+    let wires = Arc::new(service.wires());
+    let mut speakers: Vec<&'static str> = wires.iter().map(|wire| wire.name.service).collect();
+    speakers.sort_unstable();
+    speakers.dedup();
+    let (inputs, gathered) = mpsc::channel(QUEUE);
+    let pulling = Arc::new(AtomicUsize::new(0));
+    let mut listening = JoinSet::new();
+    for speaker in &speakers {
+        listening.spawn(
+            Listener::<S> {
+                store: store.clone(),
+                speaker,
+                wires: wires.clone(),
+                inputs: inputs.clone(),
+                ack_wait: limits.ack_wait,
+                pulling: pulling.clone(),
+                stop: stop.clone(),
+            }
+            .run(),
+        );
+    }
+    let client = store.broker.client().clone();
+    let door =
+        Door { store: store.clone(), inputs, wires, pulling, listeners: speakers.len(), stop: stop.clone() };
+    let mut engine = tokio::spawn(Engine::new(service, store, gathered, limits, stop.clone()).run());
+
+    let address = listener.local_addr()?;
+    let app = around(routes(door.clone()), door, metrics);
+    let mut until_stop = stop.clone();
+    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
+        let () = stopped(&mut until_stop).await;
+    });
+    info!(service = name, "listening on http://{address}");
+    let mut serving = tokio::spawn(serving.into_future());
+
+    tokio::select! {
+        ended = &mut engine => {
+            ended.context("the engine panicked; the log says where")?;
+            if !*stop.borrow() {
+                bail!("the engine ended by itself");
+            }
+        }
+        served = &mut serving => {
+            served.context("the HTTP server panicked")?.context("the HTTP server failed")?;
+            engine.await.context("the engine panicked; the log says where")?;
+        }
+    }
+    let finish = async {
+        while listening.join_next().await.is_some() {}
+        if !serving.is_finished() {
+            let _ = serving.await;
+        }
+        // What was acknowledged in memory only would be delivered again.
+        let _ = client.flush().await;
+    };
+    if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
+        warn!("some connections were still open after {STOP_TIMEOUT:?}; they are closed");
+    }
+    info!(service = name, "stopped");
+    Ok(())
+}
+
+fn keeping(settings: &Settings) -> anyhow::Result<Keeping> {
+    let replicas = settings.or("REPLICAS", 1)?;
+    if !(1..=5).contains(&replicas) {
+        bail!("REPLICAS={replicas}: must be 1, 3 or 5");
+    }
+    let day = Duration::from_secs(86_400);
+    let retention = settings.duration("RETENTION", 30 * day)?;
+    Ok(Keeping {
+        replicas,
+        retention: (!retention.is_zero()).then_some(retention),
+        events_max_age: settings.duration("EVENTS_MAX_AGE", 7 * day)?,
+    })
+}
+
+async fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListener> {
+    let port: u16 = settings.or("PORT", default_port)?;
+    let host: std::net::IpAddr = settings.or("BIND", std::net::Ipv4Addr::LOCALHOST.into())?;
+    let address = SocketAddr::new(host, port);
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: is another instance running? PORT chooses another port, 0 a free one")
+    })
+}
+
+fn start_log(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(settings.or("RUST_LOG", "info,async_nats=warn".to_owned())?)
+        .context("RUST_LOG makes no sense")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    match settings.or("LOG_FORMAT", "text".to_owned())?.as_str() {
+        "text" => log.init(),
+        "json" => log.json().flatten_event(true).init(),
+        other => bail!("LOG_FORMAT={other}: must be `text` or `json`"),
+    }
+    Ok(())
+}
+
+/// One recorder a process; a second service in the same process (in tests) shares it.
+fn start_metrics() -> anyhow::Result<Metrics> {
+    use std::sync::OnceLock;
+    static RECORDER: OnceLock<Metrics> = OnceLock::new();
+    if let Some(metrics) = RECORDER.get() {
+        return Ok(metrics.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(
+            Matcher::Suffix("_seconds".to_owned()),
+            &[0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1.0, 4.0],
+        )?
+        .set_buckets_for_metric(
+            Matcher::Prefix("quadrille_group_".to_owned()),
+            &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0],
+        )?
+        .set_buckets_for_metric(
+            Matcher::Prefix("quadrille_commit_messages".to_owned()),
+            &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0],
+        )?
+        .install_recorder()?;
+    Ok(RECORDER.get_or_init(|| Metrics(handle)).clone())
+}
+
+async fn stop_signal() {
+    let interrupted = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            error!(%error, "cannot listen to Ctrl-C");
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => tokio::select! {
+                () = interrupted => {}
+                _ = terminated.recv() => {}
+            },
+            Err(_) => interrupted.await,
+        }
+    }
+    #[cfg(not(unix))]
+    interrupted.await;
+}
