@@ -1,0 +1,83 @@
+# Everything that is done with Quadrille. `deploy/just <recipe>` fetches the pinned `just` and `nats-server` first; a
+# `just` of your own works too.
+
+# What fails has said why.
+set no-exit-message
+
+quadrille := "target/release/quadrille"
+
+# list the recipes
+_default:
+    @{{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# run nats-server (or use the one at NATS_URL) and the four services until Ctrl-C
+run-all: _nats-server _programs
+    @exec {{ quadrille }} run-all
+
+# drive a handful of orders through every ending and print each one's story
+[positional-arguments]
+demo *args: _quadrille
+    @exec {{ quadrille }} demo "$@"
+
+# follow the events as they are committed: of all orders, or of one
+[positional-arguments]
+watch *order_id: _quadrille
+    @exec {{ quadrille }} watch "$@"
+
+# check every invariant on the running system
+[positional-arguments]
+audit *args: _quadrille
+    @exec {{ quadrille }} audit "$@"
+
+# show one order's events as a tree: what caused what, and when
+[positional-arguments]
+trace order_id: _quadrille
+    @exec {{ quadrille }} trace "$@"
+
+# list the orders that have not ended and have been quiet for a while
+[positional-arguments]
+stuck *args: _quadrille
+    @exec {{ quadrille }} stuck "$@"
+
+# list the inputs that no service could handle
+[positional-arguments]
+dead-letters *args: _quadrille
+    @exec {{ quadrille }} dead-letters "$@"
+
+# show one of them
+[positional-arguments]
+dead-letter id: _quadrille
+    @exec {{ quadrille }} dead-letter "$@"
+
+# hand dead letters to their service again
+[positional-arguments]
+retry *args: _quadrille
+    @exec {{ quadrille }} retry "$@"
+
+# what CI runs: format, clippy with warnings as errors, all tests
+verify: _nats-server
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- --deny warnings
+    cargo build --workspace --bins --locked
+    cargo test --workspace --locked
+
+# run the tests, all or those that cargo's arguments pick: `just test -p quadrille-payment`
+[positional-arguments]
+test *args: _nats-server
+    @cargo build --workspace --bins --locked
+    @cargo test {{ if args == "" { "--workspace" } else { "" } }} --locked "$@"
+
+# format the code
+fmt:
+    cargo fmt --all
+
+# see to the pinned nats-server; the tests and run-all use it
+_nats-server:
+    @deploy/just --nats-server-only
+
+# the service programs and quadrille itself
+_programs:
+    @cargo build --release --locked --workspace --bins
+
+_quadrille:
+    @cargo build --release --locked --package quadrille-deploy --bin quadrille
