@@ -1,0 +1,334 @@
+//! What the delivery service answers to what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quadrille_events::{
+    Assigned, CourierId, CreateDelivery, DeliveryCancelled, DeliveryEvent, NoCourier, Order, OrderCancelled,
+    OrderId, Said,
+};
+use quadrille_runtime::decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
+use serde::{Deserialize, Serialize};
+
+use crate::DeliveryService;
+use crate::desk::DeskResult;
+
+/// How far a delivery has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum State {
+    /// Nobody has asked for it.
+    #[default]
+    None,
+    /// A courier is on the way.
+    Assigned {
+        /// The order.
+        order: Arc<Order>,
+        /// Who.
+        courier_id: CourierId,
+    },
+    /// Nobody can bring it. The end.
+    NoCourier {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+    /// The courier was called back, or will never be sent. The end.
+    Cancelled {
+        /// The order.
+        order: Arc<Order>,
+        /// Who was called back.
+        courier_id: Option<CourierId>,
+    },
+}
+
+/// What the delivery service has to answer.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The order is to be delivered.
+    Deliver(Arc<Order>),
+    /// The desk answered to [`Ask::Desk`].
+    Desk {
+        /// The order.
+        order: Arc<Order>,
+        /// What.
+        result: DeskResult,
+    },
+    /// The order is cancelled.
+    Cancelled {
+        /// The order.
+        order: Arc<Order>,
+        /// Whether its delivery was ever asked for, so that the request, if it has not been here, is on its way.
+        asked: bool,
+    },
+    /// Command: a courier can take so many orders.
+    Courier {
+        /// Who.
+        courier_id: CourierId,
+        /// How many.
+        capacity: u64,
+    },
+}
+
+impl State {
+    /// What it is called to the outside.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::None => "none",
+            State::Assigned { .. } => "assigned",
+            State::NoCourier { .. } => "no-courier",
+            State::Cancelled { .. } => "cancelled",
+        }
+    }
+}
+
+/// What the courier desk is asked.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Can it be brought?
+    Desk {
+        /// This order.
+        order: Arc<Order>,
+    },
+}
+
+/// What a courier carries: a record of the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Courier {
+    /// How many orders they can take.
+    pub capacity: u64,
+    /// How many they have.
+    pub load: u64,
+}
+
+/// What the keys of all couriers' records begin with.
+pub const COURIERS: &str = "courier.load";
+
+/// The key of a courier's record.
+pub fn key(courier_id: &CourierId) -> String {
+    format!("{COURIERS}.{courier_id}")
+}
+
+/// The courier whose record it is.
+pub fn courier_of(key: &str) -> Option<CourierId> {
+    CourierId::new(key.strip_prefix(COURIERS)?.strip_prefix('.')?).ok()
+}
+
+impl Service for DeliveryService {
+    type Said = DeliveryEvent;
+    type State = State;
+    type Input = Input;
+    type Record = Courier;
+    type Ask = Ask;
+
+    fn wires(&self) -> Vec<Wire<Input>> {
+        vec![
+            Wire::on::<CreateDelivery>(|heard| Input::Deliver(heard.order)),
+            Wire::on::<OrderCancelled>(|heard| Input::Cancelled {
+                order: heard.order,
+                asked: heard.delivery_requested,
+            }),
+        ]
+    }
+
+    fn order_id(input: &Input) -> Option<&OrderId> {
+        match input {
+            Input::Deliver(order) | Input::Desk { order, .. } | Input::Cancelled { order, .. } => {
+                Some(&order.order_id)
+            }
+            Input::Courier { .. } => None,
+        }
+    }
+
+    fn opens(input: &Input) -> bool {
+        match input {
+            Input::Deliver(_) | Input::Desk { .. } => true,
+            Input::Cancelled { .. } | Input::Courier { .. } => false,
+        }
+    }
+
+    fn reads(input: &Input) -> Reads {
+        match input {
+            // A desk that answers at once is answered in the same breath.
+            Input::Deliver(_)
+            | Input::Desk {
+                result: DeskResult::Accepted,
+                ..
+            } => Reads::All(COURIERS),
+            // Who is to be called back is known by name only once the state is read.
+            Input::Cancelled { asked: true, .. } => Reads::All(COURIERS),
+            Input::Courier { courier_id, .. } => Reads::Keys(vec![key(courier_id)]),
+            Input::Desk {
+                result: DeskResult::Refused { .. },
+                ..
+            }
+            | Input::Cancelled { asked: false, .. } => Reads::Nothing,
+        }
+    }
+
+    fn fold(state: &mut State, said: &DeliveryEvent) {
+        let order = said.order().clone();
+        *state = match said {
+            DeliveryEvent::Assigned(Assigned { courier_id, .. }) => State::Assigned {
+                order,
+                courier_id: courier_id.clone(),
+            },
+            DeliveryEvent::CancelPayment(NoCourier { reason, .. }) => State::NoCourier {
+                order,
+                reason: reason.clone(),
+            },
+            DeliveryEvent::Cancelled(DeliveryCancelled { courier_id, .. }) => State::Cancelled {
+                order,
+                courier_id: courier_id.clone(),
+            },
+        };
+    }
+
+    fn decide(state: &State, input: &Input, context: &Context<'_, Courier>) -> Decision<Self> {
+        match (state, input) {
+            // It is to be delivered: the desk knows whether it can be.
+            (State::None, Input::Deliver(order)) => Decision::Ask(Ask::Desk { order: order.clone() }),
+            (
+                State::None,
+                Input::Desk {
+                    order,
+                    result: DeskResult::Accepted,
+                },
+            ) => assign(order, context.records),
+            (
+                State::None,
+                Input::Desk {
+                    order,
+                    result: DeskResult::Refused { reason },
+                },
+            ) => Decision::say([NoCourier {
+                order: order.clone(),
+                reason: reason.clone(),
+            }
+            .into()]),
+            (State::Assigned { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
+                Decision::Ignore("already assigned")
+            }
+            (State::NoCourier { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
+                Decision::Ignore("already without a courier")
+            }
+            // Most likely the cancellation overtook the request.
+            (State::Cancelled { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
+                Decision::Ignore("already cancelled")
+            }
+
+            // The order is off. If the request for its delivery is still on its way, it must find an answer here.
+            (State::None, Input::Cancelled { order, asked: true }) => Decision::say([DeliveryCancelled {
+                order: order.clone(),
+                courier_id: None,
+            }
+            .into()]),
+            (State::None, Input::Cancelled { asked: false, .. }) => Decision::Ignore("nothing was asked for"),
+            (State::Assigned { courier_id, .. }, Input::Cancelled { order, .. }) => {
+                call_back(order, courier_id, context.records)
+            }
+            (State::NoCourier { .. }, Input::Cancelled { .. }) => {
+                Decision::Ignore("no courier is on the way")
+            }
+            (State::Cancelled { .. }, Input::Cancelled { .. }) => Decision::Ignore("already cancelled"),
+
+            // A courier reports for work; that concerns no order, so no state either.
+            (
+                State::None | State::Assigned { .. } | State::NoCourier { .. } | State::Cancelled { .. },
+                Input::Courier { courier_id, capacity },
+            ) => report(courier_id, *capacity, context.records),
+        }
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Input, AskError> {
+        match ask {
+            Ask::Desk { order } => {
+                let result = self.desk.request(&order).await?;
+                Ok(Input::Desk { order, result })
+            }
+        }
+    }
+}
+
+fn assign(order: &Arc<Order>, couriers: &BTreeMap<String, Courier>) -> Decision<DeliveryService> {
+    let order = order.clone();
+    let free = couriers
+        .iter()
+        .filter_map(|(key, courier)| Some((courier_of(key)?, courier)))
+        .filter(|(_, courier)| courier.load < courier.capacity)
+        // a/b < c/d is ad < cb; products of two u64 fit a u128. Of equals, the map's order takes the first name.
+        .min_by(|(_, a), (_, b)| {
+            let share = |load: u64, capacity: u64| u128::from(load) * u128::from(capacity);
+            share(a.load, b.capacity).cmp(&share(b.load, a.capacity))
+        });
+    match free {
+        Some((courier_id, courier)) => {
+            let record = Courier {
+                capacity: courier.capacity,
+                load: courier.load + 1,
+            };
+            let key = key(&courier_id);
+            Decision::say([Assigned { order, courier_id }.into()]).with_records([(key, record)])
+        }
+        None => {
+            let reason = if couriers.is_empty() {
+                "there are no couriers"
+            } else {
+                "every courier is busy"
+            };
+            Decision::say([NoCourier {
+                order,
+                reason: reason.to_owned(),
+            }
+            .into()])
+        }
+    }
+}
+
+fn call_back(
+    order: &Arc<Order>,
+    courier_id: &CourierId,
+    couriers: &BTreeMap<String, Courier>,
+) -> Decision<DeliveryService> {
+    let key = key(courier_id);
+    // It was added when the courier was assigned, so it is there to be taken off, unless somebody meddled with the
+    // bucket by hand. Then the audit tells; an order is not to hang on it.
+    let lighter = couriers.get(&key).map(|courier| {
+        (
+            key,
+            Courier {
+                capacity: courier.capacity,
+                load: courier.load.saturating_sub(1),
+            },
+        )
+    });
+    Decision::say([DeliveryCancelled {
+        order: order.clone(),
+        courier_id: Some(courier_id.clone()),
+    }
+    .into()])
+    .with_records(lighter)
+}
+
+fn report(
+    courier_id: &CourierId,
+    capacity: u64,
+    couriers: &BTreeMap<String, Courier>,
+) -> Decision<DeliveryService> {
+    let key = key(courier_id);
+    match couriers.get(&key) {
+        Some(courier) if courier.capacity == capacity => Decision::Ignore("already so many"),
+        Some(courier) if courier.load > capacity => Decision::Refuse(Refusal::Conflict(format!(
+            "courier `{courier_id}` has {} orders, so their capacity cannot be {capacity}",
+            courier.load
+        ))),
+        Some(courier) => Decision::record(
+            key,
+            Courier {
+                capacity,
+                load: courier.load,
+            },
+        ),
+        None => Decision::record(key, Courier { capacity, load: 0 }),
+    }
+}

@@ -1,0 +1,9 @@
+//! Runs the delivery service.
+
+use std::process::ExitCode;
+
+use quadrille_delivery::{DeliveryService, http};
+
+fn main() -> ExitCode {
+    quadrille_runtime::main(7004, DeliveryService::new, http::routes)
+}

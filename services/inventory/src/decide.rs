@@ -1,0 +1,248 @@
+//! What the inventory service answers to what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use quadrille_events::{
+    Charged, Created, InventoryEvent, ItemId, Order, OrderCancelled, OrderId, Released, ReservationFailed,
+    Reserved, Said,
+};
+use quadrille_runtime::decision::{AskError, Context, Decision, Flow, Reads, Refusal, Service, Wire};
+use serde::{Deserialize, Serialize};
+
+use crate::InventoryService;
+
+/// How far a reservation has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum State {
+    /// Nobody has asked for it.
+    #[default]
+    None,
+    /// All lines are set aside.
+    Reserved {
+        /// The order.
+        order: Arc<Order>,
+    },
+    /// Nothing is set aside. The end.
+    Failed {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+    /// What was set aside is back. The end.
+    Released {
+        /// The order.
+        order: Arc<Order>,
+    },
+}
+
+/// What the inventory service has to answer.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The order's lines are to be set aside.
+    Reserve(Arc<Order>),
+    /// The order is cancelled.
+    Cancelled {
+        /// The order.
+        order: Arc<Order>,
+        /// Whether its lines were ever asked for, so that the request, if it has not been here, is on its way.
+        asked: bool,
+    },
+    /// Command: so much of an item has been put in, all told.
+    Stock {
+        /// Which item.
+        item_id: ItemId,
+        /// How many, including those that are set aside or gone.
+        quantity: u64,
+    },
+}
+
+/// What is there of an item: a record of the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stock {
+    /// How many were put in.
+    pub quantity: u64,
+    /// How many of them are set aside for orders, or have gone out with one.
+    pub reserved: u64,
+}
+
+impl Stock {
+    /// How many can be set aside.
+    pub fn available(&self) -> u64 {
+        self.quantity.saturating_sub(self.reserved)
+    }
+}
+
+/// The key of an item's record.
+pub fn key(item_id: &ItemId) -> String {
+    format!("stock.item.{item_id}")
+}
+
+impl Service for InventoryService {
+    type Said = InventoryEvent;
+    type State = State;
+    type Input = Input;
+    type Record = Stock;
+    type Ask = Infallible;
+
+    fn wires(&self) -> Vec<Wire<Input>> {
+        match self.flow {
+            Flow::PayFirst => vec![
+                Wire::on::<Charged>(|heard| Input::Reserve(heard.order)),
+                Wire::on::<OrderCancelled>(|heard| Input::Cancelled {
+                    order: heard.order,
+                    asked: heard.charged,
+                }),
+            ],
+            Flow::ReserveFirst => vec![
+                Wire::on::<Created>(|heard| Input::Reserve(heard.order)),
+                Wire::on::<OrderCancelled>(|heard| Input::Cancelled {
+                    order: heard.order,
+                    asked: true,
+                }),
+            ],
+        }
+    }
+
+    fn order_id(input: &Input) -> Option<&OrderId> {
+        match input {
+            Input::Reserve(order) | Input::Cancelled { order, .. } => Some(&order.order_id),
+            Input::Stock { .. } => None,
+        }
+    }
+
+    fn opens(input: &Input) -> bool {
+        match input {
+            Input::Reserve(_) => true,
+            Input::Cancelled { .. } | Input::Stock { .. } => false,
+        }
+    }
+
+    fn reads(input: &Input) -> Reads {
+        match input {
+            Input::Reserve(order) | Input::Cancelled { order, .. } => {
+                let items: BTreeSet<_> = order.lines.iter().map(|line| &line.item_id).collect();
+                Reads::Keys(items.into_iter().map(key).collect())
+            }
+            Input::Stock { item_id, .. } => Reads::Keys(vec![key(item_id)]),
+        }
+    }
+
+    fn fold(state: &mut State, said: &InventoryEvent) {
+        let order = said.order().clone();
+        *state = match said {
+            InventoryEvent::Reserved(_) => State::Reserved { order },
+            InventoryEvent::ReservationFailed(ReservationFailed { reason, .. }) => State::Failed {
+                order,
+                reason: reason.clone(),
+            },
+            InventoryEvent::Released(_) => State::Released { order },
+        };
+    }
+
+    fn decide(state: &State, input: &Input, context: &Context<'_, Stock>) -> Decision<Self> {
+        match (state, input) {
+            // Set aside all lines or none.
+            (State::None, Input::Reserve(order)) => reserve(order, context.records),
+            (State::Reserved { .. }, Input::Reserve(_)) => Decision::Ignore("already reserved"),
+            (State::Failed { .. }, Input::Reserve(_)) => Decision::Ignore("already failed"),
+            (State::Released { .. }, Input::Reserve(_)) => Decision::Ignore("already released"),
+
+            // The order is off. If the request for its lines is still on its way, it must find an answer here.
+            (State::None, Input::Cancelled { order, asked: true }) => Decision::say([ReservationFailed {
+                order: order.clone(),
+                reason: "the order was cancelled before its stock was reserved".to_owned(),
+            }
+            .into()]),
+            (State::None, Input::Cancelled { asked: false, .. }) => Decision::Ignore("nothing was asked for"),
+            (State::Reserved { .. }, Input::Cancelled { order, .. }) => release(order, context.records),
+            (State::Failed { .. }, Input::Cancelled { .. }) => Decision::Ignore("nothing is reserved"),
+            (State::Released { .. }, Input::Cancelled { .. }) => Decision::Ignore("already released"),
+
+            // The shop owner puts goods in; that concerns no order, so no state either.
+            (
+                State::None | State::Reserved { .. } | State::Failed { .. } | State::Released { .. },
+                Input::Stock { item_id, quantity },
+            ) => stock(item_id, *quantity, context.records),
+        }
+    }
+
+    async fn ask(&self, ask: Infallible) -> Result<Input, AskError> {
+        match ask {}
+    }
+}
+
+fn reserve(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
+    let mut changed = Vec::new();
+    for (item_id, wanted) in wanted(order) {
+        let key = key(item_id);
+        let there = stock.get(&key).cloned().unwrap_or_default();
+        match there.reserved.checked_add(wanted) {
+            Some(reserved) if reserved <= there.quantity => changed.push((key, Stock { reserved, ..there })),
+            Some(_) | None => {
+                let available = there.available();
+                let reason = format!("not enough of `{item_id}`: {wanted} wanted, {available} available");
+                return Decision::say([ReservationFailed {
+                    order: order.clone(),
+                    reason,
+                }
+                .into()]);
+            }
+        }
+    }
+    Decision::say([Reserved { order: order.clone() }.into()]).with_records(changed)
+}
+
+fn release(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
+    let changed = wanted(order).into_iter().filter_map(|(item_id, held)| {
+        let there = stock.get(&key(item_id))?;
+        // It was added when the lines were reserved, so it is there to be taken off, unless somebody meddled with the
+        // bucket by hand. Then the audit tells; an order is not to hang on it.
+        let reserved = there.reserved.saturating_sub(held);
+        Some((
+            key(item_id),
+            Stock {
+                quantity: there.quantity,
+                reserved,
+            },
+        ))
+    });
+    Decision::say([Released { order: order.clone() }.into()]).with_records(changed)
+}
+
+fn stock(item_id: &ItemId, quantity: u64, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
+    let key = key(item_id);
+    match stock.get(&key) {
+        Some(there) if there.quantity == quantity => Decision::Ignore("already so many"),
+        Some(there) if there.reserved > quantity => Decision::Refuse(Refusal::Conflict(format!(
+            "{} of `{item_id}` are reserved, so its quantity cannot be {quantity}",
+            there.reserved
+        ))),
+        Some(there) => Decision::record(
+            key,
+            Stock {
+                quantity,
+                reserved: there.reserved,
+            },
+        ),
+        None => Decision::record(
+            key,
+            Stock {
+                quantity,
+                reserved: 0,
+            },
+        ),
+    }
+}
+
+/// How many of each item the order's lines add up to. At most [`quadrille_events::MAX_LINES`] times `u32::MAX`, which
+/// no `u64` overflows at.
+fn wanted(order: &Order) -> BTreeMap<&ItemId, u64> {
+    let mut wanted = BTreeMap::new();
+    for line in &order.lines {
+        *wanted.entry(&line.item_id).or_default() += u64::from(line.quantity);
+    }
+    wanted
+}

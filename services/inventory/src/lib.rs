@@ -1,0 +1,34 @@
+//! The inventory service: it sets goods aside, all lines of an order or none, and puts them back.
+//!
+//! ```text
+//! requested ──> reserved | failed
+//! reserved ──order.cancelled──> released
+//! ```
+//!
+//! What is there of an item is a record of the ledger, `stock.item.<item_id>`, changed in the same commit as the event
+//! that changes it.
+
+pub mod decide;
+pub mod http;
+
+use quadrille_runtime::Settings;
+use quadrille_runtime::decision::Flow;
+
+/// The inventory service.
+#[derive(Clone, Debug, Default)]
+pub struct InventoryService {
+    /// In which order money and stock are asked for.
+    pub flow: Flow,
+}
+
+impl InventoryService {
+    /// As the settings say: `FLOW`.
+    ///
+    /// # Errors
+    /// Names the setting that makes no sense.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            flow: settings.or("FLOW", Flow::default())?,
+        })
+    }
+}

@@ -1,0 +1,281 @@
+//! What the inventory service decides, as given / when / then. Each scenario is also replayed and shuffled: see
+//! `quadrille_runtime::testing`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use expect_test::expect_file;
+use quadrille_events::*;
+use quadrille_inventory::InventoryService;
+use quadrille_inventory::decide::{Input, State, Stock, key};
+use quadrille_runtime::decision::{Flow, Refusal, Service};
+use quadrille_runtime::testing::{Scenario, World, assert_pure, every_pair, id, order_of};
+
+fn order(order_id: &str, items: &[(&str, u32)]) -> Arc<Order> {
+    Arc::new(order_of(order_id, items))
+}
+
+fn stock(item: &str, quantity: u64, reserved: u64) -> (String, Stock) {
+    (key(&id(item)), Stock { quantity, reserved })
+}
+
+// What it says.
+fn reserved(order: &Arc<Order>) -> InventoryEvent {
+    Reserved { order: order.clone() }.into()
+}
+fn failed(order: &Arc<Order>, reason: &str) -> InventoryEvent {
+    ReservationFailed {
+        order: order.clone(),
+        reason: reason.to_owned(),
+    }
+    .into()
+}
+fn released(order: &Arc<Order>) -> InventoryEvent {
+    Released { order: order.clone() }.into()
+}
+
+// What comes in.
+fn reserve(order: &Arc<Order>) -> Input {
+    Input::Reserve(order.clone())
+}
+fn cancelled(order: &Arc<Order>, asked: bool) -> Input {
+    Input::Cancelled {
+        order: order.clone(),
+        asked,
+    }
+}
+fn put(item: &str, quantity: u64) -> Input {
+    Input::Stock {
+        item_id: id(item),
+        quantity,
+    }
+}
+
+/// What is reserved of each item is what the orders hold of it, and never more than was put in.
+fn stock_adds_up(world: &World<InventoryService>) {
+    let mut held: BTreeMap<String, u64> = BTreeMap::new();
+    for state in world.states.values() {
+        if let State::Reserved { order } = state {
+            for line in &order.lines {
+                *held.entry(key(&line.item_id)).or_default() += u64::from(line.quantity);
+            }
+        }
+    }
+    for (key, stock) in &world.records {
+        assert!(stock.reserved <= stock.quantity, "{key}: {stock:?}");
+        assert_eq!(
+            held.remove(key).unwrap_or_default(),
+            stock.reserved,
+            "{key}: {:?}",
+            world.said
+        );
+    }
+    assert_eq!(held, BTreeMap::new(), "held of what is not there");
+}
+
+fn given(
+    said: impl IntoIterator<Item = InventoryEvent>,
+    records: impl IntoIterator<Item = (String, Stock)>,
+) -> Scenario<InventoryService> {
+    Scenario::given(said).records(records).always(stock_adds_up)
+}
+
+#[test]
+fn a_redelivered_request_reserves_once() {
+    let order = order("42", &[("apple", 2)]);
+    given([], [stock("apple", 10, 0)])
+        .when([reserve(&order), reserve(&order)])
+        .then_recording([reserved(&order)], [stock("apple", 10, 2)])
+        .ignored("already reserved");
+}
+
+#[test]
+fn all_lines_are_reserved_or_none() {
+    let order = order("42", &[("apple", 2), ("bread", 5)]);
+    given([], [stock("apple", 10, 0), stock("bread", 4, 0)])
+        .when([reserve(&order)])
+        .then([failed(&order, "not enough of `bread`: 5 wanted, 4 available")]);
+}
+
+#[test]
+fn lines_of_the_same_item_add_up() {
+    let order = order("42", &[("apple", 6), ("bread", 1), ("apple", 5)]);
+    let stocked = [stock("apple", 10, 0), stock("bread", 1, 0)];
+    given([], stocked.clone())
+        .when([reserve(&order)])
+        .then([failed(&order, "not enough of `apple`: 11 wanted, 10 available")]);
+    given([], stocked)
+        .when([put("apple", 11), reserve(&order)])
+        .then_recording([reserved(&order)], [stock("apple", 11, 11), stock("bread", 1, 1)]);
+}
+
+#[test]
+fn an_item_that_was_never_stocked_is_short() {
+    let order = order("42", &[("unicorn", 1)]);
+    given([], [])
+        .when([reserve(&order)])
+        .then([failed(&order, "not enough of `unicorn`: 1 wanted, 0 available")]);
+}
+
+#[test]
+fn the_last_items_go_to_one_order_only() {
+    let (first, second) = (order("1", &[("apple", 2)]), order("2", &[("apple", 2)]));
+    given([], [stock("apple", 3, 0)])
+        .when([reserve(&first), reserve(&second)])
+        .then_recording(
+            [
+                reserved(&first),
+                failed(&second, "not enough of `apple`: 2 wanted, 1 available"),
+            ],
+            [stock("apple", 3, 2)],
+        );
+}
+
+#[test]
+fn a_cancelled_order_puts_its_goods_back() {
+    let order = order("42", &[("apple", 2), ("bread", 1), ("apple", 1)]);
+    given([reserved(&order)], [stock("apple", 10, 3), stock("bread", 1, 1)])
+        .when([cancelled(&order, true), cancelled(&order, true)])
+        .then_recording([released(&order)], [stock("apple", 10, 0), stock("bread", 1, 0)])
+        .ignored("already released");
+}
+
+#[test]
+fn goods_put_back_can_be_reserved_again() {
+    let (first, second) = (order("1", &[("apple", 2)]), order("2", &[("apple", 2)]));
+    given([], [stock("apple", 2, 0)])
+        .when([reserve(&first), cancelled(&first, true), reserve(&second)])
+        .then_recording(
+            [reserved(&first), released(&first), reserved(&second)],
+            [stock("apple", 2, 2)],
+        );
+}
+
+#[test]
+fn a_cancellation_that_overtakes_the_request_wins() {
+    let order = order("42", &[("apple", 2)]);
+    given([], [stock("apple", 10, 0)])
+        .when([cancelled(&order, true), reserve(&order)])
+        .then([failed(
+            &order,
+            "the order was cancelled before its stock was reserved",
+        )])
+        .ignored("already failed");
+}
+
+#[test]
+fn a_cancelled_order_that_never_got_here_is_nothing_to_inventory() {
+    let order = order("42", &[("apple", 2)]);
+    given([], [])
+        .when([cancelled(&order, false)])
+        .then([])
+        .ignored("nothing was asked for");
+}
+
+#[test]
+fn a_failed_reservation_has_nothing_to_put_back() {
+    let order = order("42", &[("apple", 2)]);
+    given([failed(&order, "sold out")], [stock("apple", 1, 0)])
+        .when([cancelled(&order, true)])
+        .then([])
+        .ignored("nothing is reserved");
+}
+
+#[test]
+fn stock_is_put_in() {
+    given([], [])
+        .when([put("apple", 10)])
+        .then_recording([], [stock("apple", 10, 0)]);
+}
+
+#[test]
+fn putting_in_the_same_again_changes_nothing() {
+    let order = order("42", &[("apple", 2)]);
+    given([reserved(&order)], [stock("apple", 10, 2)])
+        .when([put("apple", 10)])
+        .then([])
+        .ignored("already so many");
+}
+
+#[test]
+fn stock_does_not_fall_below_what_is_reserved() {
+    let order = order("42", &[("apple", 2)]);
+    given([reserved(&order)], [stock("apple", 10, 2)])
+        .when([put("apple", 2)])
+        .then_recording([], [stock("apple", 2, 2)]);
+    given([reserved(&order)], [stock("apple", 10, 2)])
+        .when([put("apple", 1)])
+        .then([])
+        .refused(Refusal::Conflict, "2 of `apple` are reserved");
+}
+
+#[test]
+fn no_quantity_overflows() {
+    let hog = Arc::new(order_of("1", &[("apple", u32::MAX); MAX_LINES]));
+    let all = u64::from(u32::MAX) * MAX_LINES as u64;
+    given([], [stock("apple", u64::MAX, 0)])
+        .when([reserve(&hog)])
+        .then_recording([reserved(&hog)], [stock("apple", u64::MAX, all)]);
+    let reason = format!("not enough of `apple`: {all} wanted, 0 available");
+    Scenario::<InventoryService>::given([])
+        .records([stock("apple", u64::MAX, u64::MAX)])
+        .when([reserve(&hog)])
+        .then([failed(&hog, &reason)]);
+}
+
+#[test]
+fn what_inventory_is_asked_by_depends_on_the_flow() {
+    let order = order("42", &[("apple", 2)]);
+    let cancelled = OrderEvent::from(OrderCancelled {
+        order,
+        reason: "a reason".to_owned(),
+        charged: false,
+        delivery_requested: false,
+    });
+    for (flow, asked_by, asked_for) in [
+        (Flow::PayFirst, "payment.charged", false),
+        (Flow::ReserveFirst, "order.created", true),
+    ] {
+        let wires = InventoryService { flow }.wires();
+        assert_eq!(
+            [wires[0].name.subject, wires[1].name.subject],
+            [asked_by, "order.cancelled"]
+        );
+        let (_, input) = wires[1].decode(&cancelled.encode()).unwrap();
+        assert!(
+            matches!(input, Input::Cancelled { asked, .. } if asked == asked_for),
+            "{flow:?}: {input:?}"
+        );
+    }
+}
+
+#[test]
+fn every_pair_of_state_and_input_has_a_spoken_answer() {
+    let (order, greedy) = (order("42", &[("apple", 2)]), order("42", &[("apple", 200)]));
+    let pairs = every_pair::<InventoryService>(
+        &[
+            ("none", vec![]),
+            ("reserved", vec![reserved(&order)]),
+            ("failed", vec![failed(&order, "sold out")]),
+            ("released", vec![reserved(&order), released(&order)]),
+        ],
+        &[
+            ("reserve", reserve(&order)),
+            ("reserve (too many)", reserve(&greedy)),
+            ("order.cancelled", cancelled(&order, true)),
+            ("order.cancelled (unasked)", cancelled(&order, false)),
+        ],
+        &[
+            ("stock", put("apple", 20)),
+            ("stock (the same)", put("apple", 10)),
+            ("stock (too few)", put("apple", 1)),
+        ],
+        &BTreeMap::from([stock("apple", 10, 2)]),
+    );
+    expect_file!["pairs.txt"].assert_eq(&pairs);
+}
+
+#[test]
+fn decisions_are_pure() {
+    assert_pure(include_str!("../src/decide.rs"));
+}

@@ -1,0 +1,333 @@
+//! What the order service answers to what.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use quadrille_events::{
+    Approval, Assigned, AwaitingApproval, CancelOrder, CancelPayment, Charged, Completed, CourierId,
+    CreateDelivery, Created, Order, OrderCancelled, OrderEvent, OrderId, Reserved, Said,
+};
+use quadrille_runtime::decision::{AskError, Context, Decision, Flow, Reads, Refusal, Service, Wire};
+
+use crate::OrderService;
+
+/// How far an order has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum State {
+    /// Nobody has placed it.
+    #[default]
+    None,
+    /// It is placed; payment and inventory are at it.
+    Created(Arc<Order>),
+    /// It is paid and reserved, and waits for the shop owner.
+    AwaitingApproval(Arc<Order>),
+    /// Delivery is asked to bring it.
+    Confirmed(Arc<Order>),
+    /// Payment is asked to cancel or refund.
+    Cancelling {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+        /// Whether delivery had been asked to bring it.
+        delivery_requested: bool,
+    },
+    /// It is on its way. The end.
+    Completed {
+        /// The order.
+        order: Arc<Order>,
+        /// Who brings it.
+        courier_id: CourierId,
+    },
+    /// It is off. The end.
+    Cancelled {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the order service has to answer.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Command: a customer places it.
+    Create(Arc<Order>),
+    /// It is paid and reserved.
+    Ready(Arc<Order>),
+    /// Command: the shop owner approves.
+    Approve {
+        /// Which order.
+        order_id: OrderId,
+    },
+    /// Command: the customer (or the shop owner) cancels.
+    Cancel {
+        /// Which order.
+        order_id: OrderId,
+        /// Why.
+        reason: String,
+    },
+    /// A courier is on the way.
+    Assigned {
+        /// The order.
+        order: Arc<Order>,
+        /// Who.
+        courier_id: CourierId,
+    },
+    /// There will be no money: it is to be cancelled.
+    CancelOrder {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+        /// Whether it was ever charged.
+        charged: bool,
+    },
+}
+
+impl Service for OrderService {
+    type Said = OrderEvent;
+    type State = State;
+    type Input = Input;
+    type Record = ();
+    type Ask = Infallible;
+
+    fn wires(&self) -> Vec<Wire<Input>> {
+        let ready = match self.flow {
+            Flow::PayFirst => Wire::on::<Reserved>(|heard| Input::Ready(heard.order)),
+            Flow::ReserveFirst => Wire::on::<Charged>(|heard| Input::Ready(heard.order)),
+        };
+        vec![
+            ready,
+            Wire::on::<Assigned>(|heard| Input::Assigned {
+                order: heard.order,
+                courier_id: heard.courier_id,
+            }),
+            Wire::on::<CancelOrder>(|heard| Input::CancelOrder {
+                order: heard.order,
+                reason: heard.reason,
+                charged: heard.charged,
+            }),
+        ]
+    }
+
+    fn order_id(input: &Input) -> Option<&OrderId> {
+        match input {
+            Input::Create(order)
+            | Input::Ready(order)
+            | Input::Assigned { order, .. }
+            | Input::CancelOrder { order, .. } => Some(&order.order_id),
+            Input::Approve { order_id } | Input::Cancel { order_id, .. } => Some(order_id),
+        }
+    }
+
+    fn opens(input: &Input) -> bool {
+        match input {
+            Input::Create(_) => true,
+            Input::Ready(_)
+            | Input::Approve { .. }
+            | Input::Cancel { .. }
+            | Input::Assigned { .. }
+            | Input::CancelOrder { .. } => false,
+        }
+    }
+
+    fn reads(_: &Input) -> Reads {
+        Reads::Nothing
+    }
+
+    fn fold(state: &mut State, said: &OrderEvent) {
+        let order = said.order().clone();
+        *state = match said {
+            OrderEvent::Created(_) => State::Created(order),
+            OrderEvent::AwaitingApproval(_) => State::AwaitingApproval(order),
+            OrderEvent::CreateDelivery(_) => State::Confirmed(order),
+            OrderEvent::CancelPayment(CancelPayment { reason, .. }) => State::Cancelling {
+                order,
+                reason: reason.clone(),
+                delivery_requested: state.delivery_requested(),
+            },
+            OrderEvent::Completed(Completed { courier_id, .. }) => State::Completed {
+                order,
+                courier_id: courier_id.clone(),
+            },
+            OrderEvent::Cancelled(OrderCancelled { reason, .. }) => State::Cancelled {
+                order,
+                reason: reason.clone(),
+            },
+        };
+    }
+
+    fn decide(state: &State, input: &Input, _: &Context<'_, ()>) -> Decision<Self> {
+        match (state, input) {
+            // A customer places it. Its id is drawn, or derived from customer and idempotency key: if it is there
+            // already, then this is the same request once more, or the key is used for another one.
+            (State::None, Input::Create(order)) => Decision::say([Created { order: order.clone() }.into()]),
+            (
+                State::Created(placed)
+                | State::AwaitingApproval(placed)
+                | State::Confirmed(placed)
+                | State::Cancelling { order: placed, .. }
+                | State::Completed { order: placed, .. }
+                | State::Cancelled { order: placed, .. },
+                Input::Create(order),
+            ) => {
+                if placed == order {
+                    Decision::Ignore("already created")
+                } else {
+                    Decision::Refuse(Refusal::Mismatch(
+                        "this Idempotency-Key came with another order before; a new order needs a new key"
+                            .to_owned(),
+                    ))
+                }
+            }
+
+            // It is paid and reserved.
+            (State::None, Input::Ready(_)) => Decision::Ignore(UNKNOWN),
+            (State::Created(_), Input::Ready(order)) => {
+                let order = order.clone();
+                Decision::say([match order.approval {
+                    Approval::Auto => CreateDelivery { order }.into(),
+                    Approval::Manual => AwaitingApproval { order }.into(),
+                }])
+            }
+            (State::AwaitingApproval(_), Input::Ready(_)) => Decision::Ignore("already awaiting approval"),
+            (State::Confirmed(_) | State::Completed { .. }, Input::Ready(_)) => {
+                Decision::Ignore("already confirmed")
+            }
+            // Inventory and payment hear of the cancellation and undo what made it ready.
+            (State::Cancelling { .. }, Input::Ready(_)) => Decision::Ignore("being cancelled"),
+            (State::Cancelled { .. }, Input::Ready(_)) => Decision::Ignore("already cancelled"),
+
+            // The shop owner approves.
+            (State::None, Input::Approve { order_id }) => not_found(order_id),
+            (State::Created(order), Input::Approve { .. }) => conflict(match order.approval {
+                Approval::Auto => "the order needs no approval: it is confirmed once it is paid and reserved",
+                Approval::Manual => {
+                    "the order is not paid and reserved yet; approve it once it is awaiting approval"
+                }
+            }),
+            (State::AwaitingApproval(order), Input::Approve { .. }) => {
+                Decision::say([CreateDelivery { order: order.clone() }.into()])
+            }
+            (State::Confirmed(_) | State::Completed { .. }, Input::Approve { .. }) => {
+                Decision::Ignore("already confirmed")
+            }
+            (State::Cancelling { reason, .. }, Input::Approve { .. }) => {
+                conflict(format!("the order is being cancelled: {reason}"))
+            }
+            (State::Cancelled { reason, .. }, Input::Approve { .. }) => {
+                conflict(format!("the order is cancelled: {reason}"))
+            }
+
+            // The customer cancels. Payment settles the money, and says `cancel-order`.
+            (State::None, Input::Cancel { order_id, .. }) => not_found(order_id),
+            (
+                State::Created(order) | State::AwaitingApproval(order) | State::Confirmed(order),
+                Input::Cancel { reason, .. },
+            ) => Decision::say([CancelPayment {
+                order: order.clone(),
+                reason: reason.clone(),
+            }
+            .into()]),
+            (State::Cancelling { .. }, Input::Cancel { .. }) => Decision::Ignore("already being cancelled"),
+            (State::Cancelled { .. }, Input::Cancel { .. }) => Decision::Ignore("already cancelled"),
+            (State::Completed { courier_id, .. }, Input::Cancel { .. }) => conflict(format!(
+                "the order is completed: courier `{courier_id}` is on the way"
+            )),
+
+            // A courier is on the way.
+            (State::None, Input::Assigned { .. }) => Decision::Ignore(UNKNOWN),
+            (State::Created(_) | State::AwaitingApproval(_), Input::Assigned { .. }) => {
+                Decision::Ignore("cannot be: a courier is assigned, and delivery was never asked")
+            }
+            (State::Confirmed(_), Input::Assigned { order, courier_id }) => Decision::say([Completed {
+                order: order.clone(),
+                courier_id: courier_id.clone(),
+            }
+            .into()]),
+            // Delivery hears of the cancellation and calls the courier back.
+            (State::Cancelling { .. }, Input::Assigned { .. }) => Decision::Ignore("being cancelled"),
+            (State::Completed { .. }, Input::Assigned { .. }) => Decision::Ignore("already completed"),
+            (State::Cancelled { .. }, Input::Assigned { .. }) => Decision::Ignore("already cancelled"),
+
+            // There will be no money.
+            (State::None, Input::CancelOrder { .. }) => Decision::Ignore(UNKNOWN),
+            (
+                State::Created(_)
+                | State::AwaitingApproval(_)
+                | State::Confirmed(_)
+                | State::Cancelling { .. },
+                Input::CancelOrder {
+                    order,
+                    reason,
+                    charged,
+                },
+            ) => Decision::say([OrderCancelled {
+                order: order.clone(),
+                reason: reason.clone(),
+                charged: *charged,
+                delivery_requested: state.delivery_requested(),
+            }
+            .into()]),
+            (State::Completed { .. }, Input::CancelOrder { .. }) => {
+                Decision::Ignore("cannot be: payment gives nothing back once a courier is assigned")
+            }
+            (State::Cancelled { .. }, Input::CancelOrder { .. }) => Decision::Ignore("already cancelled"),
+        }
+    }
+
+    async fn ask(&self, ask: Infallible) -> Result<Input, AskError> {
+        match ask {}
+    }
+}
+
+/// Its own `created` is there before anybody else can speak of an order, so only retention can have taken it.
+const UNKNOWN: &str = "unknown order: its entries are gone";
+
+impl State {
+    /// Whether delivery was ever asked to bring it, so that something may be on its way to delivery.
+    fn delivery_requested(&self) -> bool {
+        match self {
+            State::Confirmed(_) | State::Completed { .. } => true,
+            State::Cancelling {
+                delivery_requested, ..
+            } => *delivery_requested,
+            State::None | State::Created(_) | State::AwaitingApproval(_) | State::Cancelled { .. } => false,
+        }
+    }
+
+    /// What it is called to the outside.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::None => "none",
+            State::Created(_) => "created",
+            State::AwaitingApproval(_) => "awaiting-approval",
+            State::Confirmed(_) => "confirmed",
+            State::Cancelling { .. } => "cancelling",
+            State::Completed { .. } => "completed",
+            State::Cancelled { .. } => "cancelled",
+        }
+    }
+
+    /// The order as placed.
+    pub fn order(&self) -> Option<&Arc<Order>> {
+        match self {
+            State::None => None,
+            State::Created(order)
+            | State::AwaitingApproval(order)
+            | State::Confirmed(order)
+            | State::Cancelling { order, .. }
+            | State::Completed { order, .. }
+            | State::Cancelled { order, .. } => Some(order),
+        }
+    }
+}
+
+fn not_found(order_id: &OrderId) -> Decision<OrderService> {
+    Decision::Refuse(Refusal::NotFound(format!("there is no order `{order_id}`")))
+}
+
+fn conflict(why: impl Into<String>) -> Decision<OrderService> {
+    Decision::Refuse(Refusal::Conflict(why.into()))
+}

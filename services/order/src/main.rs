@@ -1,0 +1,9 @@
+//! Runs the order service.
+
+use std::process::ExitCode;
+
+use quadrille_order::{OrderService, http};
+
+fn main() -> ExitCode {
+    quadrille_runtime::main(7001, OrderService::new, http::routes)
+}

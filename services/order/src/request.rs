@@ -1,0 +1,197 @@
+//! Requests of customers, and what is wrong with them.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::http::HeaderMap;
+use quadrille_events::{
+    Approval, Currency, CustomerId, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, OrderId,
+    PaymentMode,
+};
+use quadrille_runtime::http::Problem;
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// The longest reason that a customer may give, in characters: a sentence or two, repeated in several events.
+pub const MAX_REASON: usize = 200;
+
+/// The longest `Idempotency-Key`.
+pub const MAX_KEY: usize = 255;
+
+/// `POST /orders/create_order`. Ids and the currency are read as text, so that a wrong one is answered by its field.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrder {
+    customer_id: String,
+    lines: Vec<NewLine>,
+    total: Money,
+    currency: String,
+    address: String,
+    #[serde(default)]
+    payment: PaymentMode,
+    #[serde(default)]
+    approval: Approval,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewLine {
+    item_id: String,
+    quantity: u32,
+    unit_price: Money,
+}
+
+/// `POST /orders/confirm`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmOrder {
+    order_id: String,
+}
+
+/// `POST /orders/cancel`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelOrder {
+    order_id: String,
+    reason: Option<String>,
+}
+
+impl NewOrder {
+    /// The order that is asked for, under an id that is drawn, or derived from customer and idempotency key.
+    ///
+    /// # Errors
+    /// Names the first field that is wrong.
+    pub fn check(self, key: Option<&str>) -> Result<Order, Problem> {
+        let customer_id: CustomerId = field("customer_id", &self.customer_id)?;
+        if self.lines.is_empty() {
+            return Err(Problem::invalid("lines", "must not be empty"));
+        }
+        if self.lines.len() > MAX_LINES {
+            let problem = format!(
+                "must be at most {MAX_LINES}, not {}; split the order",
+                self.lines.len()
+            );
+            return Err(Problem::invalid("lines", problem));
+        }
+        let mut sum: Money = 0;
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for (n, line) in self.lines.into_iter().enumerate() {
+            let item_id = field(&format!("lines[{n}].item_id"), &line.item_id)?;
+            let NewLine {
+                quantity, unit_price, ..
+            } = line;
+            if quantity == 0 {
+                return Err(Problem::invalid(
+                    format!("lines[{n}].quantity"),
+                    "must be at least 1",
+                ));
+            }
+            sum = unit_price
+                .checked_mul(Money::from(quantity))
+                .and_then(|price| price.checked_add(sum))
+                .filter(|sum| *sum <= MAX_MONEY)
+                .ok_or_else(|| {
+                    let problem = format!("makes the order dearer than {MAX_MONEY}, the largest amount");
+                    Problem::invalid(format!("lines[{n}].unit_price"), problem)
+                })?;
+            lines.push(Line {
+                item_id,
+                quantity,
+                unit_price,
+            });
+        }
+        if self.total != sum {
+            let problem = format!("is {}, but the lines add up to {sum}", self.total);
+            return Err(Problem::invalid("total", problem));
+        }
+        let currency = Currency::from_code(&self.currency)
+            .ok_or_else(|| Problem::invalid("currency", "must be a code of ISO 4217 such as `EUR`"))?;
+        if self.address.trim().is_empty() {
+            return Err(Problem::invalid("address", "must not be empty"));
+        }
+        if self.address.len() > MAX_ADDRESS {
+            return Err(Problem::invalid(
+                "address",
+                format!("must be at most {MAX_ADDRESS} bytes long"),
+            ));
+        }
+        Ok(Order {
+            order_id: order_id(&customer_id, key),
+            customer_id,
+            lines,
+            total: self.total,
+            currency,
+            address: self.address,
+            payment: self.payment,
+            approval: self.approval,
+        })
+    }
+}
+
+impl ConfirmOrder {
+    /// Which order is confirmed.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub fn check(self) -> Result<OrderId, Problem> {
+        field("order_id", &self.order_id)
+    }
+}
+
+impl CancelOrder {
+    /// Which order is cancelled, and why.
+    ///
+    /// # Errors
+    /// Names the field that is wrong.
+    pub fn check(self) -> Result<(OrderId, String), Problem> {
+        let reason = self
+            .reason
+            .unwrap_or_else(|| "the customer cancelled the order".to_owned());
+        if reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
+            return Err(Problem::invalid(
+                "reason",
+                format!("must be 1 to {MAX_REASON} characters, or left out"),
+            ));
+        }
+        Ok((field("order_id", &self.order_id)?, reason))
+    }
+}
+
+/// The request's idempotency key, if it has one.
+///
+/// # Errors
+/// 400 if there are several, or it is not 1 to [`MAX_KEY`] visible ASCII characters.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Problem::bad_request("Idempotency-Key: only one can be given"));
+    }
+    match key.to_str() {
+        Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(key))
+        }
+        Ok(_) | Err(_) => Err(Problem::bad_request(format!(
+            "Idempotency-Key: must be 1 to {MAX_KEY} visible ASCII characters, such as a UUID"
+        ))),
+    }
+}
+
+/// The namespace of order ids that are derived (RFC 9562, 5.5). Never to be changed: a key that is repeated across an
+/// update must find its order.
+const KEYED_ORDERS: Uuid = Uuid::from_u128(0x8f0b_6a4e_2f63_4c1d_9b57_51a1_0c3e_77d2);
+
+/// With a key, the same request has the same id, so it is the same order; without one, every request is a new order.
+/// Ids that are drawn sort by time (RFC 9562, 5.7).
+fn order_id(customer_id: &CustomerId, key: Option<&str>) -> OrderId {
+    let id = match key {
+        // Neither holds a line break, so no two pairs read the same.
+        Some(key) => Uuid::new_v5(&KEYED_ORDERS, format!("{customer_id}\n{key}").as_bytes()),
+        None => Uuid::now_v7(),
+    };
+    OrderId::new(id.to_string()).unwrap_or_else(|error| unreachable!("a UUID is an id: {error}"))
+}
+
+fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::invalid(name, error))
+}

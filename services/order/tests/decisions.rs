@@ -1,0 +1,336 @@
+//! What the order service decides, as given / when / then. Each scenario is also replayed and shuffled: see
+//! `quadrille_runtime::testing`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use expect_test::expect_file;
+use quadrille_events::*;
+use quadrille_order::OrderService;
+use quadrille_order::decide::Input;
+use quadrille_runtime::decision::{Flow, Refusal, Service};
+use quadrille_runtime::testing::{Scenario, assert_pure, every_pair, id, order};
+
+fn auto() -> Arc<Order> {
+    Arc::new(order("42"))
+}
+
+fn manual() -> Arc<Order> {
+    Arc::new(Order {
+        approval: Approval::Manual,
+        ..order("42")
+    })
+}
+
+// What it says.
+fn created(order: &Arc<Order>) -> OrderEvent {
+    Created { order: order.clone() }.into()
+}
+fn awaiting_approval(order: &Arc<Order>) -> OrderEvent {
+    AwaitingApproval { order: order.clone() }.into()
+}
+fn create_delivery(order: &Arc<Order>) -> OrderEvent {
+    CreateDelivery { order: order.clone() }.into()
+}
+fn cancel_payment(order: &Arc<Order>) -> OrderEvent {
+    CancelPayment {
+        order: order.clone(),
+        reason: "changed my mind".to_owned(),
+    }
+    .into()
+}
+fn completed(order: &Arc<Order>) -> OrderEvent {
+    Completed {
+        order: order.clone(),
+        courier_id: id("carla"),
+    }
+    .into()
+}
+fn cancelled(order: &Arc<Order>, charged: bool, delivery_requested: bool) -> OrderEvent {
+    OrderCancelled {
+        order: order.clone(),
+        reason: "changed my mind".to_owned(),
+        charged,
+        delivery_requested,
+    }
+    .into()
+}
+
+// What comes in.
+fn create(order: &Arc<Order>) -> Input {
+    Input::Create(order.clone())
+}
+fn ready(order: &Arc<Order>) -> Input {
+    Input::Ready(order.clone())
+}
+fn approve() -> Input {
+    Input::Approve { order_id: id("42") }
+}
+fn cancel() -> Input {
+    Input::Cancel {
+        order_id: id("42"),
+        reason: "changed my mind".to_owned(),
+    }
+}
+fn assigned(order: &Arc<Order>) -> Input {
+    Input::Assigned {
+        order: order.clone(),
+        courier_id: id("carla"),
+    }
+}
+fn cancel_order(order: &Arc<Order>, charged: bool) -> Input {
+    Input::CancelOrder {
+        order: order.clone(),
+        reason: "changed my mind".to_owned(),
+        charged,
+    }
+}
+
+type Story = Scenario<OrderService>;
+
+#[test]
+fn an_order_that_is_paid_reserved_and_assigned_is_completed() {
+    let order = auto();
+    Story::given([])
+        .when([create(&order), ready(&order), assigned(&order)])
+        .then([created(&order), create_delivery(&order), completed(&order)]);
+}
+
+#[test]
+fn the_same_order_placed_again_is_created_once() {
+    let order = auto();
+    Story::given([created(&order)])
+        .when([create(&order)])
+        .then([])
+        .ignored("already created");
+}
+
+#[test]
+fn an_order_placed_again_after_its_end_is_not_created_anew() {
+    let order = auto();
+    Story::given([
+        created(&order),
+        cancel_payment(&order),
+        cancelled(&order, false, false),
+    ])
+    .when([create(&order)])
+    .then([])
+    .ignored("already created");
+}
+
+#[test]
+fn an_idempotency_key_used_for_another_order_is_refused() {
+    let other = Arc::new(Order {
+        address: "2 Main St".to_owned(),
+        ..order("42")
+    });
+    Story::given([created(&auto())])
+        .when([create(&other)])
+        .then([])
+        .refused(Refusal::Mismatch, "a new key");
+}
+
+#[test]
+fn with_manual_approval_a_paid_and_reserved_order_waits_for_the_shop_owner() {
+    let order = manual();
+    Story::given([created(&order)])
+        .when([ready(&order)])
+        .then([awaiting_approval(&order)]);
+}
+
+#[test]
+fn approval_confirms_the_order_once() {
+    let order = manual();
+    Story::given([created(&order), awaiting_approval(&order)])
+        .when([approve(), approve()])
+        .then([create_delivery(&order)])
+        .ignored("already confirmed");
+}
+
+#[test]
+fn approval_before_the_order_is_paid_and_reserved_is_refused() {
+    Story::given([created(&manual())])
+        .when([approve()])
+        .then([])
+        .refused(Refusal::Conflict, "not paid and reserved");
+}
+
+#[test]
+fn an_order_that_needs_no_approval_says_so() {
+    Story::given([created(&auto())])
+        .when([approve()])
+        .then([])
+        .refused(Refusal::Conflict, "needs no approval");
+}
+
+#[test]
+fn nobody_approves_or_cancels_an_order_that_is_not_there() {
+    Story::given([])
+        .when([approve()])
+        .then([])
+        .refused(Refusal::NotFound, "`42`");
+    Story::given([])
+        .when([cancel()])
+        .then([])
+        .refused(Refusal::NotFound, "`42`");
+}
+
+#[test]
+fn a_fresh_order_is_cancelled_once_payment_agrees() {
+    let order = auto();
+    Story::given([])
+        .when([create(&order), cancel(), cancel_order(&order, false)])
+        .then([
+            created(&order),
+            cancel_payment(&order),
+            cancelled(&order, false, false),
+        ]);
+}
+
+#[test]
+fn an_order_awaiting_approval_is_cancelled_instead() {
+    let order = manual();
+    Story::given([created(&order), awaiting_approval(&order)])
+        .when([cancel(), cancel_order(&order, true), approve()])
+        .then([cancel_payment(&order), cancelled(&order, true, false)])
+        .refused(Refusal::Conflict, "cancelled: changed my mind");
+}
+
+#[test]
+fn cancelling_a_confirmed_order_remembers_that_delivery_was_asked() {
+    let order = auto();
+    Story::given([created(&order), create_delivery(&order)])
+        .when([cancel(), cancel_order(&order, true)])
+        .then([cancel_payment(&order), cancelled(&order, true, true)]);
+}
+
+#[test]
+fn a_courier_assigned_while_the_order_is_being_cancelled_does_not_complete_it() {
+    let order = auto();
+    Story::given([created(&order), create_delivery(&order), cancel_payment(&order)])
+        .when([assigned(&order)])
+        .then([])
+        .ignored("being cancelled");
+}
+
+#[test]
+fn an_order_made_ready_while_it_is_being_cancelled_is_not_delivered() {
+    let order = auto();
+    Story::given([created(&order), cancel_payment(&order)])
+        .when([ready(&order)])
+        .then([])
+        .ignored("being cancelled");
+}
+
+#[test]
+fn cancelling_twice_asks_payment_once() {
+    let order = auto();
+    Story::given([created(&order)])
+        .when([cancel(), cancel()])
+        .then([cancel_payment(&order)])
+        .ignored("already being cancelled");
+}
+
+#[test]
+fn a_completed_order_cannot_be_cancelled() {
+    let order = auto();
+    Story::given([created(&order), create_delivery(&order), completed(&order)])
+        .when([cancel()])
+        .then([])
+        .refused(Refusal::Conflict, "`carla` is on the way");
+}
+
+#[test]
+fn an_order_without_money_is_cancelled_in_every_state_up_to_completion() {
+    let (auto, manual) = (auto(), manual());
+    for (said, delivery_requested) in [
+        (vec![created(&auto)], false),
+        (vec![created(&manual), awaiting_approval(&manual)], false),
+        (vec![created(&auto), create_delivery(&auto)], true),
+        (vec![created(&auto), cancel_payment(&auto)], false),
+        (
+            vec![created(&auto), create_delivery(&auto), cancel_payment(&auto)],
+            true,
+        ),
+    ] {
+        let order = said[0].order().clone();
+        Story::given(said)
+            .when([cancel_order(&order, true)])
+            .then([cancelled(&order, true, delivery_requested)]);
+    }
+}
+
+#[test]
+fn what_makes_an_order_ready_is_the_second_of_payment_and_reservation() {
+    let heard = |flow| -> Vec<_> {
+        OrderService { flow }
+            .wires()
+            .iter()
+            .map(|wire| wire.name.subject)
+            .collect()
+    };
+    assert_eq!(
+        heard(Flow::PayFirst),
+        ["inventory.reserved", "delivery.assigned", "cancel-order"]
+    );
+    assert_eq!(
+        heard(Flow::ReserveFirst),
+        ["payment.charged", "delivery.assigned", "cancel-order"]
+    );
+}
+
+#[test]
+fn every_pair_of_state_and_input_has_a_spoken_answer() {
+    let (auto, manual) = (auto(), manual());
+    let other = Arc::new(Order {
+        address: "2 Main St".to_owned(),
+        ..order("42")
+    });
+    let pairs = every_pair::<OrderService>(
+        &[
+            ("none", vec![]),
+            ("created (approval auto)", vec![created(&auto)]),
+            ("created (approval manual)", vec![created(&manual)]),
+            (
+                "awaiting-approval",
+                vec![created(&manual), awaiting_approval(&manual)],
+            ),
+            ("confirmed", vec![created(&auto), create_delivery(&auto)]),
+            (
+                "cancelling",
+                vec![created(&auto), create_delivery(&auto), cancel_payment(&auto)],
+            ),
+            (
+                "completed",
+                vec![created(&auto), create_delivery(&auto), completed(&auto)],
+            ),
+            (
+                "cancelled",
+                vec![
+                    created(&auto),
+                    cancel_payment(&auto),
+                    cancelled(&auto, false, false),
+                ],
+            ),
+        ],
+        &[
+            ("ready", ready(&auto)),
+            ("ready (approval manual)", ready(&manual)),
+            ("delivery.assigned", assigned(&auto)),
+            ("cancel-order", cancel_order(&auto, true)),
+        ],
+        &[
+            ("create", create(&auto)),
+            ("create (another)", create(&other)),
+            ("approve", approve()),
+            ("cancel", cancel()),
+        ],
+        &BTreeMap::new(),
+    );
+    expect_file!["pairs.txt"].assert_eq(&pairs);
+}
+
+#[test]
+fn decisions_are_pure() {
+    assert_pure(include_str!("../src/decide.rs"));
+}

@@ -1,0 +1,528 @@
+//! What the payment service answers to what.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use quadrille_events::{
+    Body, CancelOrder, CancelPayment, Charged, Created, Expired, NoCourier, Opened, Order, OrderId,
+    PaymentCancelled, PaymentEvent, PaymentFailed, PaymentMode, Refunded, ReservationFailed, Reserved, Said,
+};
+use quadrille_runtime::decision::{
+    AskError, Context, Deadline, Decision, Flow, Reads, Refusal, Service, Wire,
+};
+
+use crate::PaymentService;
+use crate::provider::ChargeResult;
+
+/// How far a payment has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum State {
+    /// Nobody has asked for it.
+    #[default]
+    None,
+    /// It waits for the customer.
+    Opened {
+        /// The order.
+        order: Arc<Order>,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// The deadline passed: the broker has said so, and the cancellation is next.
+    Expired {
+        /// The order.
+        order: Arc<Order>,
+    },
+    /// The provider took the total.
+    Charged {
+        /// The order.
+        order: Arc<Order>,
+        /// The provider's own name for the charge.
+        reference: String,
+    },
+    /// The provider declined. The end.
+    Failed {
+        /// The order.
+        order: Arc<Order>,
+        /// The provider's reason.
+        reason: String,
+    },
+    /// It was cancelled before anything was taken. The end.
+    Cancelled {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+    /// What was taken is back. The end.
+    Refunded {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the payment service has to answer.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The order is to be paid.
+    Requested {
+        /// The order.
+        order: Arc<Order>,
+        /// How long its customer has to confirm, if it is paid manually.
+        pay_within: Duration,
+    },
+    /// The order will not be delivered: cancel, or refund.
+    CancelPayment {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+    /// There is not enough stock: cancel, or refund.
+    ReservationFailed {
+        /// The order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+    /// The broker said that the deadline passed.
+    Expired {
+        /// The order.
+        order: Arc<Order>,
+    },
+    /// It was cancelled: whatever the provider may hold all the same is to be given back.
+    Voiding {
+        /// The order.
+        order: Arc<Order>,
+    },
+    /// Command: the customer confirms.
+    Confirm {
+        /// Which order.
+        order_id: OrderId,
+    },
+    /// Command: the customer cancels.
+    Cancel {
+        /// Which order.
+        order_id: OrderId,
+        /// Why.
+        reason: String,
+    },
+    /// The provider answered to [`Ask::Charge`].
+    Charge {
+        /// The order.
+        order: Arc<Order>,
+        /// What.
+        result: ChargeResult,
+    },
+    /// The provider has done [`Ask::Refund`].
+    Refund {
+        /// The order.
+        order: Arc<Order>,
+        /// Why it was asked to.
+        reason: String,
+    },
+    /// The provider has done [`Ask::Void`].
+    Void {
+        /// The order.
+        order: Arc<Order>,
+    },
+}
+
+/// What the provider is asked.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Take the total.
+    Charge {
+        /// Of this order.
+        order: Arc<Order>,
+    },
+    /// Give it back.
+    Refund {
+        /// Of this order.
+        order: Arc<Order>,
+        /// Why.
+        reason: String,
+    },
+    /// Hold nothing: give back what was taken, if anything was, and take nothing from now on.
+    Void {
+        /// Of this order.
+        order: Arc<Order>,
+    },
+}
+
+impl Service for PaymentService {
+    type Said = PaymentEvent;
+    type State = State;
+    type Input = Input;
+    type Record = ();
+    type Ask = Ask;
+
+    fn wires(&self) -> Vec<Wire<Input>> {
+        let pay_within = self.pay_within;
+        let requested = move |order| Input::Requested { order, pay_within };
+        vec![
+            match self.flow {
+                Flow::PayFirst => Wire::on::<Created>(move |heard| requested(heard.order)),
+                Flow::ReserveFirst => Wire::on::<Reserved>(move |heard| requested(heard.order)),
+            },
+            Wire::on::<ReservationFailed>(|heard| Input::ReservationFailed {
+                order: heard.order,
+                reason: heard.reason,
+            }),
+            Wire::on::<CancelPayment>(|heard| Input::CancelPayment {
+                order: heard.order,
+                reason: heard.reason,
+            }),
+            Wire::on::<NoCourier>(|heard| Input::CancelPayment {
+                order: heard.order,
+                reason: heard.reason,
+            }),
+            // It hears itself: what the broker says on its behalf, and what it still has to tell the provider.
+            Wire::on::<Expired>(|heard| Input::Expired { order: heard.order }),
+            Wire::on::<PaymentCancelled>(|heard| Input::Voiding { order: heard.order }),
+        ]
+    }
+
+    fn order_id(input: &Input) -> Option<&OrderId> {
+        match input {
+            Input::Requested { order, .. }
+            | Input::CancelPayment { order, .. }
+            | Input::ReservationFailed { order, .. }
+            | Input::Expired { order }
+            | Input::Voiding { order }
+            | Input::Charge { order, .. }
+            | Input::Refund { order, .. }
+            | Input::Void { order } => Some(&order.order_id),
+            Input::Confirm { order_id } | Input::Cancel { order_id, .. } => Some(order_id),
+        }
+    }
+
+    fn opens(input: &Input) -> bool {
+        match input {
+            Input::Requested { .. } => true,
+            // What is charged at once was never opened.
+            Input::Charge { order, .. } => order.payment == PaymentMode::Auto,
+            Input::CancelPayment { .. }
+            | Input::ReservationFailed { .. }
+            | Input::Expired { .. }
+            | Input::Voiding { .. }
+            | Input::Confirm { .. }
+            | Input::Cancel { .. }
+            | Input::Refund { .. }
+            | Input::Void { .. } => false,
+        }
+    }
+
+    fn reads(_: &Input) -> Reads {
+        Reads::Nothing
+    }
+
+    fn fold(state: &mut State, said: &PaymentEvent) {
+        let order = said.order().clone();
+        *state = match said {
+            PaymentEvent::Opened(Opened { expires_at, .. }) => State::Opened {
+                order,
+                expires_at: *expires_at,
+            },
+            PaymentEvent::Expired(_) => match state {
+                State::None | State::Opened { .. } => State::Expired { order },
+                // The broker fires the schedule without looking at what else is said of the order. Should that ever
+                // slip in behind the commit that purges it, then what was decided stands.
+                State::Expired { .. }
+                | State::Charged { .. }
+                | State::Failed { .. }
+                | State::Cancelled { .. }
+                | State::Refunded { .. } => return,
+            },
+            PaymentEvent::Charged(Charged { reference, .. }) => State::Charged {
+                order,
+                reference: reference.clone(),
+            },
+            PaymentEvent::Failed(PaymentFailed { reason, .. }) => State::Failed {
+                order,
+                reason: reason.clone(),
+            },
+            PaymentEvent::Cancelled(PaymentCancelled { reason, .. }) => State::Cancelled {
+                order,
+                reason: reason.clone(),
+            },
+            PaymentEvent::Refunded(Refunded { reason, .. }) => State::Refunded {
+                order,
+                reason: reason.clone(),
+            },
+            // Said together with one of the three before.
+            PaymentEvent::CancelOrder(_) => return,
+        };
+    }
+
+    fn decide(state: &State, input: &Input, context: &Context<'_, ()>) -> Decision<Self> {
+        match (state, input) {
+            // It is to be paid.
+            (State::None, Input::Requested { order, pay_within }) => {
+                let order = order.clone();
+                match order.payment {
+                    PaymentMode::Auto => Decision::Ask(Ask::Charge { order }),
+                    PaymentMode::Manual => {
+                        let at = context.now.checked_add(*pay_within).unwrap_or(Timestamp::MAX);
+                        let says = Expired { order: order.clone() }.into();
+                        Decision::say([Opened {
+                            order,
+                            expires_at: at,
+                        }
+                        .into()])
+                        .with_deadline(Deadline::Set { at, says })
+                    }
+                }
+            }
+            (State::Opened { .. }, Input::Requested { .. }) => Decision::Ignore("already opened"),
+            (State::Expired { .. }, Input::Requested { .. }) => Decision::Ignore("already expired"),
+            (State::Charged { .. }, Input::Requested { .. }) => Decision::Ignore("already charged"),
+            (State::Failed { .. }, Input::Requested { .. }) => Decision::Ignore("already declined"),
+            // Most likely the cancellation overtook the request.
+            (State::Cancelled { .. }, Input::Requested { .. }) => Decision::Ignore("already cancelled"),
+            (State::Refunded { .. }, Input::Requested { .. }) => Decision::Ignore("already refunded"),
+
+            // There will be no delivery, or no goods. If nobody has asked for the payment yet, then this overtook the
+            // request, which will find the payment cancelled.
+            (
+                State::None | State::Opened { .. } | State::Expired { .. },
+                Input::CancelPayment { order, reason } | Input::ReservationFailed { order, reason },
+            ) => cancel(state, order, reason),
+            (
+                State::Charged { .. },
+                Input::CancelPayment { order, reason } | Input::ReservationFailed { order, reason },
+            ) => Decision::Ask(Ask::Refund {
+                order: order.clone(),
+                reason: reason.clone(),
+            }),
+            (State::Failed { .. }, Input::CancelPayment { .. } | Input::ReservationFailed { .. }) => {
+                Decision::Ignore("already declined: nothing was taken")
+            }
+            (State::Cancelled { .. }, Input::CancelPayment { .. } | Input::ReservationFailed { .. }) => {
+                Decision::Ignore("already cancelled")
+            }
+            (State::Refunded { .. }, Input::CancelPayment { .. } | Input::ReservationFailed { .. }) => {
+                Decision::Ignore("already refunded")
+            }
+
+            // The deadline passed. The broker's entry is stored before anybody hears it, so the state is `Expired`
+            // unless it is older than that; then the broker refuses the commit, and it is decided again.
+            (State::None, Input::Expired { .. }) => Decision::Ignore("unknown payment: its entries are gone"),
+            (State::Opened { .. } | State::Expired { .. }, Input::Expired { order }) => {
+                cancel(state, order, "the payment was not confirmed in time")
+            }
+            (State::Charged { .. }, Input::Expired { .. }) => Decision::Ignore("charged before the deadline"),
+            (State::Failed { .. }, Input::Expired { .. }) => Decision::Ignore("declined before the deadline"),
+            (State::Cancelled { .. }, Input::Expired { .. }) => Decision::Ignore("already cancelled"),
+            (State::Refunded { .. }, Input::Expired { .. }) => Decision::Ignore("already refunded"),
+
+            // It was cancelled, and nothing is recorded as taken. But a call to the provider may have succeeded whose
+            // outcome was never stored: the process died, or the cancellation was faster. So the provider is told in
+            // any case (with `None`: the entries have aged away, but somebody did say that it was cancelled).
+            (State::None | State::Cancelled { .. }, Input::Voiding { order }) => {
+                Decision::Ask(Ask::Void { order: order.clone() })
+            }
+            (
+                State::Opened { .. }
+                | State::Expired { .. }
+                | State::Charged { .. }
+                | State::Failed { .. }
+                | State::Refunded { .. },
+                Input::Voiding { .. },
+            ) => Decision::Ignore("cannot be: the cancellation of a payment is final"),
+
+            // The customer confirms.
+            (State::None, Input::Confirm { order_id }) => not_found(order_id),
+            (State::Opened { order, .. }, Input::Confirm { .. }) => {
+                Decision::Ask(Ask::Charge { order: order.clone() })
+            }
+            (State::Charged { .. }, Input::Confirm { .. }) => Decision::Ignore("already charged"),
+            (
+                State::Expired { .. }
+                | State::Failed { .. }
+                | State::Cancelled { .. }
+                | State::Refunded { .. },
+                Input::Confirm { .. },
+            ) => Decision::Refuse(Refusal::Conflict(state.in_words())),
+
+            // The customer cancels.
+            (State::None, Input::Cancel { order_id, .. }) => not_found(order_id),
+            (State::Opened { order, .. } | State::Expired { order }, Input::Cancel { reason, .. }) => {
+                cancel(state, order, reason)
+            }
+            (State::Cancelled { .. }, Input::Cancel { .. }) => Decision::Ignore("already cancelled"),
+            (State::Charged { .. } | State::Failed { .. } | State::Refunded { .. }, Input::Cancel { .. }) => {
+                Decision::Refuse(Refusal::Conflict(state.in_words()))
+            }
+
+            // The provider answered: the total is taken, or it is not.
+            (State::None | State::Opened { .. }, Input::Charge { order, result }) => {
+                charged(state, order, result)
+            }
+            (State::Expired { .. }, Input::Charge { .. }) => {
+                Decision::Ignore("expired meanwhile: the cancellation that follows gives back what was taken")
+            }
+            (State::Charged { .. }, Input::Charge { .. }) => Decision::Ignore("already charged"),
+            (State::Failed { .. }, Input::Charge { .. }) => {
+                Decision::Ignore("already declined: one idempotency key, one answer of the provider")
+            }
+            (State::Cancelled { .. }, Input::Charge { .. }) => {
+                Decision::Ignore("cancelled meanwhile: the cancellation gives back what was taken")
+            }
+            (State::Refunded { .. }, Input::Charge { .. }) => Decision::Ignore("already refunded"),
+
+            // The total is back.
+            (State::Charged { .. }, Input::Refund { order, reason }) => Decision::say([
+                Refunded {
+                    order: order.clone(),
+                    reason: reason.clone(),
+                }
+                .into(),
+                CancelOrder {
+                    order: order.clone(),
+                    reason: reason.clone(),
+                    charged: true,
+                }
+                .into(),
+            ]),
+            (State::Refunded { .. }, Input::Refund { .. }) => Decision::Ignore("already refunded"),
+            (State::None, Input::Refund { .. }) => Decision::Ignore("unknown payment: its entries are gone"),
+            (
+                State::Opened { .. } | State::Expired { .. } | State::Failed { .. } | State::Cancelled { .. },
+                Input::Refund { .. },
+            ) => Decision::Ignore("cannot be: only what was charged is refunded"),
+
+            // The provider holds nothing.
+            (
+                State::None
+                | State::Opened { .. }
+                | State::Expired { .. }
+                | State::Charged { .. }
+                | State::Failed { .. }
+                | State::Cancelled { .. }
+                | State::Refunded { .. },
+                Input::Void { .. },
+            ) => Decision::Ignore("nothing is held at the provider"),
+        }
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<Input, AskError> {
+        match ask {
+            Ask::Charge { order } => {
+                let result = self.provider.charge(&order, &key::<Charged>(&order)).await?;
+                Ok(Input::Charge { order, result })
+            }
+            Ask::Refund { order, reason } => {
+                self.provider.refund(&order, &key::<Refunded>(&order)).await?;
+                Ok(Input::Refund { order, reason })
+            }
+            Ask::Void { order } => {
+                self.provider
+                    .void(&order, &key::<PaymentCancelled>(&order))
+                    .await?;
+                Ok(Input::Void { order })
+            }
+        }
+    }
+}
+
+impl State {
+    /// What it is called to the outside.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::None => "none",
+            State::Opened { .. } => "opened",
+            State::Expired { .. } => "expired",
+            State::Charged { .. } => "charged",
+            State::Failed { .. } => "failed",
+            State::Cancelled { .. } => "cancelled",
+            State::Refunded { .. } => "refunded",
+        }
+    }
+
+    /// What has become of it, for a customer whose command comes too late.
+    pub fn in_words(&self) -> String {
+        match self {
+            State::None => "nobody has asked for the payment yet".to_owned(),
+            State::Opened { expires_at, .. } => {
+                format!("the payment waits for confirmation until {expires_at}")
+            }
+            State::Expired { .. } => "the payment was not confirmed in time".to_owned(),
+            State::Charged { .. } => {
+                "the payment is charged already; cancel the order instead (POST /orders/cancel)".to_owned()
+            }
+            State::Failed { reason, .. } => format!("the payment was declined: {reason}"),
+            State::Cancelled { reason, .. } => format!("the payment is cancelled: {reason}"),
+            State::Refunded { reason, .. } => format!("the payment is refunded: {reason}"),
+        }
+    }
+}
+
+/// What the call that leads to the event `B` is called at the provider: the event's own name. However often it is
+/// repeated, and by whichever instance, it is one call.
+fn key<B: Body>(order: &Order) -> String {
+    format!("{}/{}", B::NAME.service, B::NAME.id(&order.order_id))
+}
+
+fn charged(state: &State, order: &Arc<Order>, result: &ChargeResult) -> Decision<PaymentService> {
+    let order = order.clone();
+    let decision = match result {
+        ChargeResult::Approved { reference } => Decision::say([Charged {
+            order,
+            reference: reference.clone(),
+        }
+        .into()]),
+        ChargeResult::Declined { reason } => Decision::say([
+            PaymentFailed {
+                order: order.clone(),
+                reason: reason.clone(),
+            }
+            .into(),
+            CancelOrder {
+                order,
+                reason: format!("the payment was declined: {reason}"),
+                charged: false,
+            }
+            .into(),
+        ]),
+    };
+    decision.with_deadline(off(state))
+}
+
+fn cancel(state: &State, order: &Arc<Order>, reason: &str) -> Decision<PaymentService> {
+    Decision::say([
+        PaymentCancelled {
+            order: order.clone(),
+            reason: reason.to_owned(),
+        }
+        .into(),
+        CancelOrder {
+            order: order.clone(),
+            reason: reason.to_owned(),
+            charged: false,
+        }
+        .into(),
+    ])
+    .with_deadline(off(state))
+}
+
+/// Whoever ends an open payment takes its deadline off in the same commit; no other payment has one.
+fn off(state: &State) -> Deadline<PaymentEvent> {
+    match state {
+        State::Opened { .. } => Deadline::Clear,
+        State::None
+        | State::Expired { .. }
+        | State::Charged { .. }
+        | State::Failed { .. }
+        | State::Cancelled { .. }
+        | State::Refunded { .. } => Deadline::Keep,
+    }
+}
+
+fn not_found(order_id: &OrderId) -> Decision<PaymentService> {
+    Decision::Refuse(Refusal::NotFound(format!(
+        "there is no payment to confirm or cancel for order `{order_id}` (yet, if the order was placed just now)"
+    )))
+}

@@ -1,0 +1,323 @@
+//! The payment provider: whoever really takes the money.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use quadrille_events::Order;
+use quadrille_runtime::decision::{ASK_TIMEOUT, AskError};
+use quadrille_runtime::fate::fate;
+use reqwest::{Client, StatusCode, Url};
+use serde::{Deserialize, Serialize};
+
+/// What a provider answers, once it does.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, AskError>> + Send + 'a>>;
+
+/// A payment provider. Every call may be repeated after any doubt, by any instance, with the same key: it is then the
+/// same call, and must have the same outcome.
+pub trait Provider: Send + Sync {
+    /// Take the order's total.
+    ///
+    /// # Errors
+    /// [`AskError`] says whether to try again. That the customer's bank declines is no error.
+    fn charge<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> Answer<'a, ChargeResult>;
+
+    /// Give back the order's total, which was taken.
+    ///
+    /// # Errors
+    /// [`AskError`] says whether to try again.
+    fn refund<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> Answer<'a, ()>;
+
+    /// Hold nothing of this order: give back what was taken, if anything was, and decline any charge from now on, also
+    /// one that was asked for before and is still on its way.
+    ///
+    /// # Errors
+    /// [`AskError`] says whether to try again.
+    fn void<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> Answer<'a, ()>;
+}
+
+/// What became of a charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChargeResult {
+    /// The total is taken.
+    Approved {
+        /// The provider's own name for the charge.
+        reference: String,
+    },
+    /// Nothing is taken.
+    Declined {
+        /// Why, in words for the customer.
+        reason: String,
+    },
+}
+
+/// The customer who is always declined by the simulator, as providers have test card numbers.
+pub const DECLINED_CUSTOMER: &str = "test-declined";
+
+/// The built-in provider: it declines at a rate, by order id, so that asking again gives the same answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Simulator {
+    /// How often it declines, from 0 to 1.
+    pub decline_rate: f64,
+    /// What its answers hang on beside the order id.
+    pub seed: u64,
+    /// How long it takes to answer.
+    pub latency: Duration,
+}
+
+impl Simulator {
+    fn after_a_while<T: Send + 'static>(&self, answer: T) -> Answer<'static, T> {
+        let latency = self.latency;
+        Box::pin(async move {
+            // A timer yields even when it is due at once; without latency the answer is there on the first poll.
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+            Ok(answer)
+        })
+    }
+}
+
+impl Provider for Simulator {
+    fn charge<'a>(&'a self, order: &'a Order, _: &'a str) -> Answer<'a, ChargeResult> {
+        let order_id = order.order_id.as_str();
+        let declined = |reason: &str| ChargeResult::Declined {
+            reason: reason.to_owned(),
+        };
+        self.after_a_while(if order.customer_id.as_str() == DECLINED_CUSTOMER {
+            declined("this test customer is always declined")
+        } else if fate(self.seed, "charge", order_id) < self.decline_rate {
+            declined("insufficient funds (simulated)")
+        } else {
+            ChargeResult::Approved {
+                reference: format!("sim-{order_id}"),
+            }
+        })
+    }
+
+    fn refund<'a>(&'a self, _: &'a Order, _: &'a str) -> Answer<'a, ()> {
+        self.after_a_while(())
+    }
+
+    fn void<'a>(&'a self, _: &'a Order, _: &'a str) -> Answer<'a, ()> {
+        self.after_a_while(())
+    }
+}
+
+/// How long one call may take: less than the runtime allows, so that it ends with a reason of its own.
+pub const CALL_TIMEOUT: Duration = ASK_TIMEOUT.saturating_sub(Duration::from_secs(2));
+
+/// How long until a connection stands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest answer that is read: it holds a status and a reference or a reason.
+const MAX_ANSWER: usize = 16 * 1024;
+
+/// The longest reference or reason that is taken over into an event.
+const MAX_TEXT: usize = 200;
+
+/// A provider behind HTTP: `POST <url>/charges`, `/refunds` and `/voids` with a [`Call`] as JSON and the header
+/// `Idempotency-Key`.
+///
+/// | answer | means |
+/// |---|---|
+/// | 2xx (to a charge with an [`Outcome`] as JSON) | done, or declined if it says so |
+/// | 402 to a charge; 422 to a charge, with a [`Reason`] as JSON | declined |
+/// | 408, 409, 425, 429, 5xx, no answer in time, no connection | unknown: the call is repeated |
+/// | anything else | the provider cannot be talked to like this: the input is parked for a person to look at |
+///
+/// 409 is no decline: it says that a call with this key is being worked on (IETF draft-ietf-httpapi-idempotency-key-header,
+/// 2.6), as happens when the first attempt only seemed to be lost. To take it for a decline would leave money taken for
+/// a payment that failed.
+pub struct HttpProvider {
+    client: Client,
+    charges: Url,
+    refunds: Url,
+    voids: Url,
+}
+
+/// What is sent with every call.
+#[derive(Debug, Serialize)]
+pub struct Call<'a> {
+    /// Which order.
+    pub order_id: &'a str,
+    /// Its total, in minor units.
+    pub amount: u64,
+    /// ISO 4217.
+    pub currency: &'static str,
+    /// Whose money.
+    pub customer_id: &'a str,
+}
+
+/// What the provider answers to a charge.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum Outcome {
+    /// The amount is taken.
+    Approved {
+        /// The provider's own name for the charge.
+        reference: String,
+    },
+    /// Nothing is taken.
+    Declined {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the provider answers to a charge that it declines by status.
+#[derive(Debug, Deserialize)]
+pub struct Reason {
+    /// Why.
+    pub reason: String,
+}
+
+impl HttpProvider {
+    /// The provider at `url`: `https://payments.example/v1`. A call may take as long as `timeout`.
+    ///
+    /// # Errors
+    /// If that is no URL that can be called.
+    pub fn new(url: Url, timeout: Duration) -> anyhow::Result<Self> {
+        if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+            bail!("PAYMENT_PROVIDER_URL={url}: must be an http or https URL");
+        }
+        if url.scheme() == "https" && !cfg!(feature = "tls") {
+            bail!(
+                "PAYMENT_PROVIDER_URL={url}: this binary was built without TLS; build it with `--features tls`"
+            );
+        }
+        let endpoint = |name: &str| {
+            let base = url.as_str().trim_end_matches('/');
+            Url::parse(&format!("{base}/{name}")).with_context(|| format!("PAYMENT_PROVIDER_URL={url}"))
+        };
+        // Fails only if one is installed already, which is as good.
+        #[cfg(feature = "tls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .timeout(timeout)
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            // A redirected POST would arrive as a GET.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("quadrille-payment/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .context("cannot set up the HTTP client for PAYMENT_PROVIDER_URL")?;
+        Ok(Self {
+            client,
+            charges: endpoint("charges")?,
+            refunds: endpoint("refunds")?,
+            voids: endpoint("voids")?,
+        })
+    }
+
+    /// Sends one call. What comes back is an answer of the provider; anything doubtful is an error.
+    async fn call(&self, url: &Url, order: &Order, key: &str) -> Result<(StatusCode, Vec<u8>), AskError> {
+        let call = Call {
+            order_id: order.order_id.as_str(),
+            amount: order.total,
+            currency: order.currency.code(),
+            customer_id: order.customer_id.as_str(),
+        };
+        let doubtful = |error: reqwest::Error| AskError::Transient(format!("{url}: {}", chain(&error)));
+        let request = self
+            .client
+            .post(url.clone())
+            .header("Idempotency-Key", key)
+            .json(&call);
+        let mut response = request.send().await.map_err(doubtful)?;
+        let status = response.status();
+        match status {
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::CONFLICT
+            | StatusCode::TOO_EARLY
+            | StatusCode::TOO_MANY_REQUESTS => {
+                return Err(AskError::Transient(format!("{url} answered {status}")));
+            }
+            status if status.is_server_error() => {
+                return Err(AskError::Transient(format!("{url} answered {status}")));
+            }
+            _ => {}
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(doubtful)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(AskError::Permanent(format!(
+                    "{url} answered more than {MAX_ANSWER} bytes"
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, body))
+    }
+
+    /// Sends one call that can only succeed, however often.
+    async fn settle(&self, url: &Url, order: &Order, key: &str) -> Result<(), AskError> {
+        let (status, body) = self.call(url, order, key).await?;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(misunderstanding(url, status, &body))
+        }
+    }
+}
+
+impl Provider for HttpProvider {
+    fn charge<'a>(&'a self, order: &'a Order, key: &'a str) -> Answer<'a, ChargeResult> {
+        Box::pin(async move {
+            let (status, body) = self.call(&self.charges, order, key).await?;
+            match status {
+                status if status.is_success() => match serde_json::from_slice(&body) {
+                    Ok(Outcome::Approved { reference }) => Ok(ChargeResult::Approved {
+                        reference: shortened(&reference),
+                    }),
+                    Ok(Outcome::Declined { reason }) => Ok(ChargeResult::Declined {
+                        reason: shortened(&reason),
+                    }),
+                    Err(_) => Err(misunderstanding(&self.charges, status, &body)),
+                },
+                StatusCode::PAYMENT_REQUIRED | StatusCode::UNPROCESSABLE_ENTITY => {
+                    match serde_json::from_slice::<Reason>(&body) {
+                        Ok(Reason { reason }) => Ok(ChargeResult::Declined {
+                            reason: shortened(&reason),
+                        }),
+                        Err(_) if status == StatusCode::PAYMENT_REQUIRED => Ok(ChargeResult::Declined {
+                            reason: "the payment provider gives no reason".to_owned(),
+                        }),
+                        Err(_) => Err(misunderstanding(&self.charges, status, &body)),
+                    }
+                }
+                status => Err(misunderstanding(&self.charges, status, &body)),
+            }
+        })
+    }
+
+    fn refund<'a>(&'a self, order: &'a Order, key: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.settle(&self.refunds, order, key))
+    }
+
+    fn void<'a>(&'a self, order: &'a Order, key: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.settle(&self.voids, order, key))
+    }
+}
+
+fn misunderstanding(url: &Url, status: StatusCode, body: &[u8]) -> AskError {
+    AskError::Permanent(format!(
+        "{url} answered {status}: {}",
+        shortened(&String::from_utf8_lossy(body))
+    ))
+}
+
+/// What others wrote, no longer than is good for an event.
+fn shortened(text: &str) -> String {
+    text.trim().chars().take(MAX_TEXT).collect()
+}
+
+/// An error with what lies under it; reqwest shows only the surface.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

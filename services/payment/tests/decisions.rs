@@ -1,0 +1,507 @@
+//! What the payment service decides, as given / when / then. Each scenario is also replayed and shuffled: see
+//! `quadrille_runtime::testing`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use expect_test::expect_file;
+use jiff::Timestamp;
+use quadrille_events::*;
+use quadrille_payment::decide::{Ask, Input};
+use quadrille_payment::provider::{ChargeResult, Simulator};
+use quadrille_payment::{PAYMENT_DEADLINE, PaymentService};
+use quadrille_runtime::decision::{Deadline, Decision, Flow, Refusal, Service};
+use quadrille_runtime::testing::{NOW, Scenario, World, assert_pure, every_pair, id, order};
+
+fn auto() -> Arc<Order> {
+    Arc::new(order("42"))
+}
+
+fn manual() -> Arc<Order> {
+    Arc::new(Order {
+        payment: PaymentMode::Manual,
+        ..order("42")
+    })
+}
+
+fn due() -> Timestamp {
+    NOW + PAYMENT_DEADLINE
+}
+
+// What it says.
+fn opened(order: &Arc<Order>) -> PaymentEvent {
+    Opened {
+        order: order.clone(),
+        expires_at: due(),
+    }
+    .into()
+}
+fn expired(order: &Arc<Order>) -> PaymentEvent {
+    Expired { order: order.clone() }.into()
+}
+fn charged(order: &Arc<Order>) -> PaymentEvent {
+    Charged {
+        order: order.clone(),
+        reference: "ref-1".to_owned(),
+    }
+    .into()
+}
+fn failed(order: &Arc<Order>) -> PaymentEvent {
+    PaymentFailed {
+        order: order.clone(),
+        reason: "no funds".to_owned(),
+    }
+    .into()
+}
+fn cancelled(order: &Arc<Order>, reason: &str) -> PaymentEvent {
+    PaymentCancelled {
+        order: order.clone(),
+        reason: reason.to_owned(),
+    }
+    .into()
+}
+fn refunded(order: &Arc<Order>, reason: &str) -> PaymentEvent {
+    Refunded {
+        order: order.clone(),
+        reason: reason.to_owned(),
+    }
+    .into()
+}
+fn cancel_order(order: &Arc<Order>, reason: &str, charged: bool) -> PaymentEvent {
+    CancelOrder {
+        order: order.clone(),
+        reason: reason.to_owned(),
+        charged,
+    }
+    .into()
+}
+
+// What comes in.
+fn requested(order: &Arc<Order>) -> Input {
+    Input::Requested {
+        order: order.clone(),
+        pay_within: PAYMENT_DEADLINE,
+    }
+}
+fn cancel_payment(order: &Arc<Order>) -> Input {
+    Input::CancelPayment {
+        order: order.clone(),
+        reason: "changed my mind".to_owned(),
+    }
+}
+fn reservation_failed(order: &Arc<Order>) -> Input {
+    Input::ReservationFailed {
+        order: order.clone(),
+        reason: "sold out".to_owned(),
+    }
+}
+fn deadline(order: &Arc<Order>) -> Input {
+    Input::Expired { order: order.clone() }
+}
+fn voiding(order: &Arc<Order>) -> Input {
+    Input::Voiding { order: order.clone() }
+}
+fn confirm() -> Input {
+    Input::Confirm { order_id: id("42") }
+}
+fn cancel() -> Input {
+    Input::Cancel {
+        order_id: id("42"),
+        reason: "too expensive".to_owned(),
+    }
+}
+fn approved(order: &Arc<Order>) -> Input {
+    Input::Charge {
+        order: order.clone(),
+        result: ChargeResult::Approved {
+            reference: "ref-1".to_owned(),
+        },
+    }
+}
+fn declined(order: &Arc<Order>) -> Input {
+    Input::Charge {
+        order: order.clone(),
+        result: ChargeResult::Declined {
+            reason: "no funds".to_owned(),
+        },
+    }
+}
+
+/// A provider who takes any money.
+fn willing(ask: &Ask) -> Input {
+    match ask.clone() {
+        Ask::Charge { order } => approved(&order),
+        Ask::Refund { order, reason } => Input::Refund { order, reason },
+        Ask::Void { order } => Input::Void { order },
+    }
+}
+
+/// A provider who declines every charge.
+fn unwilling(ask: &Ask) -> Input {
+    match ask {
+        Ask::Charge { order } => declined(order),
+        Ask::Refund { .. } | Ask::Void { .. } => willing(ask),
+    }
+}
+
+/// Of the ways to end, one is taken at most; `cancel-order` goes with each but the good one; nobody is refunded who
+/// was not charged.
+fn one_end(world: &World<PaymentService>) {
+    let said = |wanted: fn(&PaymentEvent) -> bool| world.said.iter().filter(|event| wanted(event)).count();
+    let charged = said(|event| matches!(event, PaymentEvent::Charged(_)));
+    let failed = said(|event| matches!(event, PaymentEvent::Failed(_)));
+    let cancelled = said(|event| matches!(event, PaymentEvent::Cancelled(_)));
+    let refunded = said(|event| matches!(event, PaymentEvent::Refunded(_)));
+    let cancel_order = said(|event| matches!(event, PaymentEvent::CancelOrder(_)));
+    assert!(charged + failed + cancelled <= 1, "{:?}", world.said);
+    assert!(refunded <= charged, "{:?}", world.said);
+    assert_eq!(cancel_order, failed + cancelled + refunded, "{:?}", world.said);
+    let opened = said(|event| matches!(event, PaymentEvent::Opened(_)));
+    assert!(
+        world.deadlines.is_empty() || opened == 1 && charged + failed + cancelled == 0,
+        "a deadline is left"
+    );
+}
+
+fn given(said: impl IntoIterator<Item = PaymentEvent>) -> Scenario<PaymentService> {
+    Scenario::given(said).asking(willing).always(one_end)
+}
+
+#[test]
+fn a_redelivered_charge_request_charges_once() {
+    let order = auto();
+    given([])
+        .when([requested(&order), requested(&order)])
+        .then([charged(&order)])
+        .ignored("already charged");
+}
+
+#[test]
+fn a_manual_payment_waits_for_its_customer_until_the_deadline() {
+    let order = manual();
+    given([])
+        .when([requested(&order)])
+        .then([opened(&order)])
+        .deadlines([(due(), expired(&order))]);
+}
+
+#[test]
+fn a_deadline_beyond_the_end_of_time_is_the_end_of_time() {
+    let order = manual();
+    let opened = Opened {
+        order: order.clone(),
+        expires_at: Timestamp::MAX,
+    }
+    .into();
+    given([])
+        .when([Input::Requested {
+            order,
+            pay_within: Duration::MAX,
+        }])
+        .then([opened]);
+}
+
+#[test]
+fn confirming_charges_and_takes_the_deadline_off() {
+    let order = manual();
+    given([])
+        .when([requested(&order), confirm()])
+        .then([opened(&order), charged(&order)])
+        .deadlines([]);
+}
+
+#[test]
+fn confirming_twice_charges_once() {
+    let order = manual();
+    given([opened(&order)])
+        .when([confirm(), confirm()])
+        .then([charged(&order)])
+        .ignored("already charged");
+}
+
+#[test]
+fn a_declined_payment_asks_to_cancel_the_order() {
+    let order = auto();
+    given([]).asking(unwilling).when([requested(&order)]).then([
+        failed(&order),
+        cancel_order(&order, "the payment was declined: no funds", false),
+    ]);
+}
+
+#[test]
+fn confirming_a_declined_payment_again_gives_the_reason_again() {
+    let order = manual();
+    given([opened(&order)])
+        .asking(unwilling)
+        .when([confirm(), confirm()])
+        .then([
+            failed(&order),
+            cancel_order(&order, "the payment was declined: no funds", false),
+        ])
+        .refused(Refusal::Conflict, "the payment was declined: no funds")
+        .deadlines([]);
+}
+
+#[test]
+fn a_customer_cancels_an_open_payment() {
+    let order = manual();
+    given([])
+        .when([requested(&order), cancel(), voiding(&order)])
+        .then([
+            opened(&order),
+            cancelled(&order, "too expensive"),
+            cancel_order(&order, "too expensive", false),
+        ])
+        .ignored("nothing is held")
+        .deadlines([]);
+}
+
+#[test]
+fn confirming_a_cancelled_payment_is_too_late() {
+    let order = manual();
+    given([opened(&order)])
+        .when([cancel(), cancel_payment(&order), confirm()])
+        .then([
+            cancelled(&order, "too expensive"),
+            cancel_order(&order, "too expensive", false),
+        ])
+        .refused(Refusal::Conflict, "the payment is cancelled: too expensive");
+}
+
+#[test]
+fn a_charged_payment_is_not_cancelled_but_the_order_can_be() {
+    let order = auto();
+    given([charged(&order)])
+        .when([cancel()])
+        .then([])
+        .refused(Refusal::Conflict, "POST /orders/cancel");
+}
+
+#[test]
+fn nobody_confirms_or_cancels_a_payment_that_was_not_asked_for() {
+    given([])
+        .when([confirm()])
+        .then([])
+        .refused(Refusal::NotFound, "`42`");
+    given([])
+        .when([cancel()])
+        .then([])
+        .refused(Refusal::NotFound, "`42`");
+}
+
+#[test]
+fn a_payment_that_is_not_confirmed_in_time_is_cancelled() {
+    let order = manual();
+    let reason = "the payment was not confirmed in time";
+    given([opened(&order), expired(&order)])
+        .when([deadline(&order), confirm()])
+        .then([cancelled(&order, reason), cancel_order(&order, reason, false)])
+        .refused(Refusal::Conflict, reason);
+}
+
+#[test]
+fn confirming_between_the_deadline_and_the_cancellation_is_too_late() {
+    let order = manual();
+    given([opened(&order), expired(&order)])
+        .when([confirm()])
+        .then([])
+        .refused(Refusal::Conflict, "in time");
+}
+
+#[test]
+fn a_charge_that_the_deadline_overtook_is_not_taken_down_and_given_back() {
+    let order = manual();
+    let reason = "the payment was not confirmed in time";
+    given([opened(&order), expired(&order)])
+        .when([approved(&order), deadline(&order), voiding(&order)])
+        .then([cancelled(&order, reason), cancel_order(&order, reason, false)]);
+    asks_to_void(&[opened(&order), expired(&order), cancelled(&order, reason)]);
+}
+
+#[test]
+fn a_charge_that_a_cancellation_overtook_is_not_taken_down_and_given_back() {
+    let order = auto();
+    given([])
+        .when([cancel_payment(&order), approved(&order)])
+        .then([
+            cancelled(&order, "changed my mind"),
+            cancel_order(&order, "changed my mind", false),
+        ])
+        .ignored("gives back");
+    asks_to_void(&[cancelled(&order, "changed my mind")]);
+}
+
+#[track_caller]
+fn asks_to_void(said: &[PaymentEvent]) {
+    let world = World::<PaymentService>::new(said, &BTreeMap::new());
+    let order = said[0].order();
+    assert!(matches!(
+        world.decide(&voiding(order)),
+        Decision::Ask(Ask::Void { .. })
+    ));
+}
+
+#[test]
+fn a_deadline_that_fires_behind_the_charge_changes_nothing() {
+    let order = manual();
+    given([opened(&order), charged(&order), expired(&order)])
+        .when([deadline(&order), confirm()])
+        .then([])
+        .ignored("already charged");
+}
+
+#[test]
+fn a_cancellation_that_overtakes_the_request_wins() {
+    for order in [auto(), manual()] {
+        given([])
+            .when([cancel_payment(&order), requested(&order)])
+            .then([
+                cancelled(&order, "changed my mind"),
+                cancel_order(&order, "changed my mind", false),
+            ])
+            .ignored("already cancelled");
+    }
+}
+
+#[test]
+fn a_cancelled_order_is_refunded_once() {
+    let order = auto();
+    given([])
+        .when([requested(&order), cancel_payment(&order), cancel_payment(&order)])
+        .then([
+            charged(&order),
+            refunded(&order, "changed my mind"),
+            cancel_order(&order, "changed my mind", true),
+        ])
+        .ignored("already refunded");
+}
+
+#[test]
+fn two_reasons_to_refund_refund_once() {
+    let order = auto();
+    given([charged(&order)])
+        .when([reservation_failed(&order), cancel_payment(&order)])
+        .then([
+            refunded(&order, "sold out"),
+            cancel_order(&order, "sold out", true),
+        ]);
+}
+
+#[test]
+fn a_failed_reservation_before_the_payment_cancels_it() {
+    let order = manual();
+    given([]).when([reservation_failed(&order)]).then([
+        cancelled(&order, "sold out"),
+        cancel_order(&order, "sold out", false),
+    ]);
+}
+
+#[test]
+fn a_cancelled_order_takes_its_open_payment_and_deadline_along() {
+    let order = manual();
+    given([])
+        .when([requested(&order), cancel_payment(&order)])
+        .then([
+            opened(&order),
+            cancelled(&order, "changed my mind"),
+            cancel_order(&order, "changed my mind", false),
+        ])
+        .deadlines([]);
+}
+
+#[test]
+fn only_who_ends_an_open_payment_touches_the_deadline() {
+    let order = manual();
+    for (said, expected) in [
+        (vec![], Deadline::Keep),
+        (vec![opened(&order)], Deadline::Clear),
+        (vec![opened(&order), expired(&order)], Deadline::Keep),
+    ] {
+        match World::<PaymentService>::new(&said, &BTreeMap::new()).decide(&cancel_payment(&order)) {
+            Decision::Say(say) => assert_eq!(say.deadline, expected),
+            Decision::Ask(_) | Decision::Ignore(_) | Decision::Refuse(_) => panic!("nothing is said"),
+        }
+    }
+}
+
+#[test]
+fn what_payment_is_asked_by_depends_on_the_flow() {
+    let heard = |flow| -> Vec<_> {
+        let provider = Box::new(Simulator::default());
+        let service = PaymentService {
+            flow,
+            pay_within: PAYMENT_DEADLINE,
+            provider,
+        };
+        service
+            .wires()
+            .iter()
+            .map(|wire| (wire.name.service, wire.name.subject))
+            .collect()
+    };
+    let always = [
+        ("inventory", "inventory.reservation.failed"),
+        ("order", "cancel-payment"),
+        ("delivery", "cancel-payment"),
+        ("payment", "payment.expired"),
+        ("payment", "payment.cancelled"),
+    ];
+    assert_eq!(heard(Flow::PayFirst)[0], ("order", "order.created"));
+    assert_eq!(heard(Flow::PayFirst)[1..], always);
+    assert_eq!(heard(Flow::ReserveFirst)[0], ("inventory", "inventory.reserved"));
+    assert_eq!(heard(Flow::ReserveFirst)[1..], always);
+}
+
+#[test]
+fn every_pair_of_state_and_input_has_a_spoken_answer() {
+    let (auto, manual) = (auto(), manual());
+    let why = "a reason";
+    let pairs = every_pair::<PaymentService>(
+        &[
+            ("none", vec![]),
+            ("opened", vec![opened(&manual)]),
+            ("expired", vec![opened(&manual), expired(&manual)]),
+            ("charged", vec![charged(&auto)]),
+            ("failed", vec![failed(&auto), cancel_order(&auto, why, false)]),
+            (
+                "cancelled",
+                vec![cancelled(&auto, why), cancel_order(&auto, why, false)],
+            ),
+            (
+                "refunded",
+                vec![
+                    charged(&auto),
+                    refunded(&auto, why),
+                    cancel_order(&auto, why, true),
+                ],
+            ),
+        ],
+        &[
+            ("requested (auto)", requested(&auto)),
+            ("requested (manual)", requested(&manual)),
+            ("cancel-payment", cancel_payment(&auto)),
+            ("reservation.failed", reservation_failed(&auto)),
+            ("payment.expired", deadline(&auto)),
+            ("payment.cancelled", voiding(&auto)),
+            ("provider: approved", approved(&auto)),
+            ("provider: declined", declined(&auto)),
+            (
+                "provider: refunded",
+                Input::Refund {
+                    order: auto.clone(),
+                    reason: why.to_owned(),
+                },
+            ),
+            ("provider: voided", Input::Void { order: auto.clone() }),
+        ],
+        &[("confirm", confirm()), ("cancel", cancel())],
+        &BTreeMap::new(),
+    );
+    expect_file!["pairs.txt"].assert_eq(&pairs);
+}
+
+#[test]
+fn decisions_are_pure() {
+    assert_pure(include_str!("../src/decide.rs"));
+}

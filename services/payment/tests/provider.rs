@@ -1,0 +1,321 @@
+//! The payment providers: the built-in simulator, and the HTTP adapter against a small real server that takes money,
+//! declines, fails, hangs and talks nonsense.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use quadrille_events::{Order, OrderId};
+use quadrille_payment::PaymentService;
+use quadrille_payment::decide::{Ask, Input};
+use quadrille_payment::provider::{ChargeResult, HttpProvider, Provider, Simulator};
+use quadrille_runtime::decision::{AskError, Flow, Service};
+use quadrille_runtime::testing::order;
+use serde_json::{Value, json};
+
+const KEY: &str = "payment/charged.42";
+
+fn approved(reference: &str) -> ChargeResult {
+    ChargeResult::Approved {
+        reference: reference.to_owned(),
+    }
+}
+
+fn declined(reason: &str) -> ChargeResult {
+    ChargeResult::Declined {
+        reason: reason.to_owned(),
+    }
+}
+
+mod simulator {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_takes_all_money_unless_told_otherwise() {
+        let simulator = Simulator::default();
+        assert_eq!(simulator.charge(&order("42"), KEY).await, Ok(approved("sim-42")));
+        assert_eq!(simulator.refund(&order("42"), KEY).await, Ok(()));
+        assert_eq!(simulator.void(&order("42"), KEY).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn it_declines_at_its_rate_and_always_the_same_orders() {
+        let simulator = Simulator {
+            decline_rate: 0.5,
+            seed: 7,
+            latency: Duration::ZERO,
+        };
+        let mut count = 0;
+        for n in 0..1000 {
+            let order = order(&n.to_string());
+            let first = simulator.charge(&order, KEY).await;
+            assert_eq!(first, simulator.charge(&order, KEY).await);
+            count += u32::from(matches!(first, Ok(ChargeResult::Declined { .. })));
+        }
+        assert!((400..600).contains(&count), "{count} of 1000");
+    }
+
+    #[tokio::test]
+    async fn it_always_declines_the_test_customer() {
+        let order = Order {
+            customer_id: "test-declined".parse().unwrap(),
+            ..order("42")
+        };
+        let result = Simulator::default().charge(&order, KEY).await;
+        assert!(matches!(result, Ok(ChargeResult::Declined { .. })), "{result:?}");
+    }
+
+    #[test]
+    fn without_latency_it_answers_at_once() {
+        let (simulator, order) = (Simulator::default(), order("42"));
+        let mut charge = simulator.charge(&order, KEY);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(charge.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[tokio::test]
+    async fn with_latency_it_takes_its_time() {
+        let latency = Duration::from_millis(30);
+        let start = Instant::now();
+        let simulator = Simulator {
+            latency,
+            ..Simulator::default()
+        };
+        assert_eq!(simulator.charge(&order("42"), KEY).await, Ok(approved("sim-42")));
+        assert!(start.elapsed() >= latency);
+    }
+}
+
+mod http {
+    use super::*;
+
+    /// A provider to play with: what it answers to each attempt at a call, and what it was asked.
+    #[derive(Default)]
+    struct Desk {
+        /// How the first attempts end; after them, as a good provider answers.
+        script: Vec<Attempt>,
+        /// Path and key of each attempt, and its body.
+        heard: Vec<(String, String, Value)>,
+        /// What was taken, by key: however often a key comes, once.
+        taken: HashMap<String, u64>,
+    }
+
+    #[derive(Clone)]
+    enum Attempt {
+        /// This answer, and nothing else happens.
+        Answers(u16, &'static str),
+        /// The money is taken, and the answer is lost.
+        TakesAndFails(u16),
+        TakesAndHangs,
+        Hangs,
+    }
+
+    type Shared = Arc<Mutex<Desk>>;
+
+    async fn call(
+        State(desk): State<Shared>,
+        Path(call): Path<String>,
+        headers: HeaderMap,
+        axum::Json(body): axum::Json<Value>,
+    ) -> Response {
+        let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+        let amount = body["amount"].as_u64().unwrap();
+        let attempt = {
+            let mut desk = desk.lock().unwrap();
+            desk.heard.push((call.clone(), key.clone(), body));
+            let attempt = if desk.script.is_empty() {
+                None
+            } else {
+                Some(desk.script.remove(0))
+            };
+            if matches!(
+                attempt,
+                None | Some(Attempt::TakesAndFails(_) | Attempt::TakesAndHangs)
+            ) && call == "charges"
+            {
+                desk.taken.insert(key.clone(), amount);
+            }
+            attempt
+        };
+        match attempt {
+            None => {
+                axum::Json(json!({"status": "approved", "reference": format!("ref {key}")})).into_response()
+            }
+            Some(Attempt::Answers(status, body)) => {
+                (StatusCode::from_u16(status).unwrap(), body).into_response()
+            }
+            Some(Attempt::TakesAndFails(status)) => StatusCode::from_u16(status).unwrap().into_response(),
+            Some(Attempt::TakesAndHangs | Attempt::Hangs) => std::future::pending().await,
+        }
+    }
+
+    async fn start(script: impl IntoIterator<Item = Attempt>) -> (HttpProvider, Shared) {
+        let desk = Shared::default();
+        desk.lock().unwrap().script = script.into_iter().collect();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/", listener.local_addr().unwrap());
+        let app = Router::new()
+            .route("/v1/{call}", post(call))
+            .with_state(desk.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (
+            HttpProvider::new(url.parse().unwrap(), Duration::from_millis(300)).unwrap(),
+            desk,
+        )
+    }
+
+    async fn charge_answered(status: u16, body: &'static str) -> Result<ChargeResult, AskError> {
+        let (provider, _) = start([Attempt::Answers(status, body)]).await;
+        provider.charge(&order("42"), KEY).await
+    }
+
+    #[tokio::test]
+    async fn a_call_says_what_and_for_whom_under_its_key() {
+        let (provider, desk) = start([]).await;
+        assert_eq!(
+            provider.charge(&order("42"), KEY).await,
+            Ok(approved("ref payment/charged.42"))
+        );
+        assert_eq!(provider.refund(&order("42"), "payment/refunded.42").await, Ok(()));
+        assert_eq!(provider.void(&order("42"), "payment/cancelled.42").await, Ok(()));
+        let body = json!({"order_id": "42", "amount": 500, "currency": "EUR", "customer_id": "ada"});
+        let heard = |call: &str, key: &str| (call.to_owned(), key.to_owned(), body.clone());
+        assert_eq!(
+            desk.lock().unwrap().heard,
+            [
+                heard("charges", "payment/charged.42"),
+                heard("refunds", "payment/refunded.42"),
+                heard("voids", "payment/cancelled.42"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_decline_is_an_answer() {
+        for (status, body, reason) in [
+            (200, r#"{"status":"declined","reason":"no funds"}"#, "no funds"),
+            (402, r#"{"reason":"no funds"}"#, "no funds"),
+            (402, "", "the payment provider gives no reason"),
+            (422, r#"{"reason":"card expired","code":7}"#, "card expired"),
+        ] {
+            assert_eq!(
+                charge_answered(status, body).await,
+                Ok(declined(reason)),
+                "{status}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_doubtful_is_asked_again() {
+        for status in [408, 409, 425, 429, 500, 502, 503, 504] {
+            let result = charge_answered(status, r#"{"reason":"not now"}"#).await;
+            assert!(
+                matches!(result, Err(AskError::Transient(_))),
+                "{status}: {result:?}"
+            );
+        }
+        let (provider, _) = start([Attempt::Hangs]).await;
+        let result = provider.charge(&order("42"), KEY).await;
+        assert!(matches!(result, Err(AskError::Transient(_))), "{result:?}");
+        let nobody =
+            HttpProvider::new("http://127.0.0.1:1".parse().unwrap(), Duration::from_secs(1)).unwrap();
+        let result = nobody.charge(&order("42"), KEY).await;
+        assert!(matches!(result, Err(AskError::Transient(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_misunderstanding_is_for_a_person_to_look_at() {
+        for (status, body) in [
+            (200, "thank you"),
+            (200, r#"{"status":"maybe"}"#),
+            (302, ""),
+            (400, r#"{"reason":"no such currency"}"#),
+            (401, ""),
+            (404, ""),
+            (422, "what?"),
+        ] {
+            let result = charge_answered(status, body).await;
+            assert!(
+                matches!(result, Err(AskError::Permanent(_))),
+                "{status}: {result:?}"
+            );
+        }
+        // Only a charge can be declined: giving back is no question.
+        let (provider, _) = start([Attempt::Answers(402, r#"{"reason":"no"}"#)]).await;
+        let result = provider.refund(&order("42"), KEY).await;
+        assert!(matches!(result, Err(AskError::Permanent(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_not_read_to_its_end() {
+        let result = charge_answered(200, Box::leak("x".repeat(1 << 20).into_boxed_str())).await;
+        assert!(
+            matches!(&result, Err(AskError::Permanent(why)) if why.contains("more than")),
+            "{result:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn however_often_a_charge_fails_it_is_one_charge() {
+        let (provider, desk) = start([
+            Attempt::Answers(503, ""),
+            Attempt::TakesAndFails(502),
+            Attempt::TakesAndHangs,
+            Attempt::Answers(409, "in progress"),
+        ])
+        .await;
+        let service = PaymentService {
+            flow: Flow::PayFirst,
+            pay_within: Duration::ZERO,
+            provider: Box::new(provider),
+        };
+        let order = Arc::new(order("42"));
+        let mut attempts = 0;
+        let outcome = loop {
+            attempts += 1;
+            match service.ask(Ask::Charge { order: order.clone() }).await {
+                Err(AskError::Transient(_)) => {}
+                other => break other,
+            }
+        };
+        let order_id = OrderId::new("42").unwrap();
+        match outcome {
+            Ok(Input::Charge { order, result }) => {
+                assert_eq!(
+                    (&order.order_id, result),
+                    (&order_id, approved("ref payment/charged.42"))
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(attempts, 5);
+        assert_eq!(desk.lock().unwrap().taken, HashMap::from([(KEY.to_owned(), 500)]));
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_called_is_refused_at_start() {
+        let new = |url: &str| HttpProvider::new(url.parse().unwrap(), Duration::from_secs(1));
+        for url in ["ftp://payments.example", "mailto:pay@example.com"] {
+            let error = new(url).err().unwrap().to_string();
+            assert!(
+                error.contains("PAYMENT_PROVIDER_URL") && error.contains("http"),
+                "{error}"
+            );
+        }
+        match new("https://payments.example") {
+            Ok(_) => assert!(cfg!(feature = "tls")),
+            Err(error) => assert!(
+                !cfg!(feature = "tls") && error.to_string().contains("--features tls"),
+                "{error}"
+            ),
+        }
+    }
+}
