@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use quadrille_deploy::run_all;
+use quadrille_deploy::{audit, bench, demo, letters, run_all, watch};
 
 /// Runs, drives and audits a Quadrille, an order system of four services on NATS JetStream.
 #[derive(Parser)]
@@ -16,12 +16,28 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     RunAll(run_all::Args),
+    Demo(demo::Args),
+    Watch(watch::WatchArgs),
+    Trace(watch::TraceArgs),
+    Audit(audit::Args),
+    DeadLetters(letters::ListArgs),
+    DeadLetter(letters::ShowArgs),
+    Retry(letters::RetryArgs),
+    Bench(bench::Args),
 }
 
 impl Command {
     async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::RunAll(args) => run_all::run(args).await,
+            Self::Demo(args) => demo::run(args).await,
+            Self::Watch(args) => watch::watch(args).await,
+            Self::Trace(args) => watch::trace(args).await,
+            Self::Audit(args) => audit::run(args).await,
+            Self::DeadLetters(args) => letters::list(args).await,
+            Self::DeadLetter(args) => letters::show(args).await,
+            Self::Retry(args) => letters::retry(args).await,
+            Self::Bench(args) => bench::run(args).await,
         }
     }
 }

@@ -240,6 +240,10 @@ impl Service for DeliveryService {
         }
     }
 
+    fn asks_outside(&self) -> bool {
+        self.desk.is_outside()
+    }
+
     async fn ask(&self, ask: Ask) -> Result<Input, AskError> {
         match ask {
             Ask::Desk { order } => {

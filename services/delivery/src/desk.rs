@@ -12,6 +12,11 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<DeskResult, AskError>> 
 
 /// A courier desk. It may be asked again about the same order after any doubt, and must give the same answer.
 pub trait Desk: Send + Sync {
+    /// Whether a request has effects outside this process. Then it is made only on a state that was read first.
+    fn is_outside(&self) -> bool {
+        true
+    }
+
     /// Can this order be brought?
     ///
     /// # Errors
@@ -44,6 +49,10 @@ pub struct Simulator {
 }
 
 impl Desk for Simulator {
+    fn is_outside(&self) -> bool {
+        false
+    }
+
     fn request<'a>(&'a self, order: &'a Order) -> Answer<'a> {
         let reason = if order.address.starts_with(NO_COURIER_ADDRESS) {
             Some("nobody delivers to this test address")

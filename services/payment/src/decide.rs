@@ -408,6 +408,10 @@ impl Service for PaymentService {
         }
     }
 
+    fn asks_outside(&self) -> bool {
+        self.provider.is_outside()
+    }
+
     async fn ask(&self, ask: Ask) -> Result<Input, AskError> {
         match ask {
             Ask::Charge { order } => {

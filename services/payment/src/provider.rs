@@ -16,6 +16,11 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, AskError>> + Send
 /// A payment provider. Every call may be repeated after any doubt, by any instance, with the same key: it is then the
 /// same call, and must have the same outcome.
 pub trait Provider: Send + Sync {
+    /// Whether a call has effects outside this process. Then it is made only on a state that was read first.
+    fn is_outside(&self) -> bool {
+        true
+    }
+
     /// Take the order's total.
     ///
     /// # Errors
@@ -79,6 +84,10 @@ impl Simulator {
 }
 
 impl Provider for Simulator {
+    fn is_outside(&self) -> bool {
+        false
+    }
+
     fn charge<'a>(&'a self, order: &'a Order, _: &'a str) -> Answer<'a, ChargeResult> {
         let order_id = order.order_id.as_str();
         let declined = |reason: &str| ChargeResult::Declined {

@@ -46,6 +46,12 @@ pub trait Service: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Whether [`Service::ask`] has effects outside this process. Then a call is made only on a state that was read from
+    /// the leader after its input came; otherwise the broker's check comes soon enough.
+    fn asks_outside(&self) -> bool {
+        true
+    }
+
     /// Makes an outside call and brings back its outcome as an input. Called with the same `ask` again after any
     /// doubt, so it must be idempotent.
     ///

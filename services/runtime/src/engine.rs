@@ -36,7 +36,7 @@ const MAX_COMMIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Up to so many commits of one message each go out side by side rather than as a batch, which costs the server a
 /// directory of its own.
-const MAX_SINGLES: usize = 8;
+pub(crate) const MAX_SINGLES: usize = 8;
 
 /// The orders whose state an instance remembers: 16,384 of about 0.6 KB.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -359,12 +359,13 @@ impl<S: Service> Engine<S> {
             self.read_ledger(pending).await?;
 
             let now = Timestamp::now();
-            let (plan, doubts) = self.decide_all(pending, &known, &unreadable, now);
+            let (plan, doubts) = self.decide_all(pending, &known, &fresh, &unreadable, now);
             // Ignoring and refusing are not checked by the broker. So what they rest on must have been read from the
             // leader after the input came, or be proved by the commit of the same group.
+            // Nor is a call to the outside, until it is too late.
             must_read.extend(doubts.orders.into_iter().filter(|id| !fresh.contains(id)));
             let reread_ledger = doubts.ledger && !fresh_ledger;
-            if must_read.is_empty() && !reread_ledger {
+            if must_read.is_empty() && !reread_ledger && !doubts.unread {
                 return Ok(plan);
             }
             self.ledger.undo();
@@ -379,16 +380,15 @@ impl<S: Service> Engine<S> {
     async fn read_ledger(&mut self, pending: &[Item<S>]) -> Result<(), Again> {
         let mut missing = HashSet::new();
         for item in pending {
-            let reads = match S::reads(&item.input) {
-                Reads::Nothing => continue,
-                Reads::Keys(keys) => {
-                    missing.extend(keys.into_iter().filter(|key| !self.ledger.revisions.contains_key(key)));
-                    continue;
-                }
-                Reads::All(prefix) if self.ledger.whole.contains(prefix) => continue,
-                all @ Reads::All(_) => all,
-            };
-            self.load(&reads).await?;
+            let reads = S::reads(&item.input);
+            if self.ledger.holds(&reads) {
+                continue;
+            }
+            match reads {
+                Reads::Nothing => {}
+                Reads::Keys(keys) => missing.extend(keys),
+                all @ Reads::All(_) => self.load(&all).await?,
+            }
         }
         if !missing.is_empty() {
             self.load(&Reads::Keys(missing.into_iter().collect())).await?;
@@ -413,6 +413,7 @@ impl<S: Service> Engine<S> {
         &mut self,
         pending: &mut [Item<S>],
         known: &HashMap<OrderId, Known<S::State>>,
+        fresh: &HashSet<OrderId>,
         unreadable: &HashMap<OrderId, String>,
         now: Timestamp,
     ) -> (Plan<S>, Doubts) {
@@ -423,6 +424,7 @@ impl<S: Service> Engine<S> {
             said: Vec::with_capacity(pending.len()),
         };
         let mut doubts = Doubts::default();
+        let mut asking = HashSet::new();
         let mut bytes = 0;
         for item in pending {
             plan.said.push(Vec::new());
@@ -444,11 +446,21 @@ impl<S: Service> Engine<S> {
                     None => nothing,
                 },
             };
-            let verdict = match self.decide(item, &state.state, now) {
+            let may_ask = !self.service.asks_outside() || order_id.as_ref().is_none_or(|id| fresh.contains(id));
+            let verdict = match self.decide(item, &state.state, may_ask, now) {
                 Answer::Asked => None,
+                Answer::Unread => {
+                    doubts.unread = true;
+                    None
+                }
                 Answer::Failed(problem) => Some(Verdict::Failed(problem)),
-                Answer::Decided(Decision::Ask(_)) => None,
+                Answer::Decided(Decision::Ask(_)) => {
+                    asking.extend(order_id.clone());
+                    doubts.orders.extend(order_id);
+                    None
+                }
                 Answer::Decided(Decision::Ignore(reason)) => {
+                    doubts.ledger |= order_id.is_none() && S::reads(&item.input) != Reads::Nothing;
                     doubts.orders.extend(order_id);
                     Some(Verdict::Ignored { state: state.state, reason })
                 }
@@ -471,7 +483,7 @@ impl<S: Service> Engine<S> {
             };
             plan.verdicts.push(verdict);
         }
-        doubts.orders.retain(|id| !plan.states.contains_key(id));
+        doubts.orders.retain(|id| asking.contains(id) || !plan.states.contains_key(id));
         for key in self.ledger.changed.keys() {
             if let Some(record) = self.ledger.records.get(key) {
                 let revision = self.ledger.revisions.get(key).copied().unwrap_or(0);
@@ -485,7 +497,7 @@ impl<S: Service> Engine<S> {
     }
 
     /// The service's answer; an outside call that answers at once is answered at once.
-    fn decide(&self, item: &mut Item<S>, state: &S::State, now: Timestamp) -> Answer<S> {
+    fn decide(&self, item: &mut Item<S>, state: &S::State, may_ask: bool, now: Timestamp) -> Answer<S> {
         if item.asking.is_some() {
             return Answer::Asked;
         }
@@ -496,9 +508,17 @@ impl<S: Service> Engine<S> {
                 Err(_) => return Answer::Failed("the decision panicked; see the log".to_owned()),
             };
             let Decision::Ask(ask) = decision else { return Answer::Decided(decision) };
+            if !may_ask {
+                return Answer::Decided(Decision::Ask(ask));
+            }
             let mut call = self.outside(ask.clone());
             match (&mut call).now_or_never() {
-                Some(Ok(outcome)) => item.input = outcome,
+                Some(Ok(outcome)) => {
+                    item.input = outcome;
+                    if !self.ledger.holds(&S::reads(&item.input)) {
+                        return Answer::Unread;
+                    }
+                }
                 Some(Err(AskError::Permanent(problem))) => return Answer::Failed(problem),
                 Some(Err(AskError::Transient(problem))) => {
                     debug!(problem, "an outside call failed; it is repeated");
@@ -738,8 +758,12 @@ fn independent(kinds: &[Kind]) -> bool {
 }
 
 enum Answer<S: Service> {
+    /// An `Ask` among these could not be made yet, on a state that was not read.
     Decided(Decision<S>),
+    /// A call is out.
     Asked,
+    /// The call's outcome looks at records that are not there yet.
+    Unread,
     Failed(String),
 }
 
@@ -754,6 +778,7 @@ enum Stored {
 struct Doubts {
     orders: HashSet<OrderId>,
     ledger: bool,
+    unread: bool,
 }
 
 impl<R> Default for Ledger<R> {
@@ -768,6 +793,14 @@ impl<R> Default for Ledger<R> {
 }
 
 impl<R: Clone> Ledger<R> {
+    fn holds(&self, reads: &Reads) -> bool {
+        match reads {
+            Reads::Nothing => true,
+            Reads::Keys(keys) => keys.iter().all(|key| self.revisions.contains_key(key)),
+            Reads::All(prefix) => self.whole.contains(prefix),
+        }
+    }
+
     fn learn(&mut self, reads: &Reads, seen: BTreeMap<String, Seen<R>>) {
         for (key, seen) in seen {
             self.revisions.insert(key.clone(), seen.revision);

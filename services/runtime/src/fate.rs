@@ -34,15 +34,25 @@ mod tests {
     #[test]
     fn fates_never_change() {
         // Held still: simulated runs must be the same on every machine and after every release.
-        let shown = [fate(0, "charge", "42"), fate(0, "charge", "43"), fate(0, "desk", "42"), fate(1, "charge", "42")];
+        let shown = [
+            fate(0, "charge", "42"),
+            fate(0, "charge", "43"),
+            fate(0, "desk", "42"),
+            fate(1, "charge", "42"),
+        ];
         assert_eq!(shown.map(|fate| (fate * 1000.0) as u32), [116, 733, 741, 858]);
     }
 
     #[test]
     fn fates_are_evenly_spread() {
         for rate in [0.0, 0.1, 0.5, 1.0] {
-            let struck = (0..10_000).filter(|n| fate(7, "charge", &n.to_string()) < rate).count();
-            assert!((struck as f64 - rate * 10_000.0).abs() < 200.0, "{rate} struck {struck} of 10000");
+            let struck = (0..10_000)
+                .filter(|n| fate(7, "charge", &n.to_string()) < rate)
+                .count();
+            assert!(
+                (struck as f64 - rate * 10_000.0).abs() < 200.0,
+                "{rate} struck {struck} of 10000"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod decision;
 pub mod fate;
 pub mod http;
+pub mod limit;
 pub mod operator;
 pub mod testing;
 

@@ -19,7 +19,7 @@ use crate::topology::ensure_consumer;
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// How many messages a pull asks for.
-const PULL: usize = 1_000;
+pub(crate) const PULL: usize = 1_000;
 
 /// How long a pull may stay silent before it counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(5);

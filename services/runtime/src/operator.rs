@@ -60,7 +60,9 @@ impl Operator {
     /// # Errors
     /// The stream is not there, or the broker does not answer.
     pub async fn bucket(&self, service: &str) -> anyhow::Result<Vec<Entry>> {
-        self.scan(&bucket_stream(service)).await
+        let mut entries = Vec::new();
+        self.read_bucket(service, |entry| entries.push(entry)).await?;
+        Ok(entries)
     }
 
     /// The whole EVENTS log.
@@ -68,21 +70,37 @@ impl Operator {
     /// # Errors
     /// As [`Operator::bucket`].
     pub async fn log(&self) -> anyhow::Result<Vec<Entry>> {
-        self.scan(EVENTS).await
+        let mut entries = Vec::new();
+        self.read_log(|entry| entries.push(entry)).await?;
+        Ok(entries)
+    }
+
+    /// Shows everything in the bucket of `service` to `see`, one after the other, so that it need not fit in memory.
+    ///
+    /// # Errors
+    /// As [`Operator::bucket`].
+    pub async fn read_bucket(&self, service: &str, see: impl FnMut(Entry)) -> anyhow::Result<()> {
+        self.scan(&bucket_stream(service), see).await
+    }
+
+    /// Shows the whole EVENTS log to `see`.
+    ///
+    /// # Errors
+    /// As [`Operator::bucket`].
+    pub async fn read_log(&self, see: impl FnMut(Entry)) -> anyhow::Result<()> {
+        self.scan(EVENTS, see).await
     }
 
     /// Reads a stream from its first to its last message, as it is at this moment.
-    async fn scan(&self, stream: &str) -> anyhow::Result<Vec<Entry>> {
+    async fn scan(&self, stream: &str, mut see: impl FnMut(Entry)) -> anyhow::Result<()> {
         let handle = self
             .broker
             .jetstream()
             .get_stream(stream)
             .await
             .with_context(|| format!("no stream {stream}: has a service ever run here?"))?;
-        let expected = handle.get_info().await?.state.messages;
-        let mut entries = Vec::with_capacity(usize::try_from(expected)?);
-        if expected == 0 {
-            return Ok(entries);
+        if handle.get_info().await?.state.messages == 0 {
+            return Ok(());
         }
         let config = pull::OrderedConfig { deliver_policy: DeliverPolicy::All, ..Default::default() };
         let consumer = handle.create_consumer(config).await?;
@@ -94,7 +112,7 @@ impl Operator {
                 (info.stream_sequence, info.pending, info.published)
             };
             let time = jiff::Timestamp::from_nanosecond(published.unix_timestamp_nanos())?;
-            entries.push(Entry {
+            see(Entry {
                 subject: message.subject.to_string(),
                 sequence,
                 time,
@@ -105,7 +123,7 @@ impl Operator {
                 break;
             }
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// What all services have said about an order.
@@ -120,7 +138,10 @@ impl Operator {
     ///
     /// # Errors
     /// The log is not there.
-    pub async fn follow(&self, filter: &str) -> anyhow::Result<impl Stream<Item = anyhow::Result<Entry>>> {
+    pub async fn follow(
+        &self,
+        filter: &str,
+    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Entry>> + Send + use<>> {
         let handle = self.broker.jetstream().get_stream(EVENTS).await.context("no EVENTS log: has a service ever run here?")?;
         let config = pull::OrderedConfig {
             deliver_policy: DeliverPolicy::New,
@@ -139,6 +160,32 @@ impl Operator {
                 body: message.payload.clone(),
             })
         }))
+    }
+
+    /// The subjects of all events that match `filter` as they are committed, from what the EVENTS log republishes. Nothing
+    /// is asked of the server for it, and nothing is repeated if the connection is lost.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn subjects(&self, filter: &str) -> anyhow::Result<impl Stream<Item = String> + use<>> {
+        let subscription = self.broker.client().subscribe(filter.to_owned()).await?;
+        self.broker.client().flush().await?;
+        Ok(subscription.map(|message| message.subject.to_string()))
+    }
+
+    /// The entries of an order in all four buckets, and the records `ledger` names (`$KV.inventory.stock.item.apple`).
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn entries_of(&self, order_id: &OrderId, ledger: &[&str]) -> anyhow::Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        for service in Event::SERVICES {
+            let mut filters = vec![format!("$KV.{service}.*.{order_id}")];
+            let prefix = format!("$KV.{service}.");
+            filters.extend(ledger.iter().filter(|key| key.starts_with(&prefix)).map(|key| (*key).to_owned()));
+            found.extend(self.broker.multi_get(&bucket_stream(service), &filters).await?);
+        }
+        Ok(found)
     }
 
     /// Stores a raw message, unchecked, as `nats pub` would.

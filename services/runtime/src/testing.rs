@@ -44,12 +44,19 @@ pub fn order(order_id: &str) -> Order {
 pub fn order_of(order_id: &str, items: &[(&str, u32)]) -> Order {
     let lines: Vec<_> = items
         .iter()
-        .map(|(item, quantity)| Line { item_id: id::<ItemId>(item), quantity: *quantity, unit_price: 250 })
+        .map(|(item, quantity)| Line {
+            item_id: id::<ItemId>(item),
+            quantity: *quantity,
+            unit_price: 250,
+        })
         .collect();
     Order {
         order_id: id::<OrderId>(order_id),
         customer_id: id::<CustomerId>("ada"),
-        total: lines.iter().map(|line| u64::from(line.quantity) * line.unit_price).sum(),
+        total: lines
+            .iter()
+            .map(|line| u64::from(line.quantity) * line.unit_price)
+            .sum(),
         lines,
         currency: Currency::EUR,
         address: "1 Main St".to_owned(),
@@ -158,16 +165,28 @@ impl<S: Service> Scenario<S> {
         changed: impl IntoIterator<Item = (String, S::Record)>,
     ) -> Then<S> {
         let mut world = World::new(&self.given, &self.records);
-        let answers: Vec<_> = self.inputs.iter().map(|input| self.settle(&mut world, input)).collect();
+        let answers: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|input| self.settle(&mut world, input))
+            .collect();
         let expected: Vec<_> = said.into_iter().collect();
-        assert_eq!(world.said[self.given.len()..], expected[..], "what was said (left) is not what was expected");
+        assert_eq!(
+            world.said[self.given.len()..],
+            expected[..],
+            "what was said (left) is not what was expected"
+        );
         let recorded: BTreeMap<_, _> = world
             .records
             .iter()
             .filter(|(key, record)| self.records.get(*key) != Some(record))
             .map(|(key, record)| (key.clone(), record.clone()))
             .collect();
-        assert_eq!(recorded, changed.into_iter().collect(), "the records that changed (left)");
+        assert_eq!(
+            recorded,
+            changed.into_iter().collect(),
+            "the records that changed (left)"
+        );
 
         self.replay(&mut world);
         for seed in 0..SHUFFLES {
@@ -183,7 +202,9 @@ impl<S: Service> Scenario<S> {
             Ok(answer) => answer,
             Err(ask) => {
                 let outcome = (self.outcome)(&ask);
-                world.meet(&outcome).unwrap_or_else(|ask| panic!("{outcome:?} is an outcome, and asks {ask:?} again"))
+                world
+                    .meet(&outcome)
+                    .unwrap_or_else(|ask| panic!("{outcome:?} is an outcome, and asks {ask:?} again"))
             }
         };
         self.check(world, input, &answer);
@@ -197,9 +218,12 @@ impl<S: Service> Scenario<S> {
         if let Answer::Said(_) = answer {
             let again = match world.decide(input) {
                 Decision::Ask(ask) => world.decide(&(self.outcome)(&ask)),
-                other => other,
+                said @ (Decision::Say(_) | Decision::Ignore(_) | Decision::Refuse(_)) => said,
             };
-            assert!(!matches!(again, Decision::Say(_)), "{input:?} was answered, and is answered again");
+            assert!(
+                !matches!(again, Decision::Say(_)),
+                "{input:?} was answered, and is answered again"
+            );
         }
     }
 
@@ -233,7 +257,11 @@ impl<S: Service> Scenario<S> {
         // A command that was refused because it came too early may take effect now; but every pass can only make the
         // story longer, and no story has more steps than events and inputs.
         for _ in 0..=self.inputs.len() + S::Said::NAMES.len() {
-            let answers: Vec<_> = self.inputs.iter().map(|input| self.settle(&mut world, input)).collect();
+            let answers: Vec<_> = self
+                .inputs
+                .iter()
+                .map(|input| self.settle(&mut world, input))
+                .collect();
             if !answers.iter().any(|answer| matches!(answer, Answer::Said(_))) {
                 return;
             }
@@ -263,7 +291,9 @@ impl<S: Service> Then<S> {
     #[track_caller]
     pub fn ignored(self, fragment: &str) -> Self {
         match self.answers.last() {
-            Some(Answer::Ignored(reason)) => assert!(reason.contains(fragment), "ignored for another reason: {reason}"),
+            Some(Answer::Ignored(reason)) => {
+                assert!(reason.contains(fragment), "ignored for another reason: {reason}")
+            }
             other => panic!("not ignored, but {other:?}"),
         }
         self
@@ -273,7 +303,11 @@ impl<S: Service> Then<S> {
     #[track_caller]
     pub fn deadlines(self, left: impl IntoIterator<Item = (Timestamp, S::Said)>) -> Self {
         let found: Vec<_> = self.world.deadlines.values().cloned().collect();
-        assert_eq!(found, left.into_iter().collect::<Vec<_>>(), "the deadlines that are set (left)");
+        assert_eq!(
+            found,
+            left.into_iter().collect::<Vec<_>>(),
+            "the deadlines that are set (left)"
+        );
         self
     }
 }
@@ -281,8 +315,12 @@ impl<S: Service> Then<S> {
 impl<S: Service> World<S> {
     /// The world after this was said, with this ledger.
     pub fn new(said: &[S::Said], records: &BTreeMap<String, S::Record>) -> Self {
-        let mut world =
-            World { states: BTreeMap::new(), records: records.clone(), deadlines: BTreeMap::new(), said: Vec::new() };
+        let mut world = World {
+            states: BTreeMap::new(),
+            records: records.clone(),
+            deadlines: BTreeMap::new(),
+            said: Vec::new(),
+        };
         said.iter().for_each(|said| world.hear(said));
         world
     }
@@ -295,11 +333,25 @@ impl<S: Service> World<S> {
 
     /// What the service would do with an input, looking at no record that it has not named.
     pub fn decide(&self, input: &S::Input) -> Decision<S> {
-        let state = S::order_id(input).and_then(|order_id| self.states.get(order_id)).cloned().unwrap_or_default();
+        let state = S::order_id(input)
+            .and_then(|order_id| self.states.get(order_id))
+            .cloned()
+            .unwrap_or_default();
         let reads = S::reads(input);
-        let records: BTreeMap<_, _> =
-            self.records.iter().filter(|(key, _)| reads.name(key)).map(|(k, r)| (k.clone(), r.clone())).collect();
-        S::decide(&state, input, &Context { now: NOW, records: &records })
+        let records: BTreeMap<_, _> = self
+            .records
+            .iter()
+            .filter(|(key, _)| reads.name(key))
+            .map(|(k, r)| (k.clone(), r.clone()))
+            .collect();
+        S::decide(
+            &state,
+            input,
+            &Context {
+                now: NOW,
+                records: &records,
+            },
+        )
     }
 
     /// Decides an input and commits what is said; or hands back what the outside world is to be asked first.
@@ -319,19 +371,37 @@ impl<S: Service> World<S> {
     #[track_caller]
     fn commit(&mut self, input: &S::Input, say: &Say<S>) {
         let order_id = S::order_id(input);
-        assert!(!say.events.is_empty() || !say.records.is_empty(), "{input:?}: says nothing, so it is to be ignored");
+        assert!(
+            !say.events.is_empty() || !say.records.is_empty(),
+            "{input:?}: says nothing, so it is to be ignored"
+        );
         for event in &say.events {
-            assert_eq!(Some(&event.order().order_id), order_id, "{event:?} is about another order than {input:?}");
-            let twice = self.said.iter().any(|old| {
-                old.name() == event.name() && old.order().order_id == event.order().order_id
-            });
-            assert!(!twice, "{} is said twice, the second time because of {input:?}", event.name());
+            assert_eq!(
+                Some(&event.order().order_id),
+                order_id,
+                "{event:?} is about another order than {input:?}"
+            );
+            let twice = self
+                .said
+                .iter()
+                .any(|old| old.name() == event.name() && old.order().order_id == event.order().order_id);
+            assert!(
+                !twice,
+                "{} is said twice, the second time because of {input:?}",
+                event.name()
+            );
             self.hear(event);
         }
         let mut written = BTreeSet::new();
         for (key, record) in &say.records {
-            assert!(S::reads(input).name(key), "{input:?} writes `{key}`, which it has not read");
-            assert!(written.insert(key), "{input:?} writes `{key}` twice in one commit");
+            assert!(
+                S::reads(input).name(key),
+                "{input:?} writes `{key}`, which it has not read"
+            );
+            assert!(
+                written.insert(key),
+                "{input:?} writes `{key}` twice in one commit"
+            );
             self.records.insert(key.clone(), record.clone());
         }
         if let (Some(order_id), deadline) = (order_id, &say.deadline) {
@@ -380,13 +450,23 @@ pub fn every_pair<S: Service>(
                 Err(ask) => format!("asks {}", variant(&ask)),
                 Ok(Answer::Said(events)) => {
                     let again = world.decide(input);
-                    assert!(!matches!(again, Decision::Say(_)), "{state}: {name} is answered twice");
+                    assert!(
+                        !matches!(again, Decision::Say(_)),
+                        "{state}: {name} is answered twice"
+                    );
                     let says: Vec<_> = events.iter().map(|event| event.name().to_string()).collect();
-                    if says.is_empty() { "records".to_owned() } else { format!("says {}", says.join(", ")) }
+                    if says.is_empty() {
+                        "records".to_owned()
+                    } else {
+                        format!("says {}", says.join(", "))
+                    }
                 }
                 Ok(Answer::Ignored(reason)) => format!("ignored: {reason}"),
                 Ok(Answer::Refused(refusal)) => {
-                    assert!(commands.iter().any(|(command, _)| command == name), "{state}: the event {name} is refused");
+                    assert!(
+                        commands.iter().any(|(command, _)| command == name),
+                        "{state}: the event {name} is refused"
+                    );
                     match refusal {
                         Refusal::NotFound(words) => format!("404 {words}"),
                         Refusal::Conflict(words) => format!("409 {words}"),
@@ -402,13 +482,26 @@ pub fn every_pair<S: Service>(
 
 /// The name of an enum's variant.
 fn variant(value: &impl Debug) -> String {
-    format!("{value:?}").chars().take_while(|c| c.is_alphanumeric()).collect()
+    format!("{value:?}")
+        .chars()
+        .take_while(|c| c.is_alphanumeric())
+        .collect()
 }
 
 /// Fails if the source of a decision names what a pure function has no business with.
 #[track_caller]
 pub fn assert_pure(source: &str) {
-    for word in ["tokio", "rand", "SystemTime", "Instant", "now()", "std::env", "std::fs", "std::net", "async_nats"] {
+    for word in [
+        "tokio",
+        "rand",
+        "SystemTime",
+        "Instant",
+        "now()",
+        "std::env",
+        "std::fs",
+        "std::net",
+        "async_nats",
+    ] {
         let found = source.match_indices(word).any(|(at, _)| {
             let before = source[..at].chars().next_back();
             let after = source[at + word.len()..].chars().next();
