@@ -10,7 +10,7 @@ quadrille := "target/release/quadrille"
 _default:
     @{{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
 
-# run nats-server (or use the one at NATS_URL) and the four services until Ctrl-C
+# run nats-server (or use the one at NATS_URL), the four services and the console until Ctrl-C
 run-all: _nats-server _programs
     @exec {{ quadrille }} run-all
 
@@ -34,7 +34,7 @@ audit *args: _quadrille
 trace order_id: _quadrille
     @exec {{ quadrille }} trace "$@"
 
-# list the orders that have not ended and have been quiet for a while
+# list the orders that wait longer than their step should take
 [positional-arguments]
 stuck *args: _quadrille
     @exec {{ quadrille }} stuck "$@"
@@ -54,6 +54,10 @@ dead-letter id: _quadrille
 retry *args: _quadrille
     @exec {{ quadrille }} retry "$@"
 
+# write the map of the choreography anew: events/CHOREOGRAPHY.md and events/asyncapi.yaml
+map:
+    @cargo run --quiet --locked --package quadrille-map
+
 # what CI runs: format, clippy with warnings as errors, all tests
 verify: _nats-server
     cargo fmt --all --check
@@ -66,6 +70,16 @@ verify: _nats-server
 test *args: _nats-server
     @cargo build --workspace --bins --locked
     @cargo test {{ if args == "" { "--workspace" } else { "" } }} --locked "$@"
+
+# check the shipped decisions in a world where everything goes wrong: every state of it (`--full`: the large worlds too)
+[positional-arguments]
+model *args:
+    @cargo run --quiet --locked --package quadrille-model -- "$@"
+
+# make seeded mistakes one by one, and show which claim catches each (`--stories`: and how)
+[positional-arguments]
+mutants *args:
+    @cargo run --quiet --locked --package quadrille-model -- --mutants "$@"
 
 # format the code
 fmt:

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use quadrille_events::{
-    Approval, CourierId, DeliveryEvent, Envelope, Event, EventName, ItemId, Money, Order, OrderEvent, OrderId,
-    PaymentEvent, PaymentMode,
+    Approval, CourierId, DeliveryEvent, Envelope, Event, EventName, ItemId, Money, Order, OrderEvent,
+    OrderId, PaymentEvent, PaymentMode,
 };
 use quadrille_runtime::operator::{EVENTS, Entry, Operator};
 use serde::Deserialize;
@@ -87,9 +87,18 @@ pub struct Args {
 /// # Errors
 /// The system is not there, or an invariant does not hold.
 pub async fn run(args: Args) -> Result<()> {
-    let report = audit(&crate::watch::connect().await?, None, Duration::from_secs(args.patience)).await?;
+    let report = audit(
+        &crate::watch::connect().await?,
+        None,
+        Duration::from_secs(args.patience),
+    )
+    .await?;
     println!("{report}");
-    ensure!(report.is_clean(), "{} violations of the invariants", report.violations.len());
+    ensure!(
+        report.is_clean(),
+        "{} violations of the invariants",
+        report.violations.len()
+    );
     Ok(())
 }
 
@@ -113,13 +122,16 @@ async fn come_to_rest(operator: &Operator, patience: Duration) -> Result<(Snapsh
         if behind.is_empty() || impatient {
             let before = last_sequences(operator).await?;
             let read = tokio::time::timeout(READ_TIMEOUT, Snapshot::read(operator));
-            let snapshot =
-                read.await.with_context(|| format!("the streams were not read within {READ_TIMEOUT:?}"))??;
+            let snapshot = read
+                .await
+                .with_context(|| format!("the streams were not read within {READ_TIMEOUT:?}"))??;
             let at_rest = before == last_sequences(operator).await?;
             if impatient {
                 let mut notes = behind;
                 if !at_rest {
-                    notes.push("events kept coming while they were read: audit again when it is quiet".to_owned());
+                    notes.push(
+                        "events kept coming while they were read: audit again when it is quiet".to_owned(),
+                    );
                 }
                 return Ok((snapshot, notes));
             }
@@ -281,7 +293,11 @@ impl Snapshot {
                 if let Ok(sequence) = sequence.parse() {
                     self.parked.insert(((*stream).to_owned(), sequence));
                 }
-                if let Some(file) = order_id.parse().ok().and_then(|id: OrderId| self.files.get_mut(&id)) {
+                if let Some(file) = order_id
+                    .parse()
+                    .ok()
+                    .and_then(|id: OrderId| self.files.get_mut(&id))
+                {
                     file.parked.push(format!("{stream}.{sequence}.{order_id}"));
                 }
                 Ok(())
@@ -347,14 +363,23 @@ impl Snapshot {
         let order_id: Option<OrderId> = entry.subject.rsplit('.').next().and_then(|id| id.parse().ok());
         let name = Event::names().find(|name| {
             Some(name.service) == header("ce-source")
-                && entry.subject.strip_prefix(name.subject).is_some_and(|rest| rest.starts_with('.'))
+                && entry
+                    .subject
+                    .strip_prefix(name.subject)
+                    .is_some_and(|rest| rest.starts_with('.'))
         });
         let said = name.zip(order_id.as_ref()).and_then(|(name, order_id)| {
-            self.files.get_mut(order_id)?.said.get_mut(&(name.service, name.entry))
+            self.files
+                .get_mut(order_id)?
+                .said
+                .get_mut(&(name.service, name.entry))
         });
         let digest = digest(&entry.body);
         match said {
-            Some(said) => said.logged.push(Logged { at: entry.time, digest }),
+            Some(said) => said.logged.push(Logged {
+                at: entry.time,
+                digest,
+            }),
             None => self.strays.push(Stray {
                 sequence: entry.sequence,
                 subject: entry.subject.clone(),
@@ -366,7 +391,8 @@ impl Snapshot {
 
     /// Whether the log has every event that it should: it is sourced a moment after the commit.
     fn log_has_everything(&self) -> bool {
-        let missing = |file: &File| self.compares(file) && file.said.values().any(|said| said.logged.is_empty());
+        let missing =
+            |file: &File| self.compares(file) && file.said.values().any(|said| said.logged.is_empty());
         !self.files.values().any(missing)
     }
 
@@ -378,13 +404,16 @@ impl Snapshot {
     /// Whether all that was ever said of this order must still be there.
     fn checks(&self, file: &File) -> bool {
         let since = self.orders_since.unwrap_or(Timestamp::MIN);
-        file.get("order", "created").is_some_and(|created| created.at >= since)
+        file.get("order", "created")
+            .is_some_and(|created| created.at >= since)
     }
 
     /// Whether the log must have all that was ever said of this order.
     fn compares(&self, file: &File) -> bool {
         let is_recent = |since: Timestamp| {
-            let created = file.get("order", "created").and_then(|created| created.logged.first());
+            let created = file
+                .get("order", "created")
+                .and_then(|created| created.logged.first());
             created.is_some_and(|logged| logged.at >= since)
         };
         self.checks(file) && self.log_since.is_none_or(is_recent)
@@ -442,7 +471,24 @@ impl File {
 
     fn courier(&self) -> Option<&CourierId> {
         let assigned = self.get("delivery", "assigned")?;
-        if self.said("delivery", "cancelled") { None } else { assigned.courier.as_ref() }
+        if self.said("delivery", "cancelled") {
+            None
+        } else {
+            assigned.courier.as_ref()
+        }
+    }
+
+    /// Whether the broker's timer fired although the payment was decided already: the schedule was being published when
+    /// it was purged. The decision stands.
+    fn expired_in_vain(&self) -> bool {
+        let decisions = ["charged", "failed", "cancelled"]
+            .iter()
+            .filter_map(|entry| self.get("payment", entry));
+        let decided = decisions.map(|said| said.sequence).min();
+        let expired = self.get("payment", "expired").map(|said| said.sequence);
+        decided
+            .zip(expired)
+            .is_some_and(|(decided, expired)| expired > decided)
     }
 
     /// What a person has to do for it to go on.
@@ -454,7 +500,9 @@ impl File {
         if self.said("order", "awaiting-approval") && !self.said("order", "create-delivery") {
             return Some("the shop owner to approve it".to_owned());
         }
-        let decided = ["charged", "failed", "cancelled", "expired"].iter().any(|e| self.said("payment", e));
+        let decided = ["charged", "failed", "cancelled", "expired"]
+            .iter()
+            .any(|e| self.said("payment", e));
         let until = self.get("payment", "opened")?.expires_at?;
         let overdue = now > until.checked_add(EXPIRY_GRACE).unwrap_or(Timestamp::MAX);
         (!decided && !overdue).then(|| format!("the customer to pay, until {until}"))
@@ -464,7 +512,10 @@ impl File {
     fn so_far(&self) -> String {
         let mut said: Vec<_> = self.said.values().collect();
         said.sort_by_key(|said| (said.at, said.name.service, said.sequence));
-        said.iter().map(|said| said.name.subject).collect::<Vec<_>>().join(", ")
+        said.iter()
+            .map(|said| said.name.subject)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -482,13 +533,19 @@ struct Load {
 
 impl From<Stock> for Ledger {
     fn from(stock: Stock) -> Self {
-        Self { limit: stock.quantity, used: stock.reserved }
+        Self {
+            limit: stock.quantity,
+            used: stock.reserved,
+        }
     }
 }
 
 impl From<Load> for Ledger {
     fn from(load: Load) -> Self {
-        Self { limit: load.capacity, used: load.load }
+        Self {
+            limit: load.capacity,
+            used: load.load,
+        }
     }
 }
 
@@ -528,22 +585,40 @@ fn digest(body: &[u8]) -> u64 {
 /// What is wrong, each a sentence.
 type Found = Vec<String>;
 
+/// An invariant, and what finds out whether it holds.
+type Check<T> = (&'static str, fn(&T) -> Found);
+
 /// What must hold of each order. The numbers are those of the design's section 7.
-const OF_EACH_ORDER: [(&str, fn(&File) -> Found); 5] = [
-    ("2: a completed order is charged, reserved and on its way, once", completed_orders_are_whole),
-    ("3: a cancelled order has everything undone", cancelled_orders_are_undone),
-    ("a service says only what it can decide", services_say_what_they_can),
+const OF_EACH_ORDER: [Check<File>; 5] = [
+    (
+        "2: a completed order is charged, reserved and on its way, once",
+        completed_orders_are_whole,
+    ),
+    (
+        "3: a cancelled order has everything undone",
+        cancelled_orders_are_undone,
+    ),
+    (
+        "a service says only what it can decide",
+        services_say_what_they_can,
+    ),
     ("every event carries the order as placed", events_carry_the_order),
     ("every event has its cause", events_have_their_cause),
 ];
 
 /// What must hold of all together.
-const OF_ALL: [(&str, fn(&Snapshot) -> Found); 6] = [
+const OF_ALL: [Check<Snapshot>; 6] = [
     ("1: every order ends completed or cancelled", every_order_ends),
     ("4: stock adds up", stock_adds_up),
     ("4: couriers' load adds up", loads_add_up),
-    ("5, 6: no event twice, and the log is what the buckets say", the_log_agrees),
-    ("every event is about an order that was placed", orders_were_placed),
+    (
+        "5, 6: no event twice, and the log is what the buckets say",
+        the_log_agrees,
+    ),
+    (
+        "every event is about an order that was placed",
+        orders_were_placed,
+    ),
     ("what cannot be read is parked", the_unreadable_is_parked),
 ];
 
@@ -561,26 +636,48 @@ fn judge(snapshot: &Snapshot, books: Option<&Books>, mut notes: Vec<String>) -> 
         }
         for (invariant, check) in OF_EACH_ORDER {
             let order_id = &file.order.order_id;
-            let found = check(file).into_iter().map(|what| format!("order {order_id} {what}"));
-            report.violations.extend(found.map(|sentence| Violation { invariant, sentence }));
+            let found = check(file)
+                .into_iter()
+                .map(|what| format!("order {order_id} {what}"));
+            report
+                .violations
+                .extend(found.map(|sentence| Violation { invariant, sentence }));
         }
     }
     for (invariant, check) in OF_ALL {
         let found = check(snapshot).into_iter();
-        report.violations.extend(found.map(|sentence| Violation { invariant, sentence }));
+        report
+            .violations
+            .extend(found.map(|sentence| Violation { invariant, sentence }));
     }
     if let Some(books) = books {
         let found = the_books_agree(snapshot, books).into_iter();
-        report.violations.extend(found.map(|sentence| Violation { invariant: BOOKS, sentence }));
+        report.violations.extend(found.map(|sentence| Violation {
+            invariant: BOOKS,
+            sentence,
+        }));
+    }
+    let in_vain = snapshot.checked().filter(|file| file.expired_in_vain()).count();
+    if in_vain > 0 {
+        notes.push(format!(
+            "{in_vain} payments expired after they were decided; the decisions stand"
+        ));
     }
     if let Some(since) = snapshot.orders_since {
-        notes.push(format!("the first entries of the order bucket have gone: only orders from {since} on are checked"));
+        notes.push(format!(
+            "the first entries of the order bucket have gone: only orders from {since} on are checked"
+        ));
     }
     if let Some(since) = snapshot.log_since {
-        notes.push(format!("the log has lost its start: only orders from {since} on are compared with it"));
+        notes.push(format!(
+            "the log has lost its start: only orders from {since} on are compared with it"
+        ));
     }
     if !snapshot.parked.is_empty() {
-        notes.push(format!("{} inputs are parked as dead letters (just dead-letters)", snapshot.parked.len()));
+        notes.push(format!(
+            "{} inputs are parked as dead letters (just dead-letters)",
+            snapshot.parked.len()
+        ));
     }
     report.notes = notes;
     report
@@ -593,7 +690,11 @@ fn every_order_ends(snapshot: &Snapshot) -> Found {
             [] => String::new(),
             letters => format!(" (parked: {})", letters.join(", ")),
         };
-        format!("order {} has not ended; said so far: {}{parked}", file.order.order_id, file.so_far())
+        format!(
+            "order {} has not ended; said so far: {}{parked}",
+            file.order.order_id,
+            file.so_far()
+        )
     };
     snapshot.checked().filter(hangs).map(sentence).collect()
 }
@@ -617,9 +718,16 @@ fn completed_orders_are_whole(file: &File) -> Found {
         ("delivery", "cancelled", "has had its courier called back"),
         ("delivery", "cancel-payment", "found no courier"),
     ];
-    let missing = must.iter().filter(|(service, entry, _)| !file.said(service, entry));
-    let excess = must_not.iter().filter(|(service, entry, _)| file.said(service, entry));
-    let mut found: Found = missing.chain(excess).map(|(_, _, what)| format!("is completed and {what}")).collect();
+    let missing = must
+        .iter()
+        .filter(|(service, entry, _)| !file.said(service, entry));
+    let excess = must_not
+        .iter()
+        .filter(|(service, entry, _)| file.said(service, entry));
+    let mut found: Found = missing
+        .chain(excess)
+        .map(|(_, _, what)| format!("is completed and {what}"))
+        .collect();
     let (told, sent) = (file.get("order", "completed"), file.get("delivery", "assigned"));
     if let (Some(told), Some(sent)) = (told, sent)
         && told.courier != sent.courier
@@ -634,20 +742,45 @@ fn cancelled_orders_are_undone(file: &File) -> Found {
         return Found::new();
     }
     let undone_by = [
-        (("payment", "charged"), ("payment", "refunded"), "was charged and not refunded"),
-        (("inventory", "reserved"), ("inventory", "released"), "was reserved and not released"),
-        (("delivery", "assigned"), ("delivery", "cancelled"), "still has a courier on the way"),
+        (
+            ("payment", "charged"),
+            ("payment", "refunded"),
+            "was charged and not refunded",
+        ),
+        (
+            ("inventory", "reserved"),
+            ("inventory", "released"),
+            "was reserved and not released",
+        ),
+        (
+            ("delivery", "assigned"),
+            ("delivery", "cancelled"),
+            "still has a courier on the way",
+        ),
     ];
     let done = |(service, entry): &(&'static str, &'static str)| file.said(service, entry);
-    let left = undone_by.iter().filter(|(deed, undoing, _)| done(deed) && !done(undoing));
-    left.map(|(_, _, what)| format!("is cancelled and {what}")).collect()
+    let left = undone_by
+        .iter()
+        .filter(|(deed, undoing, _)| done(deed) && !done(undoing));
+    left.map(|(_, _, what)| format!("is cancelled and {what}"))
+        .collect()
 }
 
 /// What each service can have said of one order at any moment, after its `decide.rs`.
 fn services_say_what_they_can(file: &File) -> Found {
-    const INVENTORY: &[&[&str]] = &[&[], &["reserved"], &["released", "reserved"], &["reservation-failed"]];
-    const DELIVERY: &[&[&str]] =
-        &[&[], &["assigned"], &["assigned", "cancelled"], &["cancel-payment"], &["cancelled"]];
+    const INVENTORY: &[&[&str]] = &[
+        &[],
+        &["reserved"],
+        &["released", "reserved"],
+        &["reservation-failed"],
+    ];
+    const DELIVERY: &[&[&str]] = &[
+        &[],
+        &["assigned"],
+        &["assigned", "cancelled"],
+        &["cancel-payment"],
+        &["cancelled"],
+    ];
     const PAYMENT_AUTO: &[&[&str]] = &[
         &[],
         &["charged"],
@@ -678,24 +811,34 @@ fn services_say_what_they_can(file: &File) -> Found {
         &["cancel-payment", "cancelled", "create-delivery", "created"],
     ];
     let of = |service: &'static str| -> BTreeSet<&'static str> {
-        file.said.keys().filter(|(by, _)| *by == service).map(|(_, entry)| *entry).collect()
+        file.said
+            .keys()
+            .filter(|(by, _)| *by == service)
+            .map(|(_, entry)| *entry)
+            .collect()
     };
     let mut order = of("order");
     let awaited = order.remove("awaiting-approval");
+    let mut payment = of("payment");
+    if file.expired_in_vain() {
+        payment.remove("expired");
+    }
     let payment_can = match file.order.payment {
         PaymentMode::Auto => PAYMENT_AUTO,
         PaymentMode::Manual => PAYMENT_MANUAL,
     };
     let said_by = [
         ("order", order, ORDER_AUTO),
-        ("payment", of("payment"), payment_can),
+        ("payment", payment, payment_can),
         ("inventory", of("inventory"), INVENTORY),
         ("delivery", of("delivery"), DELIVERY),
     ];
     let mut found: Found = said_by
         .iter()
         .filter(|(_, said, can)| !can.iter().any(|set| said.iter().eq(set.iter())))
-        .map(|(service, said, _)| format!("has a set of entries that {service} cannot have decided: {said:?}"))
+        .map(|(service, said, _)| {
+            format!("has a set of entries that {service} cannot have decided: {said:?}")
+        })
         .collect();
     match file.order.approval {
         Approval::Auto if awaited => found.push("awaited an approval that it does not need".to_owned()),
@@ -709,15 +852,24 @@ fn services_say_what_they_can(file: &File) -> Found {
 
 fn events_carry_the_order(file: &File) -> Found {
     let others = file.said.values().filter(|said| !said.carries_the_order);
-    others.map(|said| format!("is another one in {} than when it was placed", said.name)).collect()
+    others
+        .map(|said| format!("is another one in {} than when it was placed", said.name))
+        .collect()
 }
 
 fn events_have_their_cause(file: &File) -> Found {
-    let causes: HashSet<String> =
-        file.said.values().map(|said| format!("{}/{}", said.name.service, said.name.id(&file.order.order_id))).collect();
-    let orphans =
-        file.said.values().filter(|said| !said.cause.starts_with("http/") && !causes.contains(&said.cause));
-    orphans.map(|said| format!("has {} because of {}, which nobody said", said.name, said.cause)).collect()
+    let causes: HashSet<String> = file
+        .said
+        .values()
+        .map(|said| format!("{}/{}", said.name.service, said.name.id(&file.order.order_id)))
+        .collect();
+    let orphans = file
+        .said
+        .values()
+        .filter(|said| !said.cause.starts_with("http/") && !causes.contains(&said.cause));
+    orphans
+        .map(|said| format!("has {} because of {}, which nobody said", said.name, said.cause))
+        .collect()
 }
 
 fn stock_adds_up(snapshot: &Snapshot) -> Found {
@@ -750,15 +902,25 @@ fn adds_up<K: Ord + Display>(
     for (key, Ledger { limit, used }) in ledgers {
         let held = held.get(key).copied().unwrap_or_default();
         if used > limit {
-            found.push(format!("{what} {key} is used {used} times, and there are only {limit}"));
+            found.push(format!(
+                "{what} {key} is used {used} times, and there are only {limit}"
+            ));
         }
-        let agrees = if snapshot.orders_since.is_some() { *used >= held } else { *used == held };
+        let agrees = if snapshot.orders_since.is_some() {
+            *used >= held
+        } else {
+            *used == held
+        };
         if !agrees {
-            found.push(format!("{what} {key} is used {used} times by its ledger, and {held} times by the orders"));
+            found.push(format!(
+                "{what} {key} is used {used} times by its ledger, and {held} times by the orders"
+            ));
         }
     }
     let unknown = held.iter().filter(|(key, _)| !ledgers.contains_key(**key));
-    found.extend(unknown.map(|(key, held)| format!("{what} {key} has no ledger, and orders use it {held} times")));
+    found.extend(
+        unknown.map(|(key, held)| format!("{what} {key} has no ledger, and orders use it {held} times")),
+    );
     found
 }
 
@@ -769,9 +931,19 @@ fn the_log_agrees(snapshot: &Snapshot) -> Found {
         for said in file.said.values() {
             match said.logged.as_slice() {
                 [logged] if logged.digest == said.digest => {}
-                [_] => found.push(format!("order {order_id} has another {} in the log than in its bucket", said.name)),
-                [] => found.push(format!("order {order_id} has {} in its bucket and not in the log", said.name)),
-                more => found.push(format!("order {order_id} has {} {} times in the log", said.name, more.len())),
+                [_] => found.push(format!(
+                    "order {order_id} has another {} in the log than in its bucket",
+                    said.name
+                )),
+                [] => found.push(format!(
+                    "order {order_id} has {} in its bucket and not in the log",
+                    said.name
+                )),
+                more => found.push(format!(
+                    "order {order_id} has {} {} times in the log",
+                    said.name,
+                    more.len()
+                )),
             }
         }
     }
@@ -782,10 +954,16 @@ fn the_log_agrees(snapshot: &Snapshot) -> Found {
         .filter_map(|entry| Some((logged_as(&entry.subject)?, entry.digest)))
         .collect();
     for stray in &snapshot.strays {
-        let is_old = stray.order_id.as_ref().is_none_or(|id| !snapshot.files.contains_key(id))
+        let is_old = stray
+            .order_id
+            .as_ref()
+            .is_none_or(|id| !snapshot.files.contains_key(id))
             && snapshot.orders_since.is_some();
         if !is_old && !unreadable.contains(&(stray.subject.clone(), stray.digest)) {
-            found.push(format!("{} (sequence {}) is in the log and in no bucket", stray.subject, stray.sequence));
+            found.push(format!(
+                "{} (sequence {}) is in the log and in no bucket",
+                stray.subject, stray.sequence
+            ));
         }
     }
     found
@@ -802,8 +980,13 @@ fn orders_were_placed(snapshot: &Snapshot) -> Found {
     if snapshot.orders_since.is_some() {
         return Found::new();
     }
-    let unplaced = snapshot.files.iter().filter(|(_, file)| !file.said("order", "created"));
-    unplaced.map(|(order_id, file)| format!("order {order_id} was never placed; said of it: {}", file.so_far())).collect()
+    let unplaced = snapshot
+        .files
+        .iter()
+        .filter(|(_, file)| !file.said("order", "created"));
+    unplaced
+        .map(|(order_id, file)| format!("order {order_id} was never placed; said of it: {}", file.so_far()))
+        .collect()
 }
 
 fn the_unreadable_is_parked(snapshot: &Snapshot) -> Found {
@@ -813,8 +996,16 @@ fn the_unreadable_is_parked(snapshot: &Snapshot) -> Found {
         .filter(|entry| !snapshot.parked.contains(&(entry.stream.clone(), entry.sequence)));
     loose
         .map(|entry| {
-            let Unreadable { subject, stream, sequence, problem, .. } = entry;
-            format!("{subject} ({stream}, sequence {sequence}) cannot be read, and is parked nowhere: {problem}")
+            let Unreadable {
+                subject,
+                stream,
+                sequence,
+                problem,
+                ..
+            } = entry;
+            format!(
+                "{subject} ({stream}, sequence {sequence}) cannot be read, and is parked nowhere: {problem}"
+            )
         })
         .collect()
 }
@@ -828,21 +1019,35 @@ fn the_books_agree(snapshot: &Snapshot, books: &Books) -> Found {
         let (taken, back): (Money, Money) = (account.charges.iter().sum(), account.refunds.iter().sum());
         let mut say = |what: String| found.push(format!("order {order_id} {what}"));
         if account.charges.len() > 1 {
-            say(format!("was charged {} times at the provider", account.charges.len()));
+            say(format!(
+                "was charged {} times at the provider",
+                account.charges.len()
+            ));
         }
         if account.refunds.len() > 1 {
-            say(format!("was refunded {} times at the provider", account.refunds.len()));
+            say(format!(
+                "was refunded {} times at the provider",
+                account.refunds.len()
+            ));
         }
         if file.is_completed() && (taken, back) != (file.order.total, 0) {
             let total = file.order.total;
-            say(format!("is completed for {total}, and the provider took {taken} and gave back {back}"));
+            say(format!(
+                "is completed for {total}, and the provider took {taken} and gave back {back}"
+            ));
         }
         if file.is_cancelled() && taken != back {
-            say(format!("is cancelled, and the provider took {taken} and gave back {back}"));
+            say(format!(
+                "is cancelled, and the provider took {taken} and gave back {back}"
+            ));
         }
     }
-    let unknown = books.keys().filter(|order_id| !snapshot.files.contains_key(*order_id));
-    found.extend(unknown.map(|order_id| format!("order {order_id} is in the provider's books, and was never placed")));
+    let unknown = books
+        .keys()
+        .filter(|order_id| !snapshot.files.contains_key(*order_id));
+    found.extend(
+        unknown.map(|order_id| format!("order {order_id} is in the provider's books, and was never placed")),
+    );
     found
 }
 
@@ -874,7 +1079,9 @@ impl Display for Report {
         }
         let mut waits: HashMap<&str, usize> = HashMap::new();
         for what in self.waiting.values() {
-            *waits.entry(what.split(',').next().unwrap_or_default()).or_default() += 1;
+            *waits
+                .entry(what.split(',').next().unwrap_or_default())
+                .or_default() += 1;
         }
         for (what, count) in waits.iter().collect::<BTreeMap<_, _>>() {
             writeln!(f, "{count:>8}  waiting for {what}")?;

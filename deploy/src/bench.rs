@@ -47,6 +47,9 @@ pub struct Args {
     /// Orders stored before the measurement begins, by the same services.
     #[arg(long, default_value_t = 0)]
     stored: usize,
+    /// Lines for the nats-server's configuration, to try them or to profile it: `prof_port: 6060`.
+    #[arg(long, default_value = "")]
+    nats_config: String,
     /// Leaves out the loop that finds the broker's limit.
     #[arg(long)]
     no_limit: bool,
@@ -106,7 +109,7 @@ fn heading(args: &Args, in_flight: usize) -> String {
 }
 
 async fn one_run(args: &Args, in_flight: usize) -> Result<Run> {
-    let server = NatsServer::builder().start().await?;
+    let server = NatsServer::builder().config(&args.nats_config).start().await?;
     let mut processes = Vec::new();
     let mut urls = Vec::new();
     for service in Service::ALL {
@@ -165,9 +168,9 @@ async fn one_run(args: &Args, in_flight: usize) -> Result<Run> {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let sample = operator.entries_of(&id, &keys).await?;
         drop(processes);
-        let fresh = NatsServer::builder().start().await?;
+        let fresh = NatsServer::builder().config(&args.nats_config).start().await?;
         limit(&fresh.url(), &sample, 300, in_flight.min(64)).await?;
-        let fresh = NatsServer::builder().start().await?;
+        let fresh = NatsServer::builder().config(&args.nats_config).start().await?;
         let rate = limit(&fresh.url(), &sample, measured.orders, in_flight).await?;
         Some(rate.orders as f64 / rate.took.as_secs_f64())
     };

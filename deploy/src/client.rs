@@ -47,7 +47,7 @@ pub enum ApiError {
         /// What was asked: `POST http://.../orders/cancel`.
         request: String,
         /// The answer.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// Nobody answers.
     #[error("no answer to {request}: {why}")]
@@ -158,7 +158,11 @@ impl NewOrder {
             Err(problem) => panic!("the item id {item_id} {problem}"),
         };
         self.total += u64::from(quantity) * unit_price;
-        self.lines.push(Line { item_id, quantity, unit_price });
+        self.lines.push(Line {
+            item_id,
+            quantity,
+            unit_price,
+        });
         self
     }
 
@@ -242,7 +246,13 @@ impl Api {
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
-        Ok(Self { order, payment, inventory, delivery, http })
+        Ok(Self {
+            order,
+            payment,
+            inventory,
+            delivery,
+            http,
+        })
     }
 
     /// The services on this machine: on ports 7001 to 7004, or where `ORDER_PORT` and its like say; on `BIND`.
@@ -290,7 +300,9 @@ impl Api {
     /// See [`ApiError`].
     pub async fn create_order_once(&self, order: &NewOrder, key: &str) -> Result<OrderView> {
         let path = "/orders/create_order";
-        let answer = self.post_raw(Service::Order, path, &[("Idempotency-Key", key)], order).await?;
+        let answer = self
+            .post_raw(Service::Order, path, &[("Idempotency-Key", key)], order)
+            .await?;
         self.read(Service::Order, &Method::POST, path, answer)
     }
 
@@ -299,7 +311,8 @@ impl Api {
     /// # Errors
     /// See [`ApiError`].
     pub async fn approve_order(&self, order_id: &OrderId) -> Result<Value> {
-        self.post(Service::Order, "/orders/confirm", &json!({"order_id": order_id})).await
+        self.post(Service::Order, "/orders/confirm", &json!({"order_id": order_id}))
+            .await
     }
 
     /// `POST /orders/cancel`
@@ -307,7 +320,8 @@ impl Api {
     /// # Errors
     /// See [`ApiError`].
     pub async fn cancel_order(&self, order_id: &OrderId) -> Result<Value> {
-        self.post(Service::Order, "/orders/cancel", &json!({"order_id": order_id})).await
+        self.post(Service::Order, "/orders/cancel", &json!({"order_id": order_id}))
+            .await
     }
 
     /// `POST /payments/confirm`
@@ -315,7 +329,12 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]. 404 right after the order was placed: payment has not heard of it yet.
     pub async fn confirm_payment(&self, order_id: &OrderId) -> Result<Value> {
-        self.post(Service::Payment, "/payments/confirm", &json!({"order_id": order_id})).await
+        self.post(
+            Service::Payment,
+            "/payments/confirm",
+            &json!({"order_id": order_id}),
+        )
+        .await
     }
 
     /// `POST /payments/cancel`
@@ -323,7 +342,12 @@ impl Api {
     /// # Errors
     /// As [`Api::confirm_payment`].
     pub async fn cancel_payment(&self, order_id: &OrderId) -> Result<Value> {
-        self.post(Service::Payment, "/payments/cancel", &json!({"order_id": order_id})).await
+        self.post(
+            Service::Payment,
+            "/payments/cancel",
+            &json!({"order_id": order_id}),
+        )
+        .await
     }
 
     /// `GET /orders/{order_id}`
@@ -339,7 +363,8 @@ impl Api {
     /// # Errors
     /// See [`ApiError`].
     pub async fn events(&self, order_id: &OrderId) -> Result<Value> {
-        self.get(Service::Order, &format!("/orders/{order_id}/events")).await
+        self.get(Service::Order, &format!("/orders/{order_id}/events"))
+            .await
     }
 
     /// `GET /payments/{order_id}`
@@ -355,7 +380,8 @@ impl Api {
     /// # Errors
     /// See [`ApiError`].
     pub async fn delivery(&self, order_id: &OrderId) -> Result<Value> {
-        self.get(Service::Delivery, &format!("/deliveries/{order_id}")).await
+        self.get(Service::Delivery, &format!("/deliveries/{order_id}"))
+            .await
     }
 
     /// `PUT /inventory/items/{item_id}`
@@ -364,7 +390,8 @@ impl Api {
     /// See [`ApiError`].
     pub async fn put_item(&self, item_id: &str, quantity: u64) -> Result<Value> {
         let path = format!("/inventory/items/{item_id}");
-        self.put(Service::Inventory, &path, &json!({"quantity": quantity})).await
+        self.put(Service::Inventory, &path, &json!({"quantity": quantity}))
+            .await
     }
 
     /// `GET /inventory/items/{item_id}`
@@ -372,7 +399,8 @@ impl Api {
     /// # Errors
     /// See [`ApiError`].
     pub async fn item(&self, item_id: &str) -> Result<Value> {
-        self.get(Service::Inventory, &format!("/inventory/items/{item_id}")).await
+        self.get(Service::Inventory, &format!("/inventory/items/{item_id}"))
+            .await
     }
 
     /// `PUT /couriers/{courier_id}`
@@ -380,7 +408,12 @@ impl Api {
     /// # Errors
     /// See [`ApiError`].
     pub async fn put_courier(&self, courier_id: &str, capacity: u64) -> Result<Value> {
-        self.put(Service::Delivery, &format!("/couriers/{courier_id}"), &json!({"capacity": capacity})).await
+        self.put(
+            Service::Delivery,
+            &format!("/couriers/{courier_id}"),
+            &json!({"capacity": capacity}),
+        )
+        .await
     }
 
     /// `GET /couriers`
@@ -424,14 +457,19 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]. 409: it stays parked.
     pub async fn retry(&self, service: Service, id: &str) -> Result<Retried> {
-        self.post(service, &format!("/dead-letters/{id}/retry"), &json!({})).await
+        self.post(service, &format!("/dead-letters/{id}/retry"), &json!({}))
+            .await
     }
 
     /// Waits until an order is completed or cancelled. Services that are down for a moment are waited for too.
     ///
     /// # Errors
     /// It has not ended within `patience`; quotes its story so far.
-    pub async fn wait_until_ended(&self, order_id: &OrderId, patience: Duration) -> anyhow::Result<OrderView> {
+    pub async fn wait_until_ended(
+        &self,
+        order_id: &OrderId,
+        patience: Duration,
+    ) -> anyhow::Result<OrderView> {
         let mut last = String::from("never asked");
         let ended = until(patience, async || match self.order(order_id).await {
             Ok(order) if order.has_ended() => Ok(Some(order)),
@@ -483,7 +521,11 @@ impl Api {
         let answer = builder.send().await.map_err(unreachable)?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.text().await.map_err(unreachable)?;
-        Ok(Answer { status, headers, body })
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 
     async fn get<T: DeserializeOwned>(&self, service: Service, path: &str) -> Result<T> {
@@ -508,7 +550,8 @@ impl Api {
         headers: &[(&str, &str)],
         body: &impl Serialize,
     ) -> Result<Answer> {
-        self.send(service, Method::POST, path, headers, Some(encode(body))).await
+        self.send(service, Method::POST, path, headers, Some(encode(body)))
+            .await
     }
 
     async fn put<T: DeserializeOwned>(
@@ -517,7 +560,9 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T> {
-        let answer = self.send(service, Method::PUT, path, &[], Some(encode(body))).await?;
+        let answer = self
+            .send(service, Method::PUT, path, &[], Some(encode(body)))
+            .await?;
         self.read(service, &Method::PUT, path, answer)
     }
 
@@ -538,9 +583,10 @@ impl Api {
             return Ok(answer);
         }
         Err(match serde_json::from_str(&answer.body) {
-            Ok(problem) => {
-                ApiError::Refused { request: format!("{method} {}{path}", self.url(service)), problem }
-            }
+            Ok(problem) => ApiError::Refused {
+                request: format!("{method} {}{path}", self.url(service)),
+                problem,
+            },
             Err(_) => self.nonsense(service, method, path, &answer),
         })
     }
@@ -580,7 +626,15 @@ pub async fn until<T, E>(
 fn told(events: &Value) -> String {
     let text = |event: &Value, key: &str| event.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
     let events = events.as_array().into_iter().flatten();
-    events.map(|event| format!("\n    {} because of {}", text(event, "event"), text(event, "cause"))).collect()
+    events
+        .map(|event| {
+            format!(
+                "\n    {} because of {}",
+                text(event, "event"),
+                text(event, "cause")
+            )
+        })
+        .collect()
 }
 
 fn encode(body: &impl Serialize) -> String {

@@ -54,7 +54,10 @@ pub async fn run(_: Args) -> Result<()> {
     for service in Service::ALL {
         let ready = api.ready(service).await;
         ready.with_context(|| {
-            format!("the {} service is not ready: is the system running? Start it with `deploy/just run-all`", service.name())
+            format!(
+                "the {} service is not ready: is the system running? Start it with `deploy/just run-all`",
+                service.name()
+            )
         })?;
     }
     let heard = Heard::listen(&watch::connect().await?).await?;
@@ -73,7 +76,9 @@ pub async fn run(_: Args) -> Result<()> {
             format!("  (and should be {})", scene.ending)
         };
         let (events, took) = (story.events().len(), story.took().as_secs_f64() * 1_000.0);
-        table.push(format!("{order_id}  {events:>6}  {took:>8.1}  {ending}{surprise}"));
+        table.push(format!(
+            "{order_id}  {events:>6}  {took:>8.1}  {ending}{surprise}"
+        ));
     }
     println!("{:<36}  {:>6}  {:>8}  ending", "order", "events", "ms");
     println!("{}", table.join("\n"));
@@ -90,7 +95,12 @@ async fn scenes(api: &Api) -> Result<Vec<Scene>> {
     let too_many = u32::try_from(available + 1).unwrap_or(u32::MAX);
     let order = || NewOrder::new().line(2, "apple", 250);
     Ok(vec![
-        Scene { title: "Paid at once", order: order(), then: Then::Waits, ending: Ending::Completed },
+        Scene {
+            title: "Paid at once",
+            order: order(),
+            then: Then::Waits,
+            ending: Ending::Completed,
+        },
         Scene {
             title: "Several lines, all set aside or none",
             order: order().line(1, "bread", 320).line(6, "plum", 45),
@@ -174,7 +184,9 @@ async fn payment_asked(api: &Api, order_id: &OrderId) -> Result<()> {
         Err(error) if error.status() == Some(404) => Ok(None),
         Err(error) => Err(error),
     });
-    asked.await?.with_context(|| format!("payment was not asked about order {order_id} within {PATIENCE:?}"))
+    asked
+        .await?
+        .with_context(|| format!("payment was not asked about order {order_id} within {PATIENCE:?}"))
 }
 
 async fn awaiting_approval(api: &Api, order_id: &OrderId) -> Result<()> {
@@ -184,7 +196,10 @@ async fn awaiting_approval(api: &Api, order_id: &OrderId) -> Result<()> {
         anyhow::Ok((state == "awaiting-approval" || state == "cancelled").then_some(()))
     });
     awaiting.await?;
-    ensure!(state == "awaiting-approval", "order {order_id} awaits no approval; it is {state}");
+    ensure!(
+        state == "awaiting-approval",
+        "order {order_id} awaits no approval; it is {state}"
+    );
     Ok(())
 }
 
@@ -204,7 +219,11 @@ impl Heard {
                 let mut events = pin!(events);
                 while let Some(entry) = events.next().await {
                     if let Some((order_id, event)) = story::heard(&entry?) {
-                        told.lock().unwrap_or_else(PoisonError::into_inner).entry(order_id).or_default().push(event);
+                        told.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .entry(order_id)
+                            .or_default()
+                            .push(event);
                     }
                 }
                 Ok(())

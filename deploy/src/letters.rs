@@ -35,13 +35,24 @@ pub struct RetryArgs {
 pub async fn list(_: ListArgs) -> Result<()> {
     let letters = all(&Api::from_env()?).await?;
     for (_, letter) in &letters {
-        let DeadLetter { id, service, reason, attempts, parked_at, .. } = letter;
+        let DeadLetter {
+            id,
+            service,
+            reason,
+            attempts,
+            parked_at,
+            ..
+        } = letter;
         println!("{service:<9}  {id}  parked {parked_at:.0} at attempt {attempts}: {reason}");
     }
     match letters.len() {
         0 => println!("no dead letters"),
-        1 => println!("\n1 dead letter; `deploy/just dead-letter <id>` shows it, `deploy/just retry <id>` tries again"),
-        many => println!("\n{many} dead letters; `deploy/just dead-letter <id>` shows one, `deploy/just retry --all` tries again"),
+        1 => println!(
+            "\n1 dead letter; `deploy/just dead-letter <id>` shows it, `deploy/just retry <id>` tries again"
+        ),
+        many => println!(
+            "\n{many} dead letters; `deploy/just dead-letter <id>` shows one, `deploy/just retry --all` tries again"
+        ),
     }
     Ok(())
 }
@@ -74,8 +85,16 @@ pub async fn show(args: ShowArgs) -> Result<()> {
 pub async fn retry(args: RetryArgs) -> Result<()> {
     let api = Api::from_env()?;
     let chosen: Vec<(Service, String)> = match args.id {
-        Some(id) => holders(&api, &id).await?.into_iter().map(|service| (service, id.clone())).collect(),
-        None => all(&api).await?.into_iter().map(|(service, letter)| (service, letter.id)).collect(),
+        Some(id) => holders(&api, &id)
+            .await?
+            .into_iter()
+            .map(|service| (service, id.clone()))
+            .collect(),
+        None => all(&api)
+            .await?
+            .into_iter()
+            .map(|(service, letter)| (service, letter.id))
+            .collect(),
     };
     if chosen.is_empty() {
         println!("no dead letters");
@@ -102,7 +121,12 @@ pub async fn retry(args: RetryArgs) -> Result<()> {
 async fn all(api: &Api) -> Result<Vec<(Service, DeadLetter)>> {
     let mut letters = Vec::new();
     for service in Service::ALL {
-        letters.extend(api.dead_letters(service).await?.into_iter().map(|letter| (service, letter)));
+        letters.extend(
+            api.dead_letters(service)
+                .await?
+                .into_iter()
+                .map(|letter| (service, letter)),
+        );
     }
     Ok(letters)
 }

@@ -1,4 +1,4 @@
-//! Runs, drives and audits a Quadrille: run-all, demo, watch, audit.
+//! Runs, drives and audits a Quadrille: run-all, demo, watch, stuck, audit.
 
 pub mod audit;
 pub mod bench;
@@ -8,4 +8,5 @@ pub mod letters;
 pub mod local;
 pub mod run_all;
 pub mod story;
+pub mod stuck;
 pub mod watch;

@@ -9,6 +9,7 @@
 //! dies without dropping anything (SIGKILL, `cargo test` interrupted, a static), a guardian per child notices and does
 //! the same, see [`process`].
 
+pub mod console;
 pub mod nats_server;
 pub mod process;
 pub mod service;

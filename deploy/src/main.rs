@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use quadrille_deploy::{audit, bench, demo, letters, run_all, watch};
+use quadrille_deploy::{audit, bench, demo, letters, run_all, stuck, watch};
 
 /// Runs, drives and audits a Quadrille, an order system of four services on NATS JetStream.
 #[derive(Parser)]
@@ -19,6 +19,7 @@ enum Command {
     Demo(demo::Args),
     Watch(watch::WatchArgs),
     Trace(watch::TraceArgs),
+    Stuck(stuck::Args),
     Audit(audit::Args),
     DeadLetters(letters::ListArgs),
     DeadLetter(letters::ShowArgs),
@@ -33,6 +34,7 @@ impl Command {
             Self::Demo(args) => demo::run(args).await,
             Self::Watch(args) => watch::watch(args).await,
             Self::Trace(args) => watch::trace(args).await,
+            Self::Stuck(args) => stuck::run(args).await,
             Self::Audit(args) => audit::run(args).await,
             Self::DeadLetters(args) => letters::list(args).await,
             Self::DeadLetter(args) => letters::show(args).await,

@@ -29,10 +29,10 @@ const ITEM_QUANTITY: u64 = 5_000;
 const COURIERS: [&str; 3] = ["ada", "grace", "linus"];
 const COURIER_CAPACITY: u64 = 100_000;
 
-/// Run everything: nats-server (or the one at NATS_URL) and the four services, until Ctrl-C
+/// Run everything: nats-server (or the one at NATS_URL), the four services and the console, until Ctrl-C
 ///
-/// Environment: NATS_URL uses that server instead of starting one; NATS_PORT, ORDER_PORT, PAYMENT_PORT, INVENTORY_PORT
-/// and DELIVERY_PORT move what is started; QUADRILLE_DATA is the data folder (default: .run in the repository). All else
+/// Environment: NATS_URL uses that server instead of starting one; NATS_PORT, ORDER_PORT, PAYMENT_PORT, INVENTORY_PORT,
+/// DELIVERY_PORT and CONSOLE_PORT move what is started; QUADRILLE_DATA is the data folder (default: .run in the repository). All else
 /// is passed on to the services (FLOW, PAYMENT_DEADLINE, RUST_LOG, ...).
 #[derive(clap::Args)]
 pub struct Args {}
@@ -63,6 +63,7 @@ struct Settings {
     data: PathBuf,
     bind: String,
     ports: [(Service, u16); 4],
+    console_port: u16,
     console: Console,
 }
 
@@ -75,6 +76,7 @@ impl Settings {
             data: env("QUADRILLE_DATA").map_or_else(|| repo_root().join(".run"), PathBuf::from),
             bind: env("BIND").unwrap_or_else(|| String::from("127.0.0.1")),
             ports: [(a, a.port()?), (b, b.port()?), (c, c.port()?), (d, d.port()?)],
+            console_port: local::console::port()?,
             console: Console {
                 colour: std::io::stdout().is_terminal() && env("NO_COLOR").is_none(),
             },
@@ -93,7 +95,8 @@ impl Settings {
                 .then_some(("nats-server", "127.0.0.1", self.nats_port, "NATS_PORT"));
         let mut held = Vec::new();
         let mut taken = Vec::new();
-        for (name, host, port, variable) in nats.into_iter().chain(services) {
+        let console = (local::console::NAME, self.bind.as_str(), self.console_port, local::console::PORT_VARIABLE);
+        for (name, host, port, variable) in nats.into_iter().chain(services).chain([console]) {
             match TcpListener::bind((host, port)) {
                 // Held until all are looked at: two services on one port are found too.
                 Ok(listener) => held.push(listener),
@@ -134,7 +137,7 @@ impl System {
     async fn live(&mut self, settings: &Settings) -> Result<std::convert::Infallible> {
         let began = Instant::now();
         let nats_url = self.start(settings).await?;
-        let urls = try_join_all(
+        let mut urls = try_join_all(
             self.services
                 .iter_mut()
                 .map(|service| service.wait_ready(READY_TIMEOUT)),
@@ -145,6 +148,7 @@ impl System {
                 .await
                 .context("cannot put in the first stock and couriers")?;
         }
+        urls.push(self.start_console(settings, &nats_url, &urls).await?);
         self.say_where(settings, &nats_url, &urls, began.elapsed());
         Err(self.death().await)
     }
@@ -154,6 +158,7 @@ impl System {
         for service in Service::ALL {
             service.binary()?;
         }
+        local::console::binary()?;
         let console = settings.console;
         let nats_url = match &settings.nats_url {
             Some(url) => {
@@ -173,13 +178,29 @@ impl System {
         for (service, port) in settings.ports {
             let mut process = service
                 .on(&nats_url, port)?
-                .on_line(move |line| console.log(service, &line.text));
+                .on_line(move |line| console.log(service.name(), colour(service), &line.text));
             if env("LOG_FORMAT").is_none() {
                 process = process.env("LOG_FORMAT", "text");
             }
             self.services.push(process.start()?);
         }
         Ok(nats_url)
+    }
+
+    /// Starts the console once the services are there whose URLs it has to know.
+    async fn start_console(&mut self, settings: &Settings, nats_url: &str, urls: &[String]) -> Result<String> {
+        let url = |service| urls.get(service).map_or("", String::as_str);
+        let console = settings.console;
+        let mut process = local::console::on(nats_url, settings.console_port, url(0), url(1))?
+            .on_line(move |line| console.log(local::console::NAME, GREY, &line.text));
+        if env("LOG_FORMAT").is_none() {
+            process = process.env("LOG_FORMAT", "text");
+        }
+        self.services.push(process.start()?);
+        match self.services.last_mut() {
+            Some(console) => console.wait_ready(READY_TIMEOUT).await,
+            None => bail!("the console is gone"),
+        }
     }
 
     /// Waits until one of them ends by itself, which none should.
@@ -229,6 +250,7 @@ impl System {
             );
         }
         let order = urls.first().map_or("", String::as_str);
+        let page = urls.last().map_or("", String::as_str);
         // Whoever types these in another terminal does not have our environment; what is at its default needs no help.
         let is_default = nats_url == "nats://127.0.0.1:4222";
         let server = if is_default {
@@ -248,7 +270,7 @@ impl System {
             }
         }
         text += &format!(
-            "\nTry, in another terminal:\n\n  \
+            "\nOpen {page} to see every order's way, live. Or try, in another terminal:\n\n  \
              curl -s {order}/orders/create_order -H 'content-type: application/json' -d '{}'\n  \
              {here}deploy/just watch          # every event as it is committed; or: nats {server}sub 'payment.>'\n  \
              {here}deploy/just demo           # an order through every ending, each with its story\n\n\
@@ -426,18 +448,23 @@ impl Console {
         drop(writeln!(std::io::stdout().lock(), "{text}"));
     }
 
-    fn log(self, service: Service, line: &str) {
-        let name = service.name();
+    fn log(self, name: &str, colour: u8, line: &str) {
         if !self.colour {
             return self.say(&format!("{name:<9} | {line}"));
         }
-        let colour = match service {
-            Service::Order => 36,
-            Service::Payment => 33,
-            Service::Inventory => 32,
-            Service::Delivery => 35,
-        };
         self.say(&format!("\x1b[{colour}m{name:<9} |\x1b[0m {line}"));
+    }
+}
+
+/// The console's colour in the log.
+const GREY: u8 = 90;
+
+fn colour(service: Service) -> u8 {
+    match service {
+        Service::Order => 36,
+        Service::Payment => 33,
+        Service::Inventory => 32,
+        Service::Delivery => 35,
     }
 }
 

@@ -66,7 +66,7 @@ impl Ending {
         // Several may have come together; the first of these is what the others hang on.
         Some(if said("payment", "failed") {
             Self::Declined
-        } else if said("payment", "expired") {
+        } else if said("payment", "expired") && said("payment", "cancelled") {
             Self::Expired
         } else if said("delivery", "cancel-payment") {
             Self::NoCourier
@@ -182,7 +182,13 @@ impl Story {
             let delay = cause.map(|cause| effect.at.duration_since(cause.at).as_secs_f64() * 1_000.0);
             line(text, telling, delay, &effect.service, &what);
             let margin = format!("{margin}{}", if last { "   " } else { "│  " });
-            self.tell_effects(text, telling, &self.effects(&reference(effect)), Some(effect), &margin);
+            self.tell_effects(
+                text,
+                telling,
+                &self.effects(&reference(effect)),
+                Some(effect),
+                &margin,
+            );
         }
     }
 
@@ -203,12 +209,18 @@ impl Story {
     /// does not depend on which of two services was faster.
     fn effects(&self, cause: &str) -> Vec<&HistoryEntry> {
         let mut effects: Vec<_> = self.told.iter().filter(|entry| entry.cause == cause).collect();
-        effects.sort_by_key(|entry| Event::SERVICES.iter().position(|service| *service == entry.service));
+        effects.sort_by_key(|entry| {
+            Event::SERVICES
+                .iter()
+                .position(|service| *service == entry.service)
+        });
         effects
     }
 
     fn said(&self, service: &str, entry: &str) -> bool {
-        self.told.iter().any(|told| told.service == service && entry_of(told) == entry)
+        self.told
+            .iter()
+            .any(|told| told.service == service && entry_of(told) == entry)
     }
 
     fn speaks(&self, service: &str) -> bool {
@@ -244,7 +256,9 @@ fn entry_of(entry: &HistoryEntry) -> &str {
 
 fn line(text: &mut String, telling: Telling, delay: Option<f64>, who: &str, what: &str) {
     if telling == Telling::Timed {
-        let delay = delay.map(|ms| format!("+{:.1} ms", ms.max(0.0))).unwrap_or_default();
+        let delay = delay
+            .map(|ms| format!("+{:.1} ms", ms.max(0.0)))
+            .unwrap_or_default();
         let _ = write!(text, "{delay:>12}  ");
     }
     let _ = writeln!(text, "{who:<9}  {what}");
@@ -254,7 +268,14 @@ fn line(text: &mut String, telling: Telling, delay: Option<f64>, who: &str, what
 mod tests {
     use super::*;
 
-    fn entry(at: i64, service: &str, id: &str, event: &str, cause: &str, reason: Option<&str>) -> HistoryEntry {
+    fn entry(
+        at: i64,
+        service: &str,
+        id: &str,
+        event: &str,
+        cause: &str,
+        reason: Option<&str>,
+    ) -> HistoryEntry {
         HistoryEntry {
             event: event.to_owned(),
             service: service.to_owned(),
@@ -272,11 +293,32 @@ mod tests {
             "42".parse().expect("an id"),
             vec![
                 entry(0, "order", "created", "order.created", "http/create", None),
-                entry(2, "payment", "charged", "payment.charged", "order/created.42", None),
-                entry(4, "inventory", "reservation-failed", "inventory.reservation.failed", "payment/charged.42", short),
+                entry(
+                    2,
+                    "payment",
+                    "charged",
+                    "payment.charged",
+                    "order/created.42",
+                    None,
+                ),
+                entry(
+                    4,
+                    "inventory",
+                    "reservation-failed",
+                    "inventory.reservation.failed",
+                    "payment/charged.42",
+                    short,
+                ),
                 entry(7, "payment", "refunded", "payment.refunded", failed, short),
                 entry(7, "payment", "cancel-order", "cancel-order", failed, short),
-                entry(9, "order", "cancelled", "order.cancelled", "payment/cancel-order.42", short),
+                entry(
+                    9,
+                    "order",
+                    "cancelled",
+                    "order.cancelled",
+                    "payment/cancel-order.42",
+                    short,
+                ),
             ],
         )
     }
@@ -293,7 +335,11 @@ payment             └─ cancel-order
 order                  └─ order.cancelled
 ";
         assert_eq!(out_of_stock().tell(Telling::Timeless), expected);
-        assert!(out_of_stock().tell(Telling::Timed).contains("     +3.0 ms  payment"));
+        assert!(
+            out_of_stock()
+                .tell(Telling::Timed)
+                .contains("     +3.0 ms  payment")
+        );
         assert_eq!(out_of_stock().ending(), Some(Ending::OutOfStock));
         assert!(out_of_stock().is_over());
     }
@@ -303,7 +349,14 @@ order                  └─ order.cancelled
         let mut story = out_of_stock();
         story.told.retain(|entry| entry.service != "inventory");
         assert!(!story.is_over(), "inventory has not answered");
-        story.told.push(entry(5, "inventory", "reserved", "inventory.reserved", "payment/charged.42", None));
+        story.told.push(entry(
+            5,
+            "inventory",
+            "reserved",
+            "inventory.reserved",
+            "payment/charged.42",
+            None,
+        ));
         assert!(!story.is_over(), "what was reserved is not released");
     }
 }

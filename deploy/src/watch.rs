@@ -54,12 +54,20 @@ pub async fn watch(args: WatchArgs) -> Result<()> {
     }
     let mut events = pin!(operator.follow(">").await?);
     while let Some(entry) = events.next().await {
-        let Some((order_id, told)) = story::heard(&entry?) else { continue };
+        let Some((order_id, told)) = story::heard(&entry?) else {
+            continue;
+        };
         if args.order_id.as_ref().is_some_and(|wanted| *wanted != order_id) {
             continue;
         }
-        let reason = told.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        println!("{:.3}  {:<9}  {order_id}  {}{reason}", told.at, told.service, told.event);
+        let reason = told
+            .reason
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        println!(
+            "{:.3}  {:<9}  {order_id}  {}{reason}",
+            told.at, told.service, told.event
+        );
     }
     Ok(())
 }
@@ -70,7 +78,11 @@ pub async fn watch(args: WatchArgs) -> Result<()> {
 /// The server is not there, or nobody has said anything about this order.
 pub async fn trace(args: TraceArgs) -> Result<()> {
     let story = Story::so_far(&connect().await?, &args.order_id).await?;
-    ensure!(!story.events().is_empty(), "nobody has said anything about an order {}", args.order_id);
+    ensure!(
+        !story.events().is_empty(),
+        "nobody has said anything about an order {}",
+        args.order_id
+    );
     print!("{}", story.tell(Telling::Timed));
     Ok(())
 }
@@ -83,13 +95,17 @@ pub async fn connect() -> Result<Operator> {
     let url = nats_url()?;
     tokio::time::timeout(CONNECT_TIMEOUT, Operator::connect(&url))
         .await
-        .with_context(|| format!("no NATS server answers at {url}: start the system with `deploy/just run-all`"))?
+        .with_context(|| {
+            format!("no NATS server answers at {url}: start the system with `deploy/just run-all`")
+        })?
 }
 
 /// The subjects under which the EVENTS log republishes, and nothing else: of one order those that end in its id.
 fn subjects(order_id: Option<&OrderId>) -> Vec<String> {
     let order_id = order_id.map_or("*", OrderId::as_str);
-    let mut subjects: Vec<_> = Event::names().map(|name| format!("{}.{order_id}", name.subject)).collect();
+    let mut subjects: Vec<_> = Event::names()
+        .map(|name| format!("{}.{order_id}", name.subject))
+        .collect();
     subjects.sort();
     // Two services say `cancel-payment`.
     subjects.dedup();
@@ -97,5 +113,7 @@ fn subjects(order_id: Option<&OrderId>) -> Vec<String> {
 }
 
 fn nats_cli() -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join("nats")).find(|file| file.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join("nats"))
+        .find(|file| file.is_file())
 }

@@ -21,18 +21,23 @@ pub const MAX_ADDRESS: usize = 500;
 
 /// An order as its customer placed it. It never changes; what happens to it is events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Order {
     /// Which order.
     pub order_id: OrderId,
     /// Who pays.
     pub customer_id: CustomerId,
     /// What is bought: 1 to [`MAX_LINES`] lines.
+    #[cfg_attr(feature = "schema", schema(min_items = 1, max_items = 100))]
     pub lines: Vec<Line>,
     /// The sum of all lines, in minor units.
+    #[cfg_attr(feature = "schema", schema(value_type = u64, maximum = 9_007_199_254_740_991_u64))]
     pub total: Money,
     /// ISO 4217.
+    #[cfg_attr(feature = "schema", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
     pub currency: Currency,
     /// Where it goes.
+    #[cfg_attr(feature = "schema", schema(min_length = 1, max_length = 500))]
     pub address: String,
     /// When to charge.
     #[serde(default)]
@@ -44,18 +49,22 @@ pub struct Order {
 
 /// One line of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Line {
     /// What.
     pub item_id: ItemId,
     /// How many, at least 1.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 4_294_967_295_u64))]
     pub quantity: u32,
     /// For how much apiece, in minor units.
+    #[cfg_attr(feature = "schema", schema(value_type = u64, maximum = 9_007_199_254_740_991_u64))]
     pub unit_price: Money,
 }
 
 /// When the payment service charges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PaymentMode {
     /// When the customer confirms; until then it is open, up to the deadline.
@@ -67,6 +76,7 @@ pub enum PaymentMode {
 
 /// Who confirms an order that is paid and reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Approval {
     /// Nobody has to.

@@ -10,16 +10,17 @@ crate::name::said! {
     /// What the delivery service says about an order's delivery.
     DeliveryEvent by "delivery" {
         /// A courier is on the way.
-        Assigned(Assigned) = "assigned" => "delivery.assigned",
+        Assigned(Assigned) = "assigned" => "delivery.assigned" undone by "cancelled",
         /// Nobody can bring it: payment is asked to refund.
         CancelPayment(NoCourier) = "cancel-payment" => "cancel-payment",
         /// The courier was called back, or will never be sent.
-        Cancelled(DeliveryCancelled) = "cancelled" => "delivery.cancelled",
+        Cancelled(DeliveryCancelled) = "cancelled" => "delivery.cancelled" for outside,
     }
 }
 
 /// `delivery.assigned`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Assigned {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -29,6 +30,7 @@ pub struct Assigned {
 
 /// `cancel-payment`, said by delivery
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NoCourier {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -38,6 +40,7 @@ pub struct NoCourier {
 
 /// `delivery.cancelled`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DeliveryCancelled {
     /// The order it is about.
     pub order: Arc<Order>,

@@ -19,16 +19,20 @@ mod commerce;
 mod envelope;
 mod id;
 mod name;
+mod progress;
 
 pub use commerce::{Approval, Currency, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, PaymentMode};
 pub use delivery::{Assigned, DeliveryCancelled, DeliveryEvent, NoCourier};
 pub use envelope::{Envelope, EnvelopeError, TraceParent};
 pub use id::{CourierId, CustomerId, IdError, ItemId, MAX_ID, OrderId};
 pub use inventory::{InventoryEvent, Released, ReservationFailed, Reserved};
+#[cfg(feature = "schema")]
+pub use name::BodySchema;
 pub use name::{Body, DecodeError, EventName, Said};
 pub use order::{
     AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, OrderCancelled, OrderEvent,
 };
+pub use progress::{Progress, Step};
 pub use payment::{
     CancelOrder, Charged, Expired, Opened, PaymentCancelled, PaymentEvent, PaymentFailed, Refunded,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{Order, OrderId};
 
 /// What an event is called: in its owner's bucket and to the outside.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventName {
     /// The service that says it, and the name of its bucket: `payment`.
     pub service: &'static str,
@@ -16,6 +16,12 @@ pub struct EventName {
     pub subject: &'static str,
     /// The version of its body. A listener parks versions that it does not know.
     pub version: u32,
+    /// What it means, in a sentence.
+    pub means: &'static str,
+    /// Whether it is a fact for the outside: no participant has to hear it.
+    pub for_outside: bool,
+    /// The entry by which the same service gives back what this event takes, if it takes something.
+    pub undone_by: Option<&'static str>,
 }
 
 impl EventName {
@@ -59,13 +65,24 @@ pub enum DecodeError {
         entry: String,
     },
     /// The body does not fit the name.
-    #[error("the body is no `{event}`: {source}")]
+    #[error("the body is no `{event}`: {}", brief(source))]
     Body {
         /// What it should have been.
         event: &'static str,
         /// What JSON decoding had to say, with line and column.
         source: serde_json::Error,
     },
+}
+
+/// The most that is repeated of what JSON decoding had to say, in characters: it quotes the body, which may be anything.
+const MAX_PROBLEM: usize = 300;
+
+fn brief(problem: &serde_json::Error) -> String {
+    let text = problem.to_string();
+    match text.char_indices().nth(MAX_PROBLEM) {
+        Some((end, _)) => format!("{}... at line {} column {}", &text[..end], problem.line(), problem.column()),
+        None => text,
+    }
 }
 
 /// Everything that one service says: an enum with a variant per event.
@@ -105,18 +122,48 @@ pub trait Body: serde::de::DeserializeOwned + Send + Sync + 'static {
     }
 }
 
+/// The JSON schema of an event's body.
+#[cfg(feature = "schema")]
+pub struct BodySchema {
+    /// Whose.
+    pub event: &'static EventName,
+    /// What it is called among the components.
+    pub name: String,
+    /// It, and what it refers to.
+    pub components: Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
+}
+
+#[cfg(feature = "schema")]
+impl BodySchema {
+    pub(crate) fn of<B: Body + utoipa::ToSchema>() -> Self {
+        let name = B::name().into_owned();
+        let mut components = vec![(name.clone(), B::schema())];
+        B::schemas(&mut components);
+        Self { event: B::NAME, name, components }
+    }
+}
+
 /// Writes the enum of everything a service says from one line per event:
-/// `Variant(Body) = "entry" => "subject"`.
+/// `Variant(Body) = "entry" => "subject"`, after which may stand `for outside`, if no participant has to hear it, and
+/// `undone by "entry"`, if it takes something. The map's tests hold both against what the services do.
 macro_rules! said {
+    (@is) => { false };
+    (@is outside) => { true };
+    (@maybe) => { None };
+    (@maybe $entry:literal) => { Some($entry) };
     (
         $(#[$doc:meta])*
         $name:ident by $service:literal {
-            $( $(#[$event_doc:meta])* $variant:ident($body:ident) = $entry:literal => $subject:literal ),+ $(,)?
+            $(
+                $(#[doc = $means:literal])*
+                $variant:ident($body:ident) = $entry:literal => $subject:literal
+                    $(for $outside:ident)? $(undone by $undone_by:literal)?
+            ),+ $(,)?
         }
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
-        pub enum $name { $( $(#[$event_doc])* $variant($body) ),+ }
+        pub enum $name { $( $(#[doc = $means])* $variant($body) ),+ }
 
         impl $crate::Said for $name {
             const SERVICE: &'static str = $service;
@@ -146,10 +193,25 @@ macro_rules! said {
             }
         }
 
+        #[cfg(feature = "schema")]
+        impl $name {
+            /// The schema of every body, and of all that it refers to.
+            pub fn schemas() -> Vec<$crate::BodySchema> {
+                vec![ $( $crate::BodySchema::of::<$body>() ),+ ]
+            }
+        }
+
         $(
             impl $crate::Body for $body {
-                const NAME: &'static $crate::EventName =
-                    &$crate::EventName { service: $service, entry: $entry, subject: $subject, version: 1 };
+                const NAME: &'static $crate::EventName = &$crate::EventName {
+                    service: $service,
+                    entry: $entry,
+                    subject: $subject,
+                    version: 1,
+                    means: concat!($($means),*).trim_ascii_start(),
+                    for_outside: $crate::name::said!(@is $($outside)?),
+                    undone_by: $crate::name::said!(@maybe $($undone_by)?),
+                };
 
                 fn order(&self) -> &std::sync::Arc<$crate::Order> {
                     &self.order

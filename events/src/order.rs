@@ -12,13 +12,13 @@ crate::name::said! {
         /// A customer placed it.
         Created(Created) = "created" => "order.created",
         /// It is paid and reserved, and waits for the shop owner.
-        AwaitingApproval(AwaitingApproval) = "awaiting-approval" => "order.awaiting-approval",
+        AwaitingApproval(AwaitingApproval) = "awaiting-approval" => "order.awaiting-approval" for outside,
         /// It is confirmed: delivery is asked to bring it.
         CreateDelivery(CreateDelivery) = "create-delivery" => "create-delivery",
         /// The customer (or the shop owner) cancelled it: payment is asked to cancel or refund.
         CancelPayment(CancelPayment) = "cancel-payment" => "cancel-payment",
         /// It is paid, reserved and on its way. The end.
-        Completed(Completed) = "completed" => "order.completed",
+        Completed(Completed) = "completed" => "order.completed" for outside,
         /// It is off. The end, once those who had done something have undone it.
         Cancelled(OrderCancelled) = "cancelled" => "order.cancelled",
     }
@@ -26,6 +26,7 @@ crate::name::said! {
 
 /// `order.created`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Created {
     /// The order as placed.
     pub order: Arc<Order>,
@@ -33,6 +34,7 @@ pub struct Created {
 
 /// `order.awaiting-approval`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AwaitingApproval {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -40,6 +42,7 @@ pub struct AwaitingApproval {
 
 /// `create-delivery`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CreateDelivery {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -47,6 +50,7 @@ pub struct CreateDelivery {
 
 /// `cancel-payment`, said by order
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CancelPayment {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -56,6 +60,7 @@ pub struct CancelPayment {
 
 /// `order.completed`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Completed {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -68,6 +73,7 @@ pub struct Completed {
 /// Says how far the order had come, so that a listener whom this cancellation overtakes knows whether something is
 /// still on its way to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OrderCancelled {
     /// The order it is about.
     pub order: Arc<Order>,

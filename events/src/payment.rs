@@ -11,17 +11,17 @@ crate::name::said! {
     /// What the payment service says about an order's payment.
     PaymentEvent by "payment" {
         /// It waits for the customer to confirm or cancel, until the deadline.
-        Opened(Opened) = "opened" => "payment.opened",
+        Opened(Opened) = "opened" => "payment.opened" for outside,
         /// The deadline passed. Said by the broker itself, which holds the schedule.
         Expired(Expired) = "expired" => "payment.expired",
         /// The provider took exactly the total.
-        Charged(Charged) = "charged" => "payment.charged",
+        Charged(Charged) = "charged" => "payment.charged" undone by "refunded",
         /// The provider declined; nothing was taken.
-        Failed(PaymentFailed) = "failed" => "payment.failed",
+        Failed(PaymentFailed) = "failed" => "payment.failed" for outside,
         /// It was cancelled before anything was taken.
         Cancelled(PaymentCancelled) = "cancelled" => "payment.cancelled",
         /// What was taken is back with the customer.
-        Refunded(Refunded) = "refunded" => "payment.refunded",
+        Refunded(Refunded) = "refunded" => "payment.refunded" for outside,
         /// There will be no money: order is asked to cancel. Always said together with one of the three before it.
         CancelOrder(CancelOrder) = "cancel-order" => "cancel-order",
     }
@@ -29,6 +29,7 @@ crate::name::said! {
 
 /// `payment.opened`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Opened {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -38,6 +39,7 @@ pub struct Opened {
 
 /// `payment.expired`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Expired {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -45,6 +47,7 @@ pub struct Expired {
 
 /// `payment.charged`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Charged {
     /// The order it is about; its total is what was taken.
     pub order: Arc<Order>,
@@ -54,6 +57,7 @@ pub struct Charged {
 
 /// `payment.failed`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PaymentFailed {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -63,6 +67,7 @@ pub struct PaymentFailed {
 
 /// `payment.cancelled`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PaymentCancelled {
     /// The order it is about.
     pub order: Arc<Order>,
@@ -72,6 +77,7 @@ pub struct PaymentCancelled {
 
 /// `payment.refunded`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Refunded {
     /// The order it is about; its total is what was given back.
     pub order: Arc<Order>,
@@ -81,6 +87,7 @@ pub struct Refunded {
 
 /// `cancel-order`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CancelOrder {
     /// The order it is about.
     pub order: Arc<Order>,

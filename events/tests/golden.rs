@@ -1,6 +1,8 @@
 //! The contract held still: each event's JSON lies in `events/golden/`, and a change of it must be meant.
 //! `UPDATE_EXPECT=1 cargo test -p quadrille-events` writes them anew.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -56,11 +56,7 @@ impl Service {
 
     /// The port that the environment gives it, else its default. What talks to a running system finds it by this too.
     pub fn port(self) -> Result<u16> {
-        let variable = self.port_variable();
-        env(variable).map_or(Ok(self.default_port()), |port| {
-            port.parse()
-                .with_context(|| format!("{variable} is {port:?}, which is no port (0 to 65535)"))
-        })
+        port(self.port_variable(), self.default_port())
     }
 
     /// Its program: beside this executable, or one folder up (tests and benches live in `target/<profile>/deps`).
@@ -68,22 +64,7 @@ impl Service {
     /// Cargo does not rebuild the programs of other packages for a test: `just test` does, and so must whoever runs
     /// `cargo test` by hand after a change of a service.
     pub fn binary(self) -> Result<PathBuf> {
-        let exe = std::env::current_exe().context("cannot find out where this program is")?;
-        exe.ancestors()
-            .skip(1)
-            .take(2)
-            .map(|folder| folder.join(self.name()))
-            .find(|program| program.is_file())
-            .with_context(|| {
-                let name = self.name();
-                let folder = exe.parent().unwrap_or(Path::new("."));
-                let release = if exe.ancestors().any(|a| a.ends_with("release")) { " --release" } else { "" };
-                format!(
-                    "the {name} service is not built: there is no `{name}` in or above {}. Run `cargo build --workspace \
-                     --bins --locked{release}`",
-                    folder.display()
-                )
-            })
+        program(self.name())
     }
 
     /// Describes one instance of it, on this server and port (0 is any free one).
@@ -92,4 +73,30 @@ impl Service {
             .env("NATS_URL", nats_url)
             .env("PORT", port.to_string()))
     }
+}
+
+/// The port that `variable` gives, else this one.
+pub(super) fn port(variable: &str, default: u16) -> Result<u16> {
+    env(variable).map_or(Ok(default), |port| {
+        port.parse().with_context(|| format!("{variable} is {port:?}, which is no port (0 to 65535)"))
+    })
+}
+
+/// A program of ours: see [`Service::binary`].
+pub(super) fn program(name: &str) -> Result<PathBuf> {
+    let exe = std::env::current_exe().context("cannot find out where this program is")?;
+    exe.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+        .with_context(|| {
+            let folder = exe.parent().unwrap_or(Path::new("."));
+            let release = if exe.ancestors().any(|a| a.ends_with("release")) { " --release" } else { "" };
+            format!(
+                "the {name} service is not built: there is no `{name}` in or above {}. Run `cargo build --workspace \
+                 --bins --locked{release}`",
+                folder.display()
+            )
+        })
 }

@@ -1,12 +1,13 @@
 //! Its HTTP: couriers report for work, and anybody asks who is on the way.
 
-use axum::Router;
 use axum::extract::State as Shared;
-use axum::routing::{get, put};
 use quadrille_events::{CourierId, MAX_MONEY, OrderId};
 use quadrille_runtime::Door;
-use quadrille_runtime::http::{Id, Json, Origin, Problem};
+use quadrille_runtime::http::{Id, Json, Origin, Problem, whole};
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::DeliveryService;
 use crate::decide::{COURIERS, Courier, Input, State, courier_of, key};
@@ -15,48 +16,71 @@ use crate::decide::{COURIERS, Courier, Input, State, courier_of, key};
 pub const MAX_CAPACITY: u64 = MAX_MONEY;
 
 /// The routes of the delivery service.
-pub fn routes(door: Door<DeliveryService>) -> Router {
-    Router::new()
-        .route("/couriers", get(list))
-        .route("/couriers/{courier_id}", put(report))
-        .route("/deliveries/{order_id}", get(show))
+pub fn routes(door: Door<DeliveryService>) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(list))
+        .routes(routes!(report))
+        .routes(routes!(show))
         .with_state(door)
 }
 
+#[derive(OpenApi)]
+#[openapi(info(title = "Quadrille: delivery"))]
+struct Document;
+
 type DeliveryDoor = Shared<Door<DeliveryService>>;
 
-/// `PUT /couriers/{courier_id}`
-#[derive(Debug, Deserialize)]
+/// A courier reports for work.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "capacity": 3 }))]
 struct Report {
+    /// How many orders they can take.
+    #[serde(deserialize_with = "whole")]
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
     capacity: u64,
 }
 
 /// A courier and their load.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ShownCourier {
     courier_id: CourierId,
+    /// How many orders they can take.
     capacity: u64,
+    /// How many they have.
     load: u64,
 }
 
-/// `GET /couriers`
-#[derive(Serialize)]
+/// All couriers.
+#[derive(Serialize, ToSchema)]
 struct Couriers {
     couriers: Vec<ShownCourier>,
 }
 
-/// `GET /deliveries/{order_id}`
-#[derive(Serialize)]
+/// The delivery of an order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ShownDelivery)]
 struct Shown {
     order_id: OrderId,
+    /// How far it has come.
+    #[schema(example = "assigned")]
     state: &'static str,
+    /// Who brings it, or was called back.
     #[serde(skip_serializing_if = "Option::is_none")]
     courier_id: Option<CourierId>,
+    /// Why nobody can bring it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
+/// A courier can take so many orders.
+#[utoipa::path(put, path = "/couriers/{courier_id}", tag = "deliveries", request_body = Report,
+    params(("courier_id" = CourierId, Path, description = "Who.", example = "carla")),
+    responses(
+        (status = 200, description = "So it is now.", body = ShownCourier),
+        (status = 409, description = "They have more orders than that.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 async fn report(
     Shared(door): DeliveryDoor,
     Id(courier_id): Id<CourierId>,
@@ -87,6 +111,10 @@ async fn report(
     }))
 }
 
+/// Lists all couriers.
+#[utoipa::path(get, path = "/couriers", tag = "deliveries", responses(
+    (status = 200, description = "Those who have reported for work.", body = Couriers),
+))]
 async fn list(Shared(door): DeliveryDoor) -> Result<Json<Couriers>, Problem> {
     let records = door.records(COURIERS).await?;
     let couriers = records
@@ -103,6 +131,14 @@ async fn list(Shared(door): DeliveryDoor) -> Result<Json<Couriers>, Problem> {
     }))
 }
 
+/// Shows the delivery of an order.
+#[utoipa::path(get, path = "/deliveries/{order_id}", tag = "deliveries",
+    params(("order_id" = OrderId, Path, description = "Of which order.", example = "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d")),
+    responses(
+        (status = 200, description = "How far it has come.", body = Shown),
+        (status = 404, description = "Nobody has asked for it (yet).", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 async fn show(Shared(door): DeliveryDoor, Id(order_id): Id<OrderId>) -> Result<Json<Shown>, Problem> {
     let state = door.state(&order_id).await?;
     let name = state.name();

@@ -11,6 +11,7 @@
 pub mod decide;
 pub mod desk;
 pub mod http;
+pub mod samples;
 
 use quadrille_runtime::Settings;
 

@@ -3,13 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expect_test::expect_file;
 use quadrille_delivery::DeliveryService;
 use quadrille_delivery::decide::{Ask, Courier, Input, State, courier_of, key};
 use quadrille_delivery::desk::{Desk, DeskResult, Simulator};
+use quadrille_delivery::samples::samples;
 use quadrille_events::*;
 use quadrille_runtime::decision::{Refusal, Service};
 use quadrille_runtime::testing::{self, Scenario, World, assert_pure, every_pair, id};
@@ -264,29 +264,7 @@ async fn the_simulated_desk_refuses_at_its_rate_and_always_the_same_orders() {
 
 #[test]
 fn every_pair_of_state_and_input_has_a_spoken_answer() {
-    let order = order("42");
-    let pairs = every_pair::<DeliveryService>(
-        &[
-            ("none", vec![]),
-            ("assigned", vec![assigned(&order, "carla")]),
-            ("no courier", vec![no_courier(&order, "too far")]),
-            ("cancelled", vec![called_back(&order, None)]),
-        ],
-        &[
-            ("create-delivery", deliver(&order)),
-            ("desk: accepted", accept(&Ask::Desk { order: order.clone() })),
-            ("desk: refused", refuse(&Ask::Desk { order: order.clone() })),
-            ("order.cancelled", cancelled(&order, true)),
-            ("order.cancelled (unasked)", cancelled(&order, false)),
-        ],
-        &[
-            ("courier", report("carla", 5)),
-            ("courier (the same)", report("carla", 3)),
-            ("courier (too small)", report("carla", 0)),
-        ],
-        &BTreeMap::from([courier("carla", 3, 1)]),
-    );
-    expect_file!["pairs.txt"].assert_eq(&pairs);
+    expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
 }
 
 #[test]

@@ -59,6 +59,18 @@ pub enum Input {
     },
 }
 
+impl State {
+    /// What it is called to the outside.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::None => "none",
+            State::Reserved { .. } => "reserved",
+            State::Failed { .. } => "failed",
+            State::Released { .. } => "released",
+        }
+    }
+}
+
 /// What is there of an item: a record of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {

@@ -10,6 +10,7 @@
 
 pub mod decide;
 pub mod http;
+pub mod samples;
 
 use quadrille_runtime::Settings;
 use quadrille_runtime::decision::Flow;

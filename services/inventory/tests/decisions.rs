@@ -8,6 +8,7 @@ use expect_test::expect_file;
 use quadrille_events::*;
 use quadrille_inventory::InventoryService;
 use quadrille_inventory::decide::{Input, State, Stock, key};
+use quadrille_inventory::samples::samples;
 use quadrille_runtime::decision::{Flow, Refusal, Service};
 use quadrille_runtime::testing::{Scenario, World, assert_pure, every_pair, id, order_of};
 
@@ -251,28 +252,7 @@ fn what_inventory_is_asked_by_depends_on_the_flow() {
 
 #[test]
 fn every_pair_of_state_and_input_has_a_spoken_answer() {
-    let (order, greedy) = (order("42", &[("apple", 2)]), order("42", &[("apple", 200)]));
-    let pairs = every_pair::<InventoryService>(
-        &[
-            ("none", vec![]),
-            ("reserved", vec![reserved(&order)]),
-            ("failed", vec![failed(&order, "sold out")]),
-            ("released", vec![reserved(&order), released(&order)]),
-        ],
-        &[
-            ("reserve", reserve(&order)),
-            ("reserve (too many)", reserve(&greedy)),
-            ("order.cancelled", cancelled(&order, true)),
-            ("order.cancelled (unasked)", cancelled(&order, false)),
-        ],
-        &[
-            ("stock", put("apple", 20)),
-            ("stock (the same)", put("apple", 10)),
-            ("stock (too few)", put("apple", 1)),
-        ],
-        &BTreeMap::from([stock("apple", 10, 2)]),
-    );
-    expect_file!["pairs.txt"].assert_eq(&pairs);
+    expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
 }
 
 #[test]

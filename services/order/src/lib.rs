@@ -13,6 +13,7 @@
 pub mod decide;
 pub mod http;
 pub mod request;
+pub mod samples;
 
 use quadrille_runtime::Settings;
 use quadrille_runtime::decision::Flow;

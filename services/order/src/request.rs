@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use axum::http::HeaderMap;
 use quadrille_events::{
-    Approval, Currency, CustomerId, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, OrderId,
+    Approval, Currency, CustomerId, ItemId, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, OrderId,
     PaymentMode,
 };
-use quadrille_runtime::http::Problem;
+use quadrille_runtime::http::{Problem, whole};
 use serde::Deserialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The longest reason that a customer may give, in characters: a sentence or two, repeated in several events.
@@ -18,41 +19,80 @@ pub const MAX_REASON: usize = 200;
 /// The longest `Idempotency-Key`.
 pub const MAX_KEY: usize = 255;
 
-/// `POST /orders/create_order`. Ids and the currency are read as text, so that a wrong one is answered by its field.
-#[derive(Debug, Deserialize)]
+/// A new order.
+// Ids and the currency are read as text, so that a wrong one is answered by its field.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "customer_id": "ada",
+    "lines": [{ "item_id": "apple", "quantity": 2, "unit_price": 250 }],
+    "total": 500,
+    "currency": "EUR",
+    "address": "1 Main St",
+    "payment": "auto",
+}))]
 pub struct NewOrder {
+    /// Who pays.
+    #[schema(value_type = CustomerId)]
     customer_id: String,
+    /// What is bought.
+    #[schema(min_items = 1, max_items = 100)]
     lines: Vec<NewLine>,
+    /// The sum of all lines, in minor units.
+    #[serde(deserialize_with = "whole")]
+    #[schema(value_type = u64, maximum = 9_007_199_254_740_991_u64)]
     total: Money,
+    /// ISO 4217.
+    #[schema(pattern = "^[A-Z]{3}$")]
     currency: String,
+    /// Where it goes: at most 500 bytes.
+    #[schema(min_length = 1, max_length = 500, pattern = r"\S")]
     address: String,
+    /// When to charge.
     #[serde(default)]
     payment: PaymentMode,
+    /// Who confirms.
     #[serde(default)]
     approval: Approval,
 }
 
-#[derive(Debug, Deserialize)]
+/// One line of a new order.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewLine {
+    /// What.
+    #[schema(value_type = ItemId)]
     item_id: String,
+    /// How many.
+    #[serde(deserialize_with = "whole")]
+    #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
     quantity: u32,
+    /// For how much apiece, in minor units.
+    #[serde(deserialize_with = "whole")]
+    #[schema(value_type = u64, maximum = 9_007_199_254_740_991_u64)]
     unit_price: Money,
 }
 
-/// `POST /orders/confirm`
-#[derive(Debug, Deserialize)]
+/// An approval.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "order_id": "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d" }))]
 pub struct ConfirmOrder {
+    /// Which order.
+    #[schema(value_type = OrderId)]
     order_id: String,
 }
 
-/// `POST /orders/cancel`
-#[derive(Debug, Deserialize)]
+/// A cancellation.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "order_id": "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d", "reason": "changed my mind" }))]
 pub struct CancelOrder {
+    /// Which order.
+    #[schema(value_type = OrderId)]
     order_id: String,
+    /// Why, in a sentence or two.
+    #[schema(min_length = 1, max_length = 200, pattern = r"\S")]
     reason: Option<String>,
 }
 

@@ -1,13 +1,13 @@
 //! What the order service decides, as given / when / then. Each scenario is also replayed and shuffled: see
 //! `quadrille_runtime::testing`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expect_test::expect_file;
 use quadrille_events::*;
 use quadrille_order::OrderService;
 use quadrille_order::decide::Input;
+use quadrille_order::samples::samples;
 use quadrille_runtime::decision::{Flow, Refusal, Service};
 use quadrille_runtime::testing::{Scenario, assert_pure, every_pair, id, order};
 
@@ -281,53 +281,7 @@ fn what_makes_an_order_ready_is_the_second_of_payment_and_reservation() {
 
 #[test]
 fn every_pair_of_state_and_input_has_a_spoken_answer() {
-    let (auto, manual) = (auto(), manual());
-    let other = Arc::new(Order {
-        address: "2 Main St".to_owned(),
-        ..order("42")
-    });
-    let pairs = every_pair::<OrderService>(
-        &[
-            ("none", vec![]),
-            ("created (approval auto)", vec![created(&auto)]),
-            ("created (approval manual)", vec![created(&manual)]),
-            (
-                "awaiting-approval",
-                vec![created(&manual), awaiting_approval(&manual)],
-            ),
-            ("confirmed", vec![created(&auto), create_delivery(&auto)]),
-            (
-                "cancelling",
-                vec![created(&auto), create_delivery(&auto), cancel_payment(&auto)],
-            ),
-            (
-                "completed",
-                vec![created(&auto), create_delivery(&auto), completed(&auto)],
-            ),
-            (
-                "cancelled",
-                vec![
-                    created(&auto),
-                    cancel_payment(&auto),
-                    cancelled(&auto, false, false),
-                ],
-            ),
-        ],
-        &[
-            ("ready", ready(&auto)),
-            ("ready (approval manual)", ready(&manual)),
-            ("delivery.assigned", assigned(&auto)),
-            ("cancel-order", cancel_order(&auto, true)),
-        ],
-        &[
-            ("create", create(&auto)),
-            ("create (another)", create(&other)),
-            ("approve", approve()),
-            ("cancel", cancel()),
-        ],
-        &BTreeMap::new(),
-    );
-    expect_file!["pairs.txt"].assert_eq(&pairs);
+    expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Its HTTP: customers confirm, cancel and look at payments.
 
-use axum::Router;
 use axum::extract::State as Shared;
-use axum::routing::{get, post};
 use jiff::Timestamp;
 use quadrille_events::{Currency, Money, Order, OrderId};
 use quadrille_runtime::Door;
 use quadrille_runtime::http::{Id, Json, Origin, Problem};
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::PaymentService;
 use crate::decide::{Input, State};
@@ -16,53 +17,86 @@ use crate::decide::{Input, State};
 pub const MAX_REASON: usize = 200;
 
 /// The routes of the payment service.
-pub fn routes(door: Door<PaymentService>) -> Router {
-    Router::new()
-        .route("/payments/confirm", post(confirm))
-        .route("/payments/cancel", post(cancel))
-        .route("/payments/{order_id}", get(show))
+pub fn routes(door: Door<PaymentService>) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(confirm))
+        .routes(routes!(cancel))
+        .routes(routes!(show))
         .with_state(door)
 }
 
+#[derive(OpenApi)]
+#[openapi(info(title = "Quadrille: payment"))]
+struct Document;
+
 type PaymentDoor = Shared<Door<PaymentService>>;
 
-/// `POST /payments/confirm`
-#[derive(Debug, Deserialize)]
+/// A confirmation.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ConfirmPayment, example = json!({ "order_id": "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d" }))]
 struct Confirm {
+    /// Of which order.
+    #[schema(value_type = OrderId)]
     order_id: String,
 }
 
-/// `POST /payments/cancel`
-#[derive(Debug, Deserialize)]
+/// A cancellation.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(
+    as = CancelPayment,
+    example = json!({ "order_id": "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d", "reason": "too expensive" })
+)]
 struct Cancel {
+    /// Of which order.
+    #[schema(value_type = OrderId)]
     order_id: String,
+    /// Why, in a sentence or two.
+    #[schema(min_length = 1, max_length = 200, pattern = r"\S")]
     reason: Option<String>,
 }
 
 /// What a command answers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Answer {
     order_id: OrderId,
+    /// How far the payment has come.
+    #[schema(example = "charged")]
     state: &'static str,
 }
 
-/// `GET /payments/{order_id}`
-#[derive(Serialize)]
+/// The payment of an order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ShownPayment)]
 struct Shown {
     order_id: OrderId,
+    /// How far it has come.
+    #[schema(example = "opened")]
     state: &'static str,
+    /// The order's total, in minor units.
+    #[schema(value_type = u64)]
     amount: Money,
+    /// ISO 4217.
+    #[schema(value_type = String, pattern = "^[A-Z]{3}$")]
     currency: Currency,
+    /// Until when it waits for its customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+    /// The provider's own name for the charge.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
+    /// Why it failed, was cancelled or refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
+/// Charges an open payment. Again is the same as once.
+#[utoipa::path(post, path = "/payments/confirm", tag = "payments", request_body = Confirm, responses(
+    (status = 200, description = "It is charged, now or before.", body = Answer),
+    (status = 404, description = "No payment was asked for (yet).", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It was declined, cancelled or refunded, or has expired.", body = Problem, content_type = "application/problem+json"),
+))]
 async fn confirm(
     Shared(door): PaymentDoor,
     origin: Origin,
@@ -94,6 +128,12 @@ async fn confirm(
     }
 }
 
+/// Cancels an open payment, and the order with it. Again is the same as once.
+#[utoipa::path(post, path = "/payments/cancel", tag = "payments", request_body = Cancel, responses(
+    (status = 200, description = "It is cancelled, now or before.", body = Answer),
+    (status = 404, description = "No payment was asked for (yet).", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It is charged, declined or refunded.", body = Problem, content_type = "application/problem+json"),
+))]
 async fn cancel(
     Shared(door): PaymentDoor,
     origin: Origin,
@@ -125,6 +165,14 @@ async fn cancel(
     }))
 }
 
+/// Shows the payment of an order.
+#[utoipa::path(get, path = "/payments/{order_id}", tag = "payments",
+    params(("order_id" = OrderId, Path, description = "Of which order.", example = "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d")),
+    responses(
+        (status = 200, description = "How far it has come.", body = Shown),
+        (status = 404, description = "No payment was asked for (yet).", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 async fn show(Shared(door): PaymentDoor, Id(order_id): Id<OrderId>) -> Result<Json<Shown>, Problem> {
     let state = door.state(&order_id).await?;
     let name = state.name();

@@ -15,6 +15,7 @@
 pub mod decide;
 pub mod http;
 pub mod provider;
+pub mod samples;
 
 use std::time::Duration;
 
@@ -52,9 +53,18 @@ impl PaymentService {
                 latency: settings.duration("PROVIDER_LATENCY", Duration::ZERO)?,
             }),
         };
+        let pay_within = settings.duration("PAYMENT_DEADLINE", PAYMENT_DEADLINE)?;
+        if let Some(retention) = settings.retention()?
+            && pay_within >= retention
+        {
+            anyhow::bail!(
+                "PAYMENT_DEADLINE ({pay_within:?}) must be shorter than RETENTION ({retention:?}): an open payment would be \
+                 forgotten before it expires"
+            );
+        }
         Ok(Self {
             flow: settings.or("FLOW", Flow::default())?,
-            pay_within: settings.duration("PAYMENT_DEADLINE", PAYMENT_DEADLINE)?,
+            pay_within,
             provider,
         })
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use quadrille_events::*;
 use quadrille_payment::decide::{Ask, Input};
 use quadrille_payment::provider::{ChargeResult, Simulator};
+use quadrille_payment::samples::samples;
 use quadrille_payment::{PAYMENT_DEADLINE, PaymentService};
 use quadrille_runtime::decision::{Deadline, Decision, Flow, Refusal, Service};
 use quadrille_runtime::testing::{NOW, Scenario, World, assert_pure, every_pair, id, order};
@@ -455,50 +456,7 @@ fn what_payment_is_asked_by_depends_on_the_flow() {
 
 #[test]
 fn every_pair_of_state_and_input_has_a_spoken_answer() {
-    let (auto, manual) = (auto(), manual());
-    let why = "a reason";
-    let pairs = every_pair::<PaymentService>(
-        &[
-            ("none", vec![]),
-            ("opened", vec![opened(&manual)]),
-            ("expired", vec![opened(&manual), expired(&manual)]),
-            ("charged", vec![charged(&auto)]),
-            ("failed", vec![failed(&auto), cancel_order(&auto, why, false)]),
-            (
-                "cancelled",
-                vec![cancelled(&auto, why), cancel_order(&auto, why, false)],
-            ),
-            (
-                "refunded",
-                vec![
-                    charged(&auto),
-                    refunded(&auto, why),
-                    cancel_order(&auto, why, true),
-                ],
-            ),
-        ],
-        &[
-            ("requested (auto)", requested(&auto)),
-            ("requested (manual)", requested(&manual)),
-            ("cancel-payment", cancel_payment(&auto)),
-            ("reservation.failed", reservation_failed(&auto)),
-            ("payment.expired", deadline(&auto)),
-            ("payment.cancelled", voiding(&auto)),
-            ("provider: approved", approved(&auto)),
-            ("provider: declined", declined(&auto)),
-            (
-                "provider: refunded",
-                Input::Refund {
-                    order: auto.clone(),
-                    reason: why.to_owned(),
-                },
-            ),
-            ("provider: voided", Input::Void { order: auto.clone() }),
-        ],
-        &[("confirm", confirm()), ("cancel", cancel())],
-        &BTreeMap::new(),
-    );
-    expect_file!["pairs.txt"].assert_eq(&pairs);
+    expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
 }
 
 #[test]

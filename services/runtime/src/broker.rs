@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use async_nats::{Client, ConnectOptions, HeaderMap, Request, StatusCode, connection::State, jetstream};
+use async_nats::{Client, ConnectOptions, HeaderMap, Request, ServerAddr, StatusCode, connection::State, jetstream};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
@@ -128,7 +128,8 @@ impl Broker {
                     | async_nats::Event::ClientError(_) => info!(%event, "NATS"),
                 }
             });
-        let client = connect_patiently(options, url).await?;
+        let servers = servers(url)?;
+        let client = connect_patiently(with_credentials(options, &servers), &servers, url).await?;
         let info = client.server_info();
         let shown = hide_credentials(url);
         check_version(&info.version).with_context(|| format!("the server at {shown} cannot be used"))?;
@@ -330,13 +331,35 @@ impl Broker {
     }
 }
 
-async fn connect_patiently(options: ConnectOptions, url: &str) -> anyhow::Result<Client> {
+/// The servers of `nats://one:4222,nats://two:4222`.
+fn servers(url: &str) -> anyhow::Result<Vec<ServerAddr>> {
+    let parse = |one: &str| {
+        one.trim().parse().with_context(|| format!("NATS_URL={}: is no URL of a NATS server", hide_credentials(one)))
+    };
+    url.split(',').map(parse).collect()
+}
+
+/// The client itself takes no notice of the user and password, or token, in a URL.
+fn with_credentials(options: ConnectOptions, servers: &[ServerAddr]) -> ConnectOptions {
+    let Some(server) = servers.iter().find(|server| server.has_user_pass()) else { return options };
+    let user = server.username().unwrap_or_default().to_owned();
+    match server.password() {
+        Some(password) => options.user_and_password(user, password.to_owned()),
+        None => options.token(user),
+    }
+}
+
+async fn connect_patiently(
+    options: ConnectOptions,
+    servers: &[ServerAddr],
+    url: &str,
+) -> anyhow::Result<Client> {
     // A first failure is worth a line; what cannot heal by waiting is an error.
     use async_nats::ConnectErrorKind as Kind;
     let mut told = false;
     let shown = hide_credentials(url);
     loop {
-        match options.clone().connect(url).await {
+        match options.clone().connect(servers).await {
             Ok(client) => return Ok(client),
             Err(error) if matches!(error.kind(), Kind::Io | Kind::TimedOut | Kind::Dns | Kind::MaxReconnects) => {
                 if !told {

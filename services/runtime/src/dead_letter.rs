@@ -4,6 +4,7 @@
 //! original body, byte for byte; what else there is to know is in the header `Dead-Letter`, as JSON.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use jiff::Timestamp;
 use quadrille_events::OrderId;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
+use utoipa::ToSchema;
 
 use crate::broker::{CommitError, Entry, ReadError, Write};
 use crate::item::acknowledge;
-use crate::store::Store;
+use crate::store::{Store, ttl};
 
 /// The header that says what a dead letter is.
 const HEADER: &str = "Dead-Letter";
@@ -26,7 +28,7 @@ pub const MAX_LISTED: usize = crate::broker::MAX_MULTI_GET;
 const MAX_REASON: usize = 1_000;
 
 /// What is known of a parked input.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, ToSchema)]
 pub struct DeadLetter {
     /// `<stream>.<sequence>.<order id>`, by which it is shown and retried.
     pub id: String,
@@ -70,7 +72,8 @@ impl Store {
             headers: header_map(message.headers.as_ref()),
             parked_at: Timestamp::now(),
         };
-        match self.store_letter(&letter, message.payload.clone()).await {
+        let said_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).unwrap_or_default();
+        match self.store_letter(&letter, said_at, message.payload.clone()).await {
             Ok(_) => {
                 warn!(id = %letter.id, subject = %letter.subject, attempts = letter.attempts, reason, "parked as a dead letter");
                 metrics::counter!("quadrille_dead_letters_total", "service" => self.service).increment(1);
@@ -78,17 +81,29 @@ impl Store {
             }
             Err(problem) => {
                 error!(id = %letter.id, %problem, reason, "cannot be parked now; it will come again");
-                let again = std::time::Duration::from_secs(5);
+                let again = Duration::from_secs(5);
                 acknowledge(message, jetstream::AckKind::Nak(Some(again))).await;
             }
         }
     }
 
-    async fn store_letter(&self, letter: &DeadLetter, body: Bytes) -> Result<u64, CommitError> {
+    /// A letter lives as long as its event would have: retried later, it would find the entries gone by which it might
+    /// have to be ignored.
+    async fn store_letter(
+        &self,
+        letter: &DeadLetter,
+        said_at: Timestamp,
+        body: Bytes,
+    ) -> Result<u64, CommitError> {
+        let age = Duration::try_from(Timestamp::now().duration_since(said_at)).unwrap_or_default();
+        let lives = self.retention.map(|retention| ttl(retention.saturating_sub(age)));
         let write = |letter: &DeadLetter, body: Bytes| -> Result<Write, CommitError> {
             let mut headers = HeaderMap::new();
             let known = serde_json::to_string(letter).map_err(|e| CommitError::Rejected(e.to_string()))?;
             headers.insert(HEADER, known.as_str());
+            if let Some(lives) = &lives {
+                headers.insert("Nats-TTL", lives.as_str());
+            }
             Ok(Write { subject: self.letter_subject(&letter.id), headers, body })
         };
         match self.broker.publish(write(letter, body.clone())?).await {

@@ -446,7 +446,9 @@ impl<S: Service> Engine<S> {
                     None => nothing,
                 },
             };
-            let may_ask = !self.service.asks_outside() || order_id.as_ref().is_none_or(|id| fresh.contains(id));
+            // What is only planned is no ground for a call either: then it is made in the next round.
+            let may_ask = !self.service.asks_outside()
+                || order_id.as_ref().is_none_or(|id| fresh.contains(id) && !plan.states.contains_key(id));
             let verdict = match self.decide(item, &state.state, may_ask, now) {
                 Answer::Asked => None,
                 Answer::Unread => {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use quadrille_events::{Event, EventName, OrderId};
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::broker::{Broker, Entry, ReadError};
 use crate::dead_letter::{self, DeadLetter};
@@ -16,7 +17,7 @@ use crate::store::split_entry;
 use crate::topology::{EVENTS, bucket_stream};
 
 /// One event of an order's story.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct HistoryEntry {
     /// What: `payment.charged`.
     pub event: String,

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use quadrille_events::TraceParent;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::decision::Service;
+use crate::dead_letter::DeadLetter;
+use crate::document;
 use crate::door::{Door, Outcome};
 
 /// The largest request body: an order of a hundred lines with the longest ids is a tenth of it.
@@ -27,7 +30,7 @@ pub const MAX_BODY: usize = 256 * 1024;
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Problem details (RFC 9457): every error of every endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// What kind of problem; `about:blank` means that `title` says all.
     #[serde(rename = "type")]
@@ -124,21 +127,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::<T>::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Json(body)),
-            Err(rejection) => Err(Problem::new(
-                rejection.status(),
-                match &rejection {
-                    JsonRejection::MissingJsonContentType(_) => {
-                        "the body must be JSON, with the header `Content-Type: application/json`".to_owned()
-                    }
-                    JsonRejection::BytesRejection(_)
-                        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
-                    {
-                        format!("the body is larger than {MAX_BODY} bytes")
-                    }
-                    // Says what and where: `unknown field `quantty`, expected one of ... at line 1 column 80`.
-                    _ => rejection.body_text(),
-                },
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Problem::new(rejection.status(), format!("the body is larger than {MAX_BODY} bytes")))
+            }
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body must be JSON, with the header `Content-Type: application/json`",
             )),
+            Err(rejection) => {
+                // `lines[2].quantity: invalid value: integer `-1`, expected u32 at line 1 column 80`, after a preamble.
+                let text = rejection.body_text();
+                let said = text.split_once("target type: ").map_or(text.as_str(), |(_, said)| said);
+                let path = said.split_once(": ").map(|(path, _)| path).filter(|path| !path.contains(' '));
+                Err(Problem { field: path.map(str::to_owned), ..Problem::new(rejection.status(), said) })
+            }
         }
     }
 }
@@ -147,6 +149,36 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
     }
+}
+
+/// Reads a whole number however JSON writes it: to JSON Schema, and to clients without integers, `3.0` is `3`. For
+/// `#[serde(deserialize_with = "whole")]`.
+///
+/// # Errors
+/// It is none, or `T` cannot hold it.
+pub fn whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Whole;
+    impl Visitor<'_> for Whole {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a whole number, not negative")
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<u64, E> {
+            // Above 2^53 a float no longer says which number it is.
+            if number.fract() == 0.0 && (0.0..=quadrille_events::MAX_MONEY as f64).contains(&number) {
+                return Ok(number as u64);
+            }
+            Err(E::invalid_value(Unexpected::Float(number), &self))
+        }
+    }
+    let number = deserializer.deserialize_u64(Whole)?;
+    T::try_from(number).map_err(|_| serde::de::Error::custom(format!("{number} is too large")))
 }
 
 /// The one id in the path.
@@ -182,17 +214,20 @@ fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
     TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
-/// `routes` with what every service has besides, and the limits on everything.
-pub(crate) fn around<S: Service>(routes: Router, door: Door<S>, metrics: Metrics) -> Router {
+/// `routes` with what every service has besides, the document of all that, and the limits on everything.
+pub(crate) fn around<S: Service>(routes: OpenApiRouter, door: Door<S>, metrics: Metrics) -> Router {
+    let (routes, mut api) = routes.split_for_parts();
+    api.merge(Common::openapi());
     let common = Router::new()
         .route("/", get(health::<S>))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready::<S>))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz::<S>))
         .route("/dead-letters", get(dead_letters::<S>))
         .route("/dead-letters/{id}", get(dead_letter::<S>))
         .route("/dead-letters/{id}/retry", post(retry::<S>))
         .with_state(door)
-        .route("/metrics", get(async move || metrics.render()));
+        .route("/metrics", get(render).with_state(metrics))
+        .merge(document::routes(api));
     routes
         .merge(common)
         .fallback(async |request: Request| {
@@ -204,7 +239,7 @@ pub(crate) fn around<S: Service>(routes: Router, door: Door<S>, metrics: Metrics
                 format!("{} takes no {}", request.uri().path(), request.method()),
             )
         })
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, HANDLER_TIMEOUT))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal("the handler panicked; the log says where").into_response()
@@ -215,22 +250,50 @@ pub(crate) fn around<S: Service>(routes: Router, door: Door<S>, metrics: Metrics
 #[derive(Clone)]
 pub(crate) struct Metrics(pub metrics_exporter_prometheus::PrometheusHandle);
 
-impl Metrics {
-    fn render(&self) -> Response {
-        let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-        (kind, self.0.render()).into_response()
-    }
+/// What every service answers besides. The handlers are generic, so the router is told of them once more, above.
+#[derive(OpenApi)]
+#[openapi(
+    paths(health, healthz, readyz, render, dead_letters, dead_letter, retry, document::document, document::page),
+    components(schemas(Problem))
+)]
+struct Common;
+
+/// The metrics of this process, for Prometheus.
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operations", responses(
+    (status = 200, description = "In Prometheus's text format.", body = String, content_type = "text/plain"),
+))]
+async fn render(State(metrics): State<Metrics>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, metrics.0.render()).into_response()
 }
 
-#[derive(Serialize)]
+/// How the service is.
+#[derive(Serialize, ToSchema)]
 struct Health {
+    /// Which service.
     service: &'static str,
+    /// Of which version.
     version: &'static str,
+    /// `ok`, or `degraded` while it cannot do its work.
+    #[schema(pattern = "^(ok|degraded)$")]
     status: &'static str,
+    /// What keeps it from its work.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 
+/// Whether the process lives. Nothing is asked of anybody.
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses(
+    (status = 200, description = "It does.", body = String, content_type = "text/plain", example = "ok\n"),
+))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// How the service is.
+#[utoipa::path(get, path = "/", tag = "operations", responses(
+    (status = 200, description = "It answers; the status says whether it can do its work.", body = Health),
+))]
 async fn health<S: Service>(State(door): State<Door<S>>) -> Json<Health> {
     let problem = door.readiness().err();
     Json(Health {
@@ -241,44 +304,81 @@ async fn health<S: Service>(State(door): State<Door<S>>) -> Json<Health> {
     })
 }
 
-async fn ready<S: Service>(State(door): State<Door<S>>) -> Result<&'static str, Problem> {
+/// Whether it is connected to the broker and hears everybody.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, description = "It is.", body = String, content_type = "text/plain", example = "ready\n"),
+))]
+async fn readyz<S: Service>(State(door): State<Door<S>>) -> Result<&'static str, Problem> {
     door.readiness().map(|()| "ready\n").map_err(Problem::unavailable)
 }
 
-async fn dead_letters<S: Service>(State(door): State<Door<S>>) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Listed {
-        dead_letters: Vec<crate::dead_letter::DeadLetter>,
-    }
-    Ok(Json(Listed { dead_letters: door.dead_letters().await? }).into_response())
+/// Inputs that this service could not handle.
+#[derive(Serialize, ToSchema)]
+struct DeadLetters {
+    /// At most [`crate::MAX_LISTED`] of them.
+    dead_letters: Vec<DeadLetter>,
 }
 
+/// The inputs that this service could not handle.
+#[utoipa::path(get, path = "/dead-letters", tag = "operations", responses(
+    (status = 200, description = "All that are parked here.", body = DeadLetters),
+))]
+async fn dead_letters<S: Service>(State(door): State<Door<S>>) -> Result<Json<DeadLetters>, Problem> {
+    Ok(Json(DeadLetters { dead_letters: door.dead_letters().await? }))
+}
+
+/// A dead letter with its body.
+#[derive(Serialize, ToSchema)]
+struct DeadLetterShown {
+    #[serde(flatten)]
+    letter: DeadLetter,
+    /// The original body, as text.
+    body: String,
+}
+
+/// One input that this service could not handle, with its body.
+#[utoipa::path(get, path = "/dead-letters/{id}", tag = "operations",
+    params(("id" = String, Path, description = "Its id.", example = "KV_order.17.42")),
+    responses(
+        (status = 200, description = "It is parked here.", body = DeadLetterShown),
+        (status = 404, description = "It is not.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
 async fn dead_letter<S: Service>(
     State(door): State<Door<S>>,
     Id(id): Id<String>,
-) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Shown {
-        #[serde(flatten)]
-        letter: crate::dead_letter::DeadLetter,
-        body: String,
-    }
+) -> Result<Json<DeadLetterShown>, Problem> {
     let parked = door.dead_letter(&id).await?;
     let body = String::from_utf8_lossy(&parked.body).into_owned();
-    Ok(Json(Shown { letter: parked.letter, body }).into_response())
+    Ok(Json(DeadLetterShown { letter: parked.letter, body }))
 }
 
-async fn retry<S: Service>(State(door): State<Door<S>>, Id(id): Id<String>) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Retried {
-        id: String,
-        outcome: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'static str>,
-    }
+/// What came of handing a dead letter to its service again.
+#[derive(Serialize, ToSchema)]
+struct Retried {
+    /// Its id; it is no longer parked.
+    id: String,
+    /// `acted`, or `ignored` because nothing is to be done about it any more.
+    #[schema(pattern = "^(acted|ignored)$")]
+    outcome: &'static str,
+    /// Why nothing is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// Hands a dead letter to its service again.
+#[utoipa::path(post, path = "/dead-letters/{id}/retry", tag = "operations",
+    params(("id" = String, Path, description = "Its id.", example = "KV_order.17.42")),
+    responses(
+        (status = 200, description = "It is settled, and no longer parked.", body = Retried),
+        (status = 404, description = "It is not parked here.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It still cannot be handled, and stays parked.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn retry<S: Service>(State(door): State<Door<S>>, Id(id): Id<String>) -> Result<Json<Retried>, Problem> {
     let (outcome, reason) = match door.retry(&id).await? {
         Outcome::Done => ("acted", None),
         Outcome::Ignored(reason) => ("ignored", Some(reason)),
     };
-    Ok(Json(Retried { id, outcome, reason }).into_response())
+    Ok(Json(Retried { id, outcome, reason }))
 }

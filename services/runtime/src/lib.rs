@@ -13,6 +13,7 @@ pub mod testing;
 
 mod broker;
 mod dead_letter;
+mod document;
 mod door;
 mod engine;
 mod history;
@@ -30,6 +31,6 @@ pub use door::{COMMAND_TIMEOUT, Door, Outcome, Reply};
 pub use engine::MAX_GROUP;
 pub use history::HistoryEntry;
 pub use listen::MAX_EVENT_BYTES;
-pub use run::{main, run};
+pub use run::{main, program, run};
 pub use settings::Settings;
 pub use store::MAX_RECORDS;

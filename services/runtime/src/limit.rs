@@ -220,8 +220,8 @@ fn checked(entry: &Entry, template: &str, id: &str, revision: Option<u64>) -> He
     } else if let Ok(order_id) = OrderId::new(id)
         && let Some(service) = entry.subject.split('.').nth(1)
     {
-        // Three of the steps are the order service's, so the check names what that step would have seen: nothing that
-        // is older than the group in flight is looked up here, as the services remember it.
+        // The same check at the same price: the first entry of its name. (The services name all of an order's entries,
+        // and the sequence of the last, which this loop does not keep.)
         let filter = format!("$KV.{service}.{}.{order_id}", entry.subject.split('.').nth(2).unwrap_or("*"));
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
         headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", filter.as_str());

@@ -1,5 +1,5 @@
 //! What an operator may do from outside: look at every stream, follow the log, publish raw messages. The audit, the
-//! command line and the tests stand on it; services do not.
+//! command line, the console and the tests stand on it; services do not.
 
 use std::pin::pin;
 
@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures::{Stream, StreamExt};
-use quadrille_events::{Event, OrderId};
+use quadrille_events::{Event, EventName, OrderId};
 
 use crate::broker::{Broker, Write};
+use crate::dead_letter::{self, DeadLetter};
 use crate::history::{self, HistoryEntry};
 use crate::topology::bucket_stream;
 
@@ -40,10 +41,47 @@ pub struct Lag {
     pub speaker: &'static str,
     /// Who listens.
     pub listener: String,
+    /// To which of the speaker's events.
+    pub hears: Vec<&'static EventName>,
     /// Not yet delivered.
     pub pending: u64,
     /// Delivered and not yet acknowledged.
     pub unacknowledged: usize,
+    /// Whether somebody asks for more: `false` at a moment is normal under load, for long it is a listener that is gone.
+    pub is_pulled: bool,
+}
+
+/// Where in the EVENTS log to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// With its first message that is still kept.
+    Start,
+    /// With what comes from now on.
+    Now,
+}
+
+/// One message of the EVENTS log on its way.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The message.
+    pub entry: Entry,
+    /// How many are in the log behind it; at 0 the reader has caught up.
+    pub behind: u64,
+}
+
+/// An event of the EVENTS log and when it was decided; `None` if it is none, or cannot be read.
+pub fn heard(entry: &Entry) -> Option<(Event, jiff::Timestamp)> {
+    let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
+    if entry.is_deleted() {
+        return None;
+    }
+    // Two services say `cancel-payment`: only the source tells them apart.
+    let (service, kind) = (header("ce-source")?, header("ce-type")?);
+    let name = Event::names().find(|name| name.service == service && name.subject == kind)?;
+    let event = Event::decode(name.service, name.entry, &entry.body).ok()?;
+    // When EVENTS sources a bucket anew, its own time is that of the sourcing.
+    let decided = header("ce-time").and_then(|time| time.parse().ok());
+    Some((event, decided.map_or(entry.time, |time: jiff::Timestamp| time.min(entry.time))))
 }
 
 impl Operator {
@@ -142,9 +180,26 @@ impl Operator {
         &self,
         filter: &str,
     ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Entry>> + Send + use<>> {
+        let followed = self.follow_since(filter, Since::Now).await?;
+        Ok(followed.map(|followed| followed.map(|followed| followed.entry)))
+    }
+
+    /// Every event that is in the EVENTS log, or comes, from `since` on. It ends with an error when the log cannot be
+    /// read on without a gap.
+    ///
+    /// # Errors
+    /// The log is not there.
+    pub async fn follow_since(
+        &self,
+        filter: &str,
+        since: Since,
+    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Followed>> + Send + use<>> {
         let handle = self.broker.jetstream().get_stream(EVENTS).await.context("no EVENTS log: has a service ever run here?")?;
         let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::New,
+            deliver_policy: match since {
+                Since::Start => DeliverPolicy::All,
+                Since::Now => DeliverPolicy::New,
+            },
             filter_subject: filter.to_owned(),
             ..Default::default()
         };
@@ -152,14 +207,44 @@ impl Operator {
         Ok(messages.map(|message| {
             let message = message?;
             let info = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
-            Ok(Entry {
+            let entry = Entry {
                 subject: message.subject.to_string(),
                 sequence: info.stream_sequence,
                 time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
                 headers: message.headers.clone().unwrap_or_default(),
                 body: message.payload.clone(),
-            })
+            };
+            Ok(Followed { behind: info.pending, entry })
         }))
+    }
+
+    /// Whether there is a connection right now.
+    pub fn is_connected(&self) -> bool {
+        self.broker.is_connected()
+    }
+
+    /// The parked inputs of all services, oldest first; at most [`crate::MAX_LISTED`] of each.
+    ///
+    /// # Errors
+    /// The broker does not answer, or a service has parked more than that.
+    pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
+        let mut letters = Vec::new();
+        for service in Event::SERVICES {
+            let filter = [format!("$KV.{service}.dead-letter.*.*.*")];
+            let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
+            let parked = found.into_iter().filter(|entry| !entry.is_deleted()).filter_map(dead_letter::read);
+            letters.extend(parked.map(|parked| parked.letter));
+        }
+        letters.sort_by_key(|letter| letter.parked_at);
+        Ok(letters)
+    }
+
+    /// The parked inputs about one order, of whichever service.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn dead_letters_of(&self, order_id: &OrderId) -> anyhow::Result<Vec<DeadLetter>> {
+        Ok(history::dead_letters_of(&self.broker, order_id, 1).await?)
     }
 
     /// The subjects of all events that match `filter` as they are committed, from what the EVENTS log republishes. Nothing
@@ -235,11 +320,17 @@ impl Operator {
                 if consumer.config.ack_policy != AckPolicy::Explicit {
                     continue;
                 }
+                let config = &consumer.config;
+                let hears =
+                    |filter: &str| config.filter_subject == filter || config.filter_subjects.iter().any(|f| f == filter);
+                let hears = Event::names().filter(|name| name.service == speaker && hears(&name.filter())).collect();
                 lags.push(Lag {
                     speaker,
                     listener: consumer.name,
+                    hears,
                     pending: consumer.num_pending,
                     unacknowledged: consumer.num_ack_pending,
+                    is_pulled: consumer.num_waiting > 0,
                 });
             }
         }

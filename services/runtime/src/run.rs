@@ -1,5 +1,6 @@
 //! From `main` to the last acknowledgement: settings, connection, streams, listeners, engine, HTTP, stop.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +8,6 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::Router;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use quadrille_events::Said;
 use tokio::net::TcpListener;
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::broker::Broker;
 use crate::decision::Service;
@@ -42,28 +43,40 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 pub fn main<S: Service>(
     default_port: u16,
     make: impl FnOnce(&Settings) -> anyhow::Result<S>,
-    routes: fn(Door<S>) -> Router,
+    routes: fn(Door<S>) -> OpenApiRouter,
+) -> ExitCode {
+    program(S::Said::SERVICE, default_port, async |settings, listener, stop| {
+        let service = make(&settings)?;
+        run(service, routes, &settings, listener, stop).await
+    })
+}
+
+/// The `main` of any program that listens on HTTP: starts the log, binds `BIND` and `PORT`, runs `body` until it ends,
+/// which it should once `stop` turns true (SIGTERM or Ctrl-C), and says in one sentence why it cannot, if it cannot.
+pub fn program(
+    name: &str,
+    default_port: u16,
+    body: impl AsyncFnOnce(Settings, TcpListener, watch::Receiver<bool>) -> anyhow::Result<()>,
 ) -> ExitCode {
     let settings = Settings::from_env();
     let ended = start_log(&settings)
         .and_then(|()| Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?))
         .and_then(|runtime| {
             runtime.block_on(async {
-                let service = make(&settings)?;
                 let listener = bind(&settings, default_port).await?;
                 let (stopper, stop) = watch::channel(false);
                 tokio::spawn(async move {
                     stop_signal().await;
-                    info!("stopping: finishing the group in hand");
+                    info!("stopping: finishing what is in hand");
                     let _ = stopper.send(true);
                 });
-                run(service, routes, &settings, listener, stop).await
+                body(settings, listener, stop).await
             })
         });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("{}: {problem:#}", S::Said::SERVICE);
+            eprintln!("{name}: {problem:#}");
             ExitCode::FAILURE
         }
     }
@@ -75,7 +88,7 @@ pub fn main<S: Service>(
 /// Settings that make no sense, a server that cannot be used, an engine that died.
 pub async fn run<S: Service>(
     service: S,
-    routes: fn(Door<S>) -> Router,
+    routes: fn(Door<S>) -> OpenApiRouter,
     settings: &Settings,
     listener: TcpListener,
     stop: watch::Receiver<bool>,
@@ -168,10 +181,9 @@ fn keeping(settings: &Settings) -> anyhow::Result<Keeping> {
         bail!("REPLICAS={replicas}: must be 1, 3 or 5");
     }
     let day = Duration::from_secs(86_400);
-    let retention = settings.duration("RETENTION", 30 * day)?;
     Ok(Keeping {
         replicas,
-        retention: (!retention.is_zero()).then_some(retention),
+        retention: settings.retention()?,
         events_max_age: settings.duration("EVENTS_MAX_AGE", 7 * day)?,
     })
 }
@@ -187,8 +199,11 @@ async fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListe
 
 fn start_log(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(settings.or("RUST_LOG", "info,async_nats=warn".to_owned())?)
-        .context("RUST_LOG makes no sense")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+        .context("RUST_LOG makes no sense")?
+        // Where it listens is what whoever started it waits for, however silent it is to be.
+        .add_directive("quadrille_runtime::run=info".parse()?);
+    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colours);
     match settings.or("LOG_FORMAT", "text".to_owned())?.as_str() {
         "text" => log.init(),
         "json" => log.json().flatten_event(true).init(),

@@ -63,6 +63,16 @@ impl Settings {
         Ok(self.get::<Span>(name)?.map_or(default, |span| span.0))
     }
 
+    /// `RETENTION`: how long an entry lives from the moment it is stored, 30 days by default; `None` (set as `0s`) is for
+    /// ever. Whatever waits for something must be bound to end before.
+    ///
+    /// # Errors
+    /// As [`Settings::get`].
+    pub fn retention(&self) -> anyhow::Result<Option<Duration>> {
+        let retention = self.duration("RETENTION", Duration::from_secs(30 * 86_400))?;
+        Ok((!retention.is_zero()).then_some(retention))
+    }
+
     /// A probability from 0 to 1, else 0.
     ///
     /// # Errors

@@ -204,7 +204,8 @@ fn envelope_headers(name: &EventName, order_id: &OrderId, cause: &Cause, time: T
     headers
 }
 
-fn ttl(retention: Duration) -> String {
+/// A TTL as the broker reads it: whole seconds, 1 at least.
+pub(crate) fn ttl(retention: Duration) -> String {
     format!("{}s", retention.as_secs().max(1))
 }
 

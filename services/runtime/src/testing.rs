@@ -431,21 +431,46 @@ impl Reads {
     }
 }
 
-/// The answer to every pair of a state (reached by what was said) and an input: one line each, to be held against a
-/// golden file, so that whoever changes an answer sees it. Checks on the way that no pair panics, that no event is
-/// refused (only a command has somebody to refuse to), and that what is said once is not said again.
+/// Things and what they are called.
+pub type Named<T> = Vec<(&'static str, T)>;
+
+/// What a service's decisions are explored with. A service declares it once; [`every_pair`] asks for the answer to each
+/// pair of state and input, and the map (`events/map`) for what follows from the commands and the outcomes.
+pub struct Samples<S: Service> {
+    /// States, and what the service has said to get there.
+    pub states: Vec<(&'static str, Vec<S::Said>)>,
+    /// Events, as the inputs that they are heard as.
+    pub heard: Named<S::Input>,
+    /// Commands, by the name that they have in causation ids; in brackets, what is special about this one.
+    pub commands: Named<S::Input>,
+    /// All that may come of asking the outside world.
+    pub outcomes: fn(&S::Ask) -> Named<S::Input>,
+    /// The ledger.
+    pub records: BTreeMap<String, S::Record>,
+    /// What a state is called to the outside.
+    pub state_name: fn(&S::State) -> &'static str,
+}
+
+/// The answer to every pair of a state and an input: one line each, to be held against a golden file, so that whoever
+/// changes an answer sees it. Checks on the way that no pair panics, that no event is refused (only a command has
+/// somebody to refuse to), and that what is said once is not said again.
 #[track_caller]
-pub fn every_pair<S: Service>(
-    states: &[(&str, Vec<S::Said>)],
-    heard: &[(&str, S::Input)],
-    commands: &[(&str, S::Input)],
-    records: &BTreeMap<String, S::Record>,
-) -> String {
+pub fn every_pair<S: Service>(samples: &Samples<S>) -> String {
+    let mut outcomes: Named<S::Input> = Vec::new();
+    for (_, said) in &samples.states {
+        for (_, input) in samples.heard.iter().chain(&samples.commands) {
+            if let Err(ask) = World::<S>::new(said, &samples.records).meet(input) {
+                let new = |(name, _): &(&str, S::Input)| outcomes.iter().all(|(known, _)| known != name);
+                let new: Vec<_> = (samples.outcomes)(&ask).into_iter().filter(new).collect();
+                outcomes.extend(new);
+            }
+        }
+    }
     let mut lines = String::new();
-    for (state, said) in states {
+    for (state, said) in &samples.states {
         lines.push_str(&format!("{state}\n"));
-        for (name, input) in heard.iter().chain(commands) {
-            let mut world = World::<S>::new(said, records);
+        for (name, input) in samples.heard.iter().chain(&outcomes).chain(&samples.commands) {
+            let mut world = World::<S>::new(said, &samples.records);
             let answer = match world.meet(input) {
                 Err(ask) => format!("asks {}", variant(&ask)),
                 Ok(Answer::Said(events)) => {
@@ -464,7 +489,7 @@ pub fn every_pair<S: Service>(
                 Ok(Answer::Ignored(reason)) => format!("ignored: {reason}"),
                 Ok(Answer::Refused(refusal)) => {
                     assert!(
-                        commands.iter().any(|(command, _)| command == name),
+                        samples.commands.iter().any(|(command, _)| command == name),
                         "{state}: the event {name} is refused"
                     );
                     match refusal {
@@ -481,7 +506,7 @@ pub fn every_pair<S: Service>(
 }
 
 /// The name of an enum's variant.
-fn variant(value: &impl Debug) -> String {
+pub fn variant(value: &impl Debug) -> String {
     format!("{value:?}")
         .chars()
         .take_while(|c| c.is_alphanumeric())

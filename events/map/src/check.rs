@@ -1,0 +1,207 @@
+//! What a choreography can be wrong about, and can be seen by looking at all of it.
+
+use std::collections::BTreeSet;
+
+use quadrille_events::{Body, Completed, Event, EventName, OrderCancelled};
+
+use crate::explore::{Does, Explored, Rest};
+
+impl Explored {
+    /// What is wrong with it, in sentences; nothing, if it is sound.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = self.unsaid_and_unheard();
+        problems.extend(self.waiting_for_nobody());
+        problems.extend(self.not_undone());
+        problems.extend(self.not_sampled());
+        problems
+    }
+
+    /// Every event is said by somebody, and heard by somebody or meant for the outside.
+    fn unsaid_and_unheard(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for name in Event::names() {
+            let Shown { service, subject } = shown(name);
+            if !self.examples.contains_key(name) {
+                problems.push(format!("{service} never says `{subject}`"));
+            }
+            let listeners: Vec<_> = self
+                .hears
+                .iter()
+                .filter(|(_, heard)| heard.contains(&name))
+                .map(|(who, _)| *who)
+                .collect();
+            if listeners.is_empty() && !name.for_outside {
+                problems.push(format!(
+                    "nobody hears `{subject}` of {service}; if it is a fact for the outside, events/src/{service}.rs says so"
+                ));
+            }
+            if !listeners.is_empty() && name.for_outside {
+                problems.push(format!(
+                    "`{subject}` of {service} is marked as a fact for the outside, but {} hears it",
+                    listeners.join(", ")
+                ));
+            }
+        }
+        problems
+    }
+
+    /// When nothing is on its way, the order has ended; or somebody has told the outside that it waits, and then a deadline
+    /// or a person's command goes on.
+    fn waiting_for_nobody(&self) -> Vec<String> {
+        let waits = |rest: &&Rest| !rest.has_ended() && !rest.is_announced();
+        let lost: BTreeSet<_> = self.rests.iter().filter(waits).map(Rest::in_words).collect();
+        let mut problems: Vec<_> = lost
+            .into_iter()
+            .map(|states| format!("an order can hang for ever: {states}"))
+            .collect();
+        for rest in self.rests.iter().filter(|rest| rest.has_ended()) {
+            if let Some(deadline) = rest.deadline {
+                problems.push(format!(
+                    "`{deadline}` is still due after the end: {}",
+                    rest.in_words()
+                ));
+            }
+        }
+        problems
+    }
+
+    /// What was taken can be given back from wherever it goes on, unless the order is completed; and it has been when the
+    /// order has come to rest as cancelled.
+    fn not_undone(&self) -> Vec<String> {
+        let mut problems = BTreeSet::new();
+        for taking in Event::names() {
+            let Shown { service, subject } = shown(taking);
+            let Some(entry) = taking.undone_by else { continue };
+            let undoing = Event::names().find(|name| name.service == taking.service && name.entry == entry);
+            let Some(undoing) = undoing else {
+                problems.insert(format!(
+                    "`{subject}` is undone by {service}/{entry}, which does not exist"
+                ));
+                continue;
+            };
+            let settled = |said: &BTreeSet<_>| said.contains(undoing) || said.contains(Completed::NAME);
+            let reaching = self.reaching(settled);
+            for (place, (said, _)) in self.situations.iter().enumerate() {
+                if said.contains(taking) && !reaching[place] {
+                    let after: Vec<_> = said.iter().map(|name| name.subject).collect();
+                    let after = after.join(", ");
+                    problems.insert(format!("`{subject}` cannot be undone any more after {after}"));
+                    break;
+                }
+            }
+            for rest in &self.rests {
+                let cancelled = rest.said.contains(OrderCancelled::NAME);
+                if cancelled && rest.said.contains(taking) && !rest.said.contains(undoing) {
+                    let states = rest.in_words();
+                    problems.insert(format!(
+                        "`{subject}` is left standing without `{undoing}`: {states}"
+                    ));
+                }
+            }
+        }
+        // Who changes the ledger takes something, or gives it back.
+        for step in self.steps.keys() {
+            if let Does::Says {
+                events,
+                records: true,
+                ..
+            } = &step.does
+            {
+                let undoes = |event: &EventName| {
+                    Event::names()
+                        .any(|name| name.service == event.service && name.undone_by == Some(event.entry))
+                };
+                if !events
+                    .iter()
+                    .any(|event| event.undone_by.is_some() || undoes(event))
+                {
+                    problems.insert(format!(
+                        "{} changes its ledger with {}, and events/src/{0}.rs does not say what undoes that",
+                        step.service,
+                        events
+                            .iter()
+                            .map(|name| format!("`{name}`"))
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ));
+                }
+            }
+        }
+        problems.into_iter().collect()
+    }
+
+    /// From which situations one that is `wanted` can be reached.
+    fn reaching(&self, wanted: impl Fn(&BTreeSet<&'static EventName>) -> bool) -> Vec<bool> {
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.situations.len()];
+        for (place, (_, next)) in self.situations.iter().enumerate() {
+            next.iter().for_each(|next| before[*next].push(place));
+        }
+        let mut reaching: Vec<bool> = self.situations.iter().map(|(said, _)| wanted(said)).collect();
+        let mut ahead: Vec<usize> = (0..reaching.len()).filter(|place| reaching[*place]).collect();
+        while let Some(place) = ahead.pop() {
+            for previous in &before[place] {
+                if !std::mem::replace(&mut reaching[*previous], true) {
+                    ahead.push(*previous);
+                }
+            }
+        }
+        reaching
+    }
+
+    /// Every state that is reached is one in which the service's own tests try every input.
+    fn not_sampled(&self) -> Vec<String> {
+        let states = self.steps.keys().map(|step| (step.service, step.from));
+        let states: BTreeSet<_> = states
+            .chain(
+                self.steps
+                    .keys()
+                    .filter_map(|step| Some((step.service, step.to()?))),
+            )
+            .collect();
+        let missing = states
+            .into_iter()
+            .filter(|(service, state)| !self.sampled[service].contains(state));
+        missing
+            .map(|(service, state)| format!("services/{service}/src/samples.rs has no state `{state}`"))
+            .collect()
+    }
+}
+
+impl Rest {
+    /// Whether the order is completed or cancelled.
+    pub fn has_ended(&self) -> bool {
+        self.said.contains(Completed::NAME) || self.said.contains(OrderCancelled::NAME)
+    }
+
+    /// Whether the outside was told that somebody waits, and something goes on without anybody inside.
+    fn is_announced(&self) -> bool {
+        let told = self.last.iter().flatten().filter(|name| name.for_outside);
+        let goes_on =
+            |service| self.deadline.is_some() || self.commands.iter().any(|(who, _)| *who == service);
+        told.map(|name| name.service).any(goes_on)
+    }
+
+    /// The states of those who have said something.
+    pub fn in_words(&self) -> String {
+        let states = Event::SERVICES
+            .iter()
+            .zip(self.states)
+            .filter(|(_, state)| *state != "none");
+        states
+            .map(|(service, state)| format!("{service} is `{state}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+struct Shown {
+    service: &'static str,
+    subject: &'static str,
+}
+
+fn shown(name: &EventName) -> Shown {
+    Shown {
+        service: name.service,
+        subject: name.subject,
+    }
+}

@@ -1,0 +1,201 @@
+//! Keeps the view up to date: follows the EVENTS log, and asks now and then how the listeners keep up.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use quadrille_runtime::DeadLetter;
+use quadrille_runtime::http::Problem;
+use quadrille_runtime::operator::{EVENTS, Operator, Since, heard};
+use tokio::sync::{Semaphore, watch};
+use tracing::{info, warn};
+
+use crate::map::{Listener, Map, listeners};
+use crate::view::View;
+
+/// How many pages may be open at once. Each costs a few overviews a second.
+pub const MAX_PAGES: usize = 32;
+/// So few events behind, the log counts as read.
+const NEARLY: u64 = 500;
+/// After so long without an event the log counts as read too: its last event has just expired.
+const SILENCE: Duration = Duration::from_secs(2);
+/// The pause before the log is read anew.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often listeners and dead letters are looked at while a page is open. Each look is eight requests.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often while none is.
+const LOOK_UNSEEN: Duration = Duration::from_secs(10);
+
+/// What the requests share: the view, and the way to the broker.
+#[derive(Clone)]
+pub struct Shared(Arc<Inner>);
+
+struct Inner {
+    view: Mutex<View>,
+    vitals: watch::Sender<Vitals>,
+    operator: OnceLock<Operator>,
+    behind: AtomicU64,
+    caught_up: AtomicBool,
+    pages: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What does not come from the log: who listens, how they keep up, what is parked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vitals {
+    pub map: Map,
+    pub listeners: Vec<Listener>,
+    pub dead_letters: Vec<DeadLetter>,
+    /// Why they could not be asked for.
+    pub problem: Option<String>,
+}
+
+impl Shared {
+    pub fn new(stop: watch::Receiver<bool>) -> Self {
+        let vitals = Vitals { map: Map::new(&[]), ..Vitals::default() };
+        Self(Arc::new(Inner {
+            view: Mutex::default(),
+            vitals: watch::Sender::new(vitals),
+            operator: OnceLock::new(),
+            behind: AtomicU64::new(0),
+            caught_up: AtomicBool::new(false),
+            pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            stop,
+        }))
+    }
+
+    pub fn view(&self) -> MutexGuard<'_, View> {
+        self.0.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn vitals(&self) -> watch::Receiver<Vitals> {
+        self.0.vitals.subscribe()
+    }
+
+    pub fn pages(&self) -> Arc<Semaphore> {
+        self.0.pages.clone()
+    }
+
+    pub fn stop(&self) -> watch::Receiver<bool> {
+        self.0.stop.clone()
+    }
+
+    /// The connection, once there is one.
+    pub fn operator(&self) -> Result<&Operator, Problem> {
+        self.0.operator.get().ok_or_else(|| Problem::unavailable("not connected to NATS yet (NATS_URL)"))
+    }
+
+    /// Why the page does not show what is: `None` if it does.
+    pub fn trouble(&self) -> Option<String> {
+        match self.0.operator.get() {
+            None => Some("waiting for NATS".to_owned()),
+            Some(operator) if !operator.is_connected() => Some("the connection to NATS is lost".to_owned()),
+            Some(_) if self.0.caught_up.load(Ordering::Relaxed) => None,
+            Some(_) => match self.0.behind.load(Ordering::Relaxed) {
+                0 => Some("waiting for the services: there is no EVENTS log yet".to_owned()),
+                behind => Some(format!("reading the log: {behind} events to go")),
+            },
+        }
+    }
+}
+
+/// Connects, and from then on keeps `shared` up to date.
+///
+/// # Errors
+/// The server cannot be used. That it is not there yet, or not any more, is no error.
+pub async fn keep(nats_url: &str, shared: &Shared) -> anyhow::Result<Infallible> {
+    let operator = Operator::connect(nats_url).await?;
+    let operator = shared.0.operator.get_or_init(|| operator);
+    let ((), never) = tokio::join!(watch_listeners(operator, shared), follow(operator, shared));
+    match never {}
+}
+
+/// Reads the log from its start, again and again: after a gap the fold is made anew, which is always right.
+async fn follow(operator: &Operator, shared: &Shared) -> Infallible {
+    let mut told = None;
+    loop {
+        let problem = match read(operator, shared).await {
+            Ok(()) => "the log ended".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        shared.0.caught_up.store(false, Ordering::Relaxed);
+        if told.as_ref() != Some(&problem) {
+            warn!(%problem, "the EVENTS log cannot be followed; trying again");
+            told = Some(problem);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Folds the log aside until it is nearly read, then shows it, and goes on live.
+async fn read(operator: &Operator, shared: &Shared) -> anyhow::Result<()> {
+    let mut events = pin!(operator.follow_since(">", Since::Start).await?);
+    let mut fresh = Some(View::default());
+    if operator.size(EVENTS).await?.messages == 0 {
+        show(&mut fresh, shared);
+    }
+    loop {
+        let next = match &fresh {
+            None => events.next().await,
+            Some(_) => match tokio::time::timeout(SILENCE, events.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    show(&mut fresh, shared);
+                    continue;
+                }
+            },
+        };
+        let Some(followed) = next.transpose()? else { return Ok(()) };
+        // What cannot be read is parked by whoever hears it, and shown as a dead letter.
+        if let Some((event, at)) = heard(&followed.entry) {
+            match &mut fresh {
+                Some(view) => view.hear(&event, at),
+                None => shared.view().hear(&event, at),
+            }
+        }
+        if fresh.is_some() {
+            shared.0.behind.store(followed.behind, Ordering::Relaxed);
+            if followed.behind < NEARLY {
+                show(&mut fresh, shared);
+            }
+        }
+    }
+}
+
+fn show(fresh: &mut Option<View>, shared: &Shared) {
+    if let Some(view) = fresh.take() {
+        info!(events = view.changes(), "the log is read");
+        *shared.view() = view;
+        shared.0.behind.store(0, Ordering::Relaxed);
+        shared.0.caught_up.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn watch_listeners(operator: &Operator, shared: &Shared) {
+    loop {
+        let found = tokio::try_join!(operator.lags(), operator.dead_letters());
+        shared.0.vitals.send_if_modified(|known| {
+            let now = match found {
+                Ok((lags, dead_letters)) => {
+                    Vitals { map: Map::new(&lags), listeners: listeners(&lags), dead_letters, problem: None }
+                }
+                Err(error) => Vitals { problem: Some(format!("{error:#}")), ..known.clone() },
+            };
+            let changed = *known != now;
+            *known = now;
+            changed
+        });
+        let unseen = tokio::time::sleep(LOOK_UNSEEN);
+        let mut unseen = pin!(unseen);
+        // A page that opens does not wait for the long pause to end.
+        loop {
+            tokio::select! {
+                () = &mut unseen => break,
+                () = tokio::time::sleep(LOOK) => if shared.0.pages.available_permits() < MAX_PAGES { break },
+            }
+        }
+    }
+}

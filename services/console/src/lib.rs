@@ -1,0 +1,69 @@
+//! The console: one page that shows the whole flow at a glance, live.
+//!
+//! It reads what everybody may read - the EVENTS log and the buckets - and coordinates nothing: the system runs the same
+//! without it. What it shows is a fold of the log, made anew at every start; nothing is kept elsewhere.
+//!
+//! To read it: [`view`] is the fold, all orders at once; [`map`] who hears whom, from the consumers that really exist;
+//! [`story`] one order in full, from the buckets; `follow` keeps the first two up to date; [`http`] serves them, live,
+//! and hands commands on to the services.
+//!
+//! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`), and `ORDER_URL`
+//! and `PAYMENT_URL`, where commands go. It asks nobody who they are: whoever reaches its port sees and does everything,
+//! so it listens on this machine only unless `BIND` says otherwise.
+
+pub mod http;
+pub mod map;
+pub mod story;
+pub mod view;
+
+mod follow;
+mod live;
+mod proxy;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use quadrille_runtime::Settings;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::follow::Shared;
+
+/// How long a stop may take: the requests in hand.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Serves the console on `listener` until `stop` turns true. The page is there before NATS is.
+///
+/// # Errors
+/// Settings that make no sense, or a NATS server that cannot be used.
+pub async fn run(settings: Settings, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let nats_url = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
+    let commands = proxy::Commands::new(
+        settings.or("ORDER_URL", "http://127.0.0.1:7001".to_owned())?,
+        settings.or("PAYMENT_URL", "http://127.0.0.1:7002".to_owned())?,
+    )?;
+    let shared = Shared::new(stop.clone());
+    let address = listener.local_addr()?;
+    let app = http::routes(shared.clone(), commands);
+    let serving = axum::serve(listener, app).with_graceful_shutdown(stopped(stop.clone()));
+    let mut serving = tokio::spawn(serving.into_future());
+    info!("listening on http://{address}");
+    tokio::select! {
+        failed = follow::keep(&nats_url, &shared) => return failed.map(|never| match never {}),
+        served = &mut serving => served.context("the HTTP server panicked")?.context("the HTTP server failed")?,
+        () = stopped(stop.clone()) => {
+            if tokio::time::timeout(STOP_TIMEOUT, serving).await.is_err() {
+                warn!("some connections were still open after {STOP_TIMEOUT:?}; they are closed");
+            }
+        }
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Waits until the console is told to stop.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that nobody is left who could tell.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,228 @@
+//! Who hears whom: the map of the choreography as it is at this moment.
+//!
+//! What is said comes from the contract, who listens from the consumers that exist on the buckets. So no participant has
+//! to be known here, and the map shows the flow that really runs, `pay-first` or `reserve-first`.
+
+use quadrille_events::{Event, EventName};
+use quadrille_runtime::operator::Lag;
+use serde::Serialize;
+
+/// The map.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Map {
+    /// Who takes part, in the order in which they first speak; listeners that the contract does not know come last.
+    pub services: Vec<String>,
+    /// What is said, in the order in which an order meets it: first the way to its completion, then all that undoes.
+    pub events: Vec<Arrow>,
+}
+
+/// One event, and who hears it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Arrow {
+    /// Its place in [`Event::names`], by which its count is found.
+    pub place: usize,
+    /// What it is called.
+    pub event: &'static str,
+    /// Who says it.
+    pub from: &'static str,
+    /// Who hears it. Nobody: it is a fact for the outside.
+    pub to: Vec<String>,
+    /// Whether it is on the way to a cancellation.
+    pub setback: bool,
+    /// What it means, in a sentence.
+    pub means: &'static str,
+}
+
+/// How a service keeps up with what it hears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// Who.
+    pub service: String,
+    /// What it was not sent yet, or has not acknowledged.
+    pub behind: u64,
+    /// Whether it asks for more from everybody it hears.
+    pub listening: bool,
+}
+
+/// What is said when something goes wrong, from the first reason to the last thing undone.
+const SETBACKS: [(&str, &str); 11] = [
+    ("inventory", "reservation-failed"),
+    ("delivery", "cancel-payment"),
+    ("order", "cancel-payment"),
+    ("payment", "expired"),
+    ("payment", "failed"),
+    ("payment", "cancelled"),
+    ("payment", "refunded"),
+    ("payment", "cancel-order"),
+    ("order", "cancelled"),
+    ("inventory", "released"),
+    ("delivery", "cancelled"),
+];
+
+impl Map {
+    /// The map that these consumers make.
+    pub fn new(lags: &[Lag]) -> Self {
+        let names: Vec<&'static EventName> = Event::names().collect();
+        let hears = |name: &EventName| {
+            let heard = |lag: &&Lag| lag.hears.iter().any(|heard| *heard == name);
+            lags.iter().filter(heard).map(|lag| lag.listener.clone()).collect::<Vec<_>>()
+        };
+        let setback = |name: &EventName| SETBACKS.contains(&(name.service, name.entry));
+
+        // Along the arrows: what is said, then what its listeners say, and so on; so the flow that runs sets the order.
+        let forward: Vec<_> = names.iter().copied().filter(|name| !setback(name)).collect();
+        let mut told: Vec<&'static EventName> = Vec::new();
+        while let Some(next) = forward.iter().copied().find(|name| !told.contains(name)) {
+            tell(next, &forward, &hears, &mut told);
+        }
+        told.extend(SETBACKS.iter().filter_map(|(service, entry)| {
+            names.iter().copied().find(|name| name.service == *service && name.entry == *entry)
+        }));
+
+        let mut services: Vec<String> = Event::SERVICES.map(str::to_owned).to_vec();
+        for lag in lags {
+            if !services.contains(&lag.listener) {
+                services.push(lag.listener.clone());
+            }
+        }
+        let events = told.into_iter().map(|name| Arrow {
+            place: names.iter().position(|known| *known == name).unwrap_or_default(),
+            event: name.subject,
+            from: name.service,
+            to: hears(name),
+            setback: setback(name),
+            means: name.means,
+        });
+        Self { services, events: events.collect() }
+    }
+}
+
+fn tell(
+    name: &'static EventName,
+    forward: &[&'static EventName],
+    hears: &impl Fn(&EventName) -> Vec<String>,
+    told: &mut Vec<&'static EventName>,
+) {
+    if told.contains(&name) {
+        return;
+    }
+    told.push(name);
+    for listener in hears(name) {
+        for answer in forward.iter().filter(|answer| answer.service == listener) {
+            tell(answer, forward, hears, told);
+        }
+    }
+}
+
+/// How everybody keeps up, one line a service.
+pub fn listeners(lags: &[Lag]) -> Vec<Listener> {
+    let mut all: Vec<Listener> = Vec::new();
+    for lag in lags {
+        let behind = lag.pending + lag.unacknowledged as u64;
+        match all.iter_mut().find(|known| known.service == lag.listener) {
+            Some(known) => {
+                known.behind += behind;
+                known.listening &= lag.is_pulled;
+            }
+            None => all.push(Listener { service: lag.listener.clone(), behind, listening: lag.is_pulled }),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hears(listener: &str, heard: &[(&str, &str)]) -> Vec<Lag> {
+        let mut lags: Vec<Lag> = Vec::new();
+        for (speaker, entry) in heard {
+            let name = Event::names().find(|name| name.service == *speaker && name.entry == *entry).unwrap();
+            match lags.iter_mut().find(|lag| lag.speaker == *speaker) {
+                Some(lag) => lag.hears.push(name),
+                None => lags.push(Lag {
+                    speaker: name.service,
+                    listener: listener.to_owned(),
+                    hears: vec![name],
+                    pending: 2,
+                    unacknowledged: 1,
+                    is_pulled: *speaker != "order",
+                }),
+            }
+        }
+        lags
+    }
+
+    fn pay_first() -> Vec<Lag> {
+        [
+            hears("payment", &[("order", "created"), ("order", "cancel-payment"), ("inventory", "reservation-failed")]),
+            hears("inventory", &[("payment", "charged"), ("order", "cancelled")]),
+            hears("order", &[("inventory", "reserved"), ("delivery", "assigned"), ("payment", "cancel-order")]),
+            hears("delivery", &[("order", "create-delivery"), ("order", "cancelled")]),
+        ]
+        .concat()
+    }
+
+    fn way(map: &Map) -> Vec<&'static str> {
+        map.events.iter().filter(|arrow| !arrow.setback).map(|arrow| arrow.event).collect()
+    }
+
+    #[test]
+    fn the_flow_that_runs_sets_the_order() {
+        let map = Map::new(&pay_first());
+        let expected = [
+            "order.created",
+            "payment.opened",
+            "payment.charged",
+            "inventory.reserved",
+            "order.awaiting-approval",
+            "create-delivery",
+            "delivery.assigned",
+            "order.completed",
+        ];
+        assert_eq!(way(&map), expected);
+
+        let reserve_first = [
+            hears("inventory", &[("order", "created")]),
+            hears("payment", &[("inventory", "reserved")]),
+            hears("order", &[("payment", "charged"), ("delivery", "assigned")]),
+            hears("delivery", &[("order", "create-delivery")]),
+        ];
+        let mut expected = expected;
+        expected[1..4].rotate_right(1);
+        assert_eq!(way(&Map::new(&reserve_first.concat())), expected);
+    }
+
+    #[test]
+    fn every_event_is_on_the_map_once_even_before_anybody_listens() {
+        for lags in [Vec::new(), pay_first()] {
+            let map = Map::new(&lags);
+            let mut places: Vec<_> = map.events.iter().map(|arrow| arrow.place).collect();
+            places.sort_unstable();
+            assert_eq!(places, (0..Event::names().count()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_event_may_have_several_listeners_or_none() {
+        let map = Map::new(&pay_first());
+        let to = |event: &str| map.events.iter().find(|arrow| arrow.event == event).unwrap().to.clone();
+        assert_eq!(to("order.cancelled"), ["inventory", "delivery"]);
+        assert!(to("order.completed").is_empty());
+    }
+
+    #[test]
+    fn a_fifth_service_is_on_the_map() {
+        let map = Map::new(&[pay_first(), hears("loyalty", &[("order", "completed")])].concat());
+        assert_eq!(map.services.last().unwrap(), "loyalty");
+        assert!(map.events.iter().any(|arrow| arrow.event == "order.completed" && arrow.to == ["loyalty"]));
+    }
+
+    #[test]
+    fn a_listener_is_behind_with_all_it_hears_and_listens_only_if_to_everybody() {
+        let all = listeners(&pay_first());
+        let payment = all.iter().find(|listener| listener.service == "payment").unwrap();
+        assert_eq!((payment.behind, payment.listening), (6, false));
+        assert!(all.iter().find(|listener| listener.service == "order").unwrap().listening);
+    }
+}

@@ -1,0 +1,522 @@
+//! All orders at once: the fold of the EVENTS log.
+//!
+//! Nothing in here knows a clock or a network: events go in one after the other, and [`View::overview`] says what there
+//! is to see at a given moment. The same log gives the same view, so a restart loses nothing.
+//!
+//! What it keeps is bounded: [`MAX_IN_FLIGHT`] orders in flight, the [`MAX_ENDED`] that ended last, and counters.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use quadrille_events::{Currency, CustomerId, Event, EventName, Money, OrderId, Progress, Step};
+use serde::Serialize;
+
+/// The most orders in flight that are kept: some 15 MB. Others are counted only, and taken in with their next event once
+/// there is room.
+pub const MAX_IN_FLIGHT: usize = 50_000;
+/// The most ended orders that are kept: some 6 MB, for the search. All others are in the buckets, by their id.
+pub const MAX_ENDED: usize = 20_000;
+/// The most orders in flight that one overview lists: more than anybody reads.
+pub const LISTED: usize = 60;
+/// The most ended orders that one overview lists.
+pub const LISTED_ENDED: usize = 12;
+/// The most orders that a search finds.
+pub const MAX_FOUND: usize = 50;
+/// The seconds over which the rate of events is taken.
+const RATE_OVER: i64 = 5;
+
+/// All orders that are in flight or ended lately, and how often each event was said.
+#[derive(Debug)]
+pub struct View {
+    max_in_flight: usize,
+    max_ended: usize,
+    orders: HashMap<OrderId, Tracked>,
+    /// Those in flight, by when their step is due: the stuck ones are those before now.
+    due: BTreeSet<(Timestamp, OrderId)>,
+    /// Those in flight, by age.
+    age: BTreeSet<(Timestamp, OrderId)>,
+    /// Those that ended, by when.
+    ended: BTreeSet<(Timestamp, OrderId)>,
+    steps: [u64; Step::ALL.len()],
+    /// Ended orders that are no longer kept, by whether they were completed.
+    forgotten: [u64; 2],
+    said: Vec<u64>,
+    seconds: BTreeMap<i64, u64>,
+    full: u64,
+    changes: u64,
+}
+
+/// What is kept of one order.
+#[derive(Clone, Debug)]
+struct Tracked {
+    customer_id: CustomerId,
+    total: Money,
+    currency: Currency,
+    progress: Progress,
+    reason: Option<Box<str>>,
+    changes: u32,
+}
+
+/// What there is to see at a moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overview {
+    /// The moment, in milliseconds since 1970: what a page measures its own clock against.
+    pub now: i64,
+    /// How often each event is in the log, in the order of [`Event::names`].
+    pub said: Vec<u64>,
+    /// Events a second, lately.
+    pub per_second: f64,
+    /// How many orders are in flight.
+    pub in_flight: u64,
+    /// How many of them take longer than they should.
+    pub stuck: u64,
+    /// For whom those wait, and how many for each.
+    pub stuck_at: BTreeMap<&'static str, u64>,
+    /// How many were completed.
+    pub completed: u64,
+    /// How many were cancelled.
+    pub cancelled: u64,
+    /// Events about orders for which there was no room.
+    pub not_shown: u64,
+    /// How many orders are at each step that is no end.
+    pub steps: Vec<AtStep>,
+    /// Those in flight: the stuck ones first, longest overdue first; then the others, oldest first.
+    pub orders: Vec<Row>,
+    /// Those that ended last, latest first.
+    pub ended: Vec<Row>,
+}
+
+/// How many orders are at a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AtStep {
+    /// Which.
+    pub step: &'static str,
+    /// How many.
+    pub orders: u64,
+    /// How many of them take longer than they should.
+    pub stuck: u64,
+}
+
+/// One order in a list. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Which.
+    pub order_id: OrderId,
+    /// Whose.
+    pub customer_id: CustomerId,
+    /// For how much, in minor units.
+    pub total: Money,
+    /// Of which currency.
+    pub currency: Currency,
+    /// How many digits the currency has after the point.
+    pub digits: u16,
+    /// How far it is.
+    pub step: &'static str,
+    /// Who is to speak next.
+    pub waits_for: Option<&'static str>,
+    /// When the first was said about it.
+    pub first: i64,
+    /// When the last was.
+    pub last: i64,
+    /// Until when its step should have been taken.
+    pub due: Option<i64>,
+    /// Whether that is over.
+    pub stuck: bool,
+    /// Why it did not go well, if so.
+    pub reason: Option<String>,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self::bounded(MAX_IN_FLIGHT, MAX_ENDED)
+    }
+}
+
+impl View {
+    /// An empty view that keeps no more than so many orders.
+    pub fn bounded(max_in_flight: usize, max_ended: usize) -> Self {
+        Self {
+            max_in_flight,
+            max_ended,
+            orders: HashMap::new(),
+            due: BTreeSet::new(),
+            age: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            steps: [0; Step::ALL.len()],
+            forgotten: [0; 2],
+            said: vec![0; Event::names().count()],
+            seconds: BTreeMap::new(),
+            full: 0,
+            changes: 0,
+        }
+    }
+
+    /// Takes in one event of the log, decided at `at`.
+    pub fn hear(&mut self, event: &Event, at: Timestamp) {
+        self.changes += 1;
+        if let Some(count) = position(event.name()).and_then(|place| self.said.get_mut(place)) {
+            *count += 1;
+        }
+        *self.seconds.entry(at.as_second()).or_default() += 1;
+        while self.seconds.len() > 2 * RATE_OVER as usize {
+            self.seconds.pop_first();
+        }
+
+        let order = event.order();
+        let mut tracked = match self.orders.remove(&order.order_id) {
+            Some(known) => {
+                self.unlist(&order.order_id, &known);
+                Tracked { changes: known.changes + 1, ..known }
+            }
+            None if self.age.len() >= self.max_in_flight => {
+                self.full += 1;
+                return;
+            }
+            None => Tracked {
+                customer_id: order.customer_id.clone(),
+                total: order.total,
+                currency: order.currency,
+                progress: Progress::new(event, at),
+                reason: None,
+                changes: 1,
+            },
+        };
+        tracked.progress.hear(event, at);
+        if let (Some(reason), None) = (event.reason(), &tracked.reason) {
+            tracked.reason = Some(reason.into());
+        }
+        self.list(&order.order_id, &tracked);
+        self.orders.insert(order.order_id.clone(), tracked);
+        while self.ended.len() > self.max_ended {
+            self.forget();
+        }
+    }
+
+    fn list(&mut self, id: &OrderId, tracked: &Tracked) {
+        let progress = &tracked.progress;
+        *self.at_step(progress.step()) += 1;
+        match progress.due() {
+            Some(due) => {
+                self.due.insert((due, id.clone()));
+                self.age.insert((progress.first(), id.clone()));
+            }
+            None => {
+                self.ended.insert((progress.last(), id.clone()));
+            }
+        }
+    }
+
+    fn unlist(&mut self, id: &OrderId, tracked: &Tracked) {
+        let progress = &tracked.progress;
+        *self.at_step(progress.step()) -= 1;
+        match progress.due() {
+            Some(due) => {
+                self.due.remove(&(due, id.clone()));
+                self.age.remove(&(progress.first(), id.clone()));
+            }
+            None => {
+                self.ended.remove(&(progress.last(), id.clone()));
+            }
+        }
+    }
+
+    fn at_step(&mut self, step: Step) -> &mut u64 {
+        let place = Step::ALL.iter().position(|known| *known == step).unwrap_or(0);
+        &mut self.steps[place]
+    }
+
+    /// Lets the order go that ended first.
+    fn forget(&mut self) {
+        let Some((_, id)) = self.ended.pop_first() else { return };
+        let Some(tracked) = self.orders.remove(&id) else { return };
+        let step = tracked.progress.step();
+        *self.at_step(step) -= 1;
+        self.forgotten[usize::from(step == Step::Completed)] += 1;
+    }
+
+    /// Changes with every event.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Changes with every event of this order.
+    pub fn changes_of(&self, id: &OrderId) -> u32 {
+        self.orders.get(id).map_or(0, |tracked| tracked.changes)
+    }
+
+    /// How often this event is in the log.
+    pub fn said(&self, name: &EventName) -> u64 {
+        position(name).and_then(|place| self.said.get(place)).copied().unwrap_or_default()
+    }
+
+    /// What there is to see at `now`; of the orders in flight only those at `only`, if it is given.
+    pub fn overview(&self, now: Timestamp, only: Option<Step>) -> Overview {
+        let mut stuck_at = [0_u64; Step::ALL.len()];
+        let mut orders = Vec::new();
+        let mut stuck = 0;
+        let mut waited_for = BTreeMap::new();
+        let wanted = |step: Step| only.is_none_or(|only| only == step);
+        for (_, id) in self.due.iter().take_while(|(due, _)| *due < now) {
+            let Some(tracked) = self.orders.get(id) else { continue };
+            let step = tracked.progress.step();
+            stuck += 1;
+            if let Some(who) = tracked.progress.waits_for() {
+                *waited_for.entry(who).or_default() += 1;
+            }
+            if let Some(place) = Step::ALL.iter().position(|known| *known == step) {
+                stuck_at[place] += 1;
+            }
+            if orders.len() < LISTED && wanted(step) {
+                orders.push(tracked.row(id, now));
+            }
+        }
+        for (_, id) in &self.age {
+            if orders.len() >= LISTED {
+                break;
+            }
+            let Some(tracked) = self.orders.get(id) else { continue };
+            if !tracked.progress.is_stuck(now) && wanted(tracked.progress.step()) {
+                orders.push(tracked.row(id, now));
+            }
+        }
+        let ended = self.ended.iter().rev().take(LISTED_ENDED);
+        let ended = ended.filter_map(|(_, id)| Some(self.orders.get(id)?.row(id, now)));
+        let counted = || Step::ALL.iter().zip(self.steps.iter().zip(stuck_at));
+        let of = |wanted: Step| counted().find(|(step, _)| **step == wanted).map_or(0, |(_, (orders, _))| *orders);
+        Overview {
+            now: now.as_millisecond(),
+            said: self.said.clone(),
+            per_second: self.rate(now),
+            in_flight: self.age.len() as u64,
+            stuck,
+            stuck_at: waited_for,
+            completed: of(Step::Completed) + self.forgotten[1],
+            cancelled: of(Step::Cancelled) + self.forgotten[0],
+            not_shown: self.full,
+            steps: counted()
+                .filter(|(step, _)| !step.is_over())
+                .map(|(step, (orders, stuck))| AtStep { step: step.name(), orders: *orders, stuck })
+                .collect(),
+            orders,
+            ended: ended.collect(),
+        }
+    }
+
+    fn rate(&self, now: Timestamp) -> f64 {
+        let until = now.as_second();
+        // The second that is running is not counted: it is not over.
+        let counted: u64 = self.seconds.range(until - RATE_OVER..until).map(|(_, count)| count).sum();
+        counted as f64 / RATE_OVER as f64
+    }
+
+    /// Orders whose id begins with `text`, or whose customer's id does, latest first.
+    pub fn find(&self, text: &str, now: Timestamp) -> Vec<Row> {
+        let text = text.to_ascii_lowercase();
+        let begins = |id: &str| id.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(&text));
+        let mut found: Vec<_> = self
+            .orders
+            .iter()
+            .filter(|(id, tracked)| begins(id.as_str()) || begins(tracked.customer_id.as_str()))
+            .collect();
+        found.sort_by_key(|(id, tracked)| (std::cmp::Reverse(tracked.progress.first()), id.as_str()));
+        found.truncate(MAX_FOUND);
+        found.into_iter().map(|(id, tracked)| tracked.row(id, now)).collect()
+    }
+}
+
+impl Tracked {
+    fn row(&self, id: &OrderId, now: Timestamp) -> Row {
+        Row {
+            order_id: id.clone(),
+            customer_id: self.customer_id.clone(),
+            total: self.total,
+            currency: self.currency,
+            digits: self.currency.exponent().unwrap_or(0),
+            step: self.progress.step().name(),
+            waits_for: self.progress.waits_for(),
+            first: self.progress.first().as_millisecond(),
+            last: self.progress.last().as_millisecond(),
+            due: self.progress.due().map(Timestamp::as_millisecond),
+            stuck: self.progress.is_stuck(now),
+            reason: self.reason.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// The row of an order that is not in the view, from its story.
+pub(crate) fn row_of(order: &quadrille_events::Order, progress: Progress, reason: Option<&str>, now: Timestamp) -> Row {
+    let tracked = Tracked {
+        customer_id: order.customer_id.clone(),
+        total: order.total,
+        currency: order.currency,
+        progress,
+        reason: reason.map(Into::into),
+        changes: 0,
+    };
+    tracked.row(&order.order_id, now)
+}
+
+fn position(name: &EventName) -> Option<usize> {
+    Event::names().position(|known| known.service == name.service && known.entry == name.entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use quadrille_events::{Approval, Line, Order, PaymentMode};
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn event(id: &str, name: &str) -> Event {
+        let (service, entry) = name.split_once('/').unwrap();
+        let order = Order {
+            order_id: id.parse().unwrap(),
+            customer_id: format!("customer-of-{id}").parse().unwrap(),
+            lines: vec![Line { item_id: "apple".parse().unwrap(), quantity: 2, unit_price: 250 }],
+            total: 500,
+            currency: Currency::EUR,
+            address: "1 Main St".to_owned(),
+            payment: PaymentMode::Auto,
+            approval: Approval::Auto,
+        };
+        let body = json!({
+            "order": order, "reason": format!("because of {entry}"), "reference": "r", "courier_id": "grace",
+            "charged": true, "delivery_requested": false, "expires_at": at(900),
+        });
+        Event::decode(service, entry, body.to_string().as_bytes()).unwrap()
+    }
+
+    /// Folds `second, order, event` after one another.
+    fn view(log: &[(i64, &str, &str)]) -> View {
+        let mut view = View::bounded(100, 100);
+        for (second, id, name) in log {
+            view.hear(&event(id, name), at(*second));
+        }
+        view
+    }
+
+    const HAPPY: [&str; 6] = [
+        "order/created",
+        "payment/charged",
+        "inventory/reserved",
+        "order/create-delivery",
+        "delivery/assigned",
+        "order/completed",
+    ];
+
+    fn ids(rows: &[Row]) -> Vec<&str> {
+        rows.iter().map(|row| row.order_id.as_str()).collect()
+    }
+
+    #[test]
+    fn an_order_is_in_flight_until_it_has_ended() {
+        let mut view = View::bounded(100, 100);
+        for (second, name) in (0..).zip(HAPPY) {
+            view.hear(&event("a", name), at(second));
+            let seen = view.overview(at(second), None);
+            assert_eq!(seen.in_flight, u64::from(name != "order/completed"), "{name}");
+        }
+        let seen = view.overview(at(100), None);
+        assert_eq!((seen.completed, seen.cancelled, seen.stuck), (1, 0, 0));
+        assert_eq!(ids(&seen.ended), ["a"]);
+        assert_eq!((seen.ended[0].first, seen.ended[0].last), (0, 5_000));
+        assert_eq!(seen.said.iter().sum::<u64>(), 6);
+    }
+
+    #[test]
+    fn the_stuck_ones_come_first_and_then_the_oldest() {
+        let view = view(&[
+            (0, "waits-for-customer", "order/created"),
+            (0, "waits-for-customer", "payment/opened"),
+            (1, "stuck-later", "order/created"),
+            (2, "stuck-first", "order/created"),
+            (5, "stuck-later", "payment/charged"),
+            (19, "fresh", "order/created"),
+        ]);
+        let seen = view.overview(at(20), None);
+        assert_eq!(ids(&seen.orders), ["stuck-first", "stuck-later", "waits-for-customer", "fresh"]);
+        assert_eq!(seen.orders.iter().map(|row| row.stuck).collect::<Vec<_>>(), [true, true, false, false]);
+        assert_eq!(seen.orders[1].waits_for, Some("inventory"));
+        assert_eq!(seen.stuck, 2);
+        assert_eq!(seen.stuck_at, BTreeMap::from([("inventory", 1), ("payment", 1)]));
+        let of = |step: &str| seen.steps.iter().find(|at| at.step == step).map(|at| (at.orders, at.stuck));
+        assert_eq!(of("created"), Some((2, 1)));
+        assert_eq!(of("charged"), Some((1, 1)));
+        assert_eq!(of("opened"), Some((1, 0)));
+
+        assert_eq!(ids(&view.overview(at(20), Some(Step::Created)).orders), ["stuck-first", "fresh"]);
+        assert_eq!(ids(&view.overview(at(2), None).orders), ["waits-for-customer", "stuck-later", "stuck-first", "fresh"]);
+    }
+
+    #[test]
+    fn an_effect_may_be_heard_before_its_cause() {
+        let mut backwards = View::bounded(100, 100);
+        for (second, name) in (0..).zip(HAPPY).collect::<Vec<_>>().into_iter().rev() {
+            backwards.hear(&event("a", name), at(second));
+        }
+        let seen = backwards.overview(at(10), None);
+        assert_eq!((seen.in_flight, seen.completed), (0, 1));
+        assert_eq!(seen.ended[0].first, 0);
+    }
+
+    #[test]
+    fn what_is_to_be_undone_keeps_a_cancelled_order_in_flight() {
+        let mut log = vec![(0, "a", "order/created"), (1, "a", "payment/charged"), (1, "a", "inventory/reserved")];
+        log.extend([(2, "a", "order/cancel-payment"), (2, "a", "payment/refunded"), (2, "a", "payment/cancel-order")]);
+        log.push((3, "a", "order/cancelled"));
+        let mut view = view(&log);
+        let seen = view.overview(at(4), None);
+        assert_eq!((seen.in_flight, seen.cancelled), (1, 0));
+        assert_eq!((seen.orders[0].step, seen.orders[0].waits_for), ("undoing", Some("inventory")));
+        view.hear(&event("a", "inventory/released"), at(4));
+        let seen = view.overview(at(4), None);
+        assert_eq!((seen.in_flight, seen.cancelled), (0, 1));
+        assert_eq!(seen.ended[0].reason.as_deref(), Some("because of cancel-payment"), "the first reason is the cause");
+    }
+
+    #[test]
+    fn it_keeps_no_more_than_it_may_and_counts_what_it_forgets() {
+        let mut view = View::bounded(3, 2);
+        for number in 0..5 {
+            for name in HAPPY {
+                view.hear(&event(&format!("done-{number}"), name), at(number));
+            }
+        }
+        let seen = view.overview(at(10), None);
+        assert_eq!(seen.completed, 5, "all are counted");
+        assert_eq!(ids(&seen.ended), ["done-4", "done-3"], "the last two are kept");
+        for number in 0..5 {
+            view.hear(&event(&format!("new-{number}"), "order/created"), at(20 + number));
+        }
+        let seen = view.overview(at(26), None);
+        assert_eq!((seen.in_flight, seen.not_shown), (3, 2));
+        for name in HAPPY {
+            view.hear(&event("new-0", name), at(30));
+        }
+        view.hear(&event("new-4", "payment/charged"), at(31));
+        assert_eq!(view.overview(at(31), None).in_flight, 3, "there was room again");
+        assert_eq!(view.orders.len(), 5);
+        assert_eq!(view.due.len() + view.ended.len(), 5);
+    }
+
+    #[test]
+    fn orders_are_found_by_how_their_id_or_their_customer_begins() {
+        let view = view(&[(0, "aa1", "order/created"), (1, "aa2", "order/created"), (2, "b", "order/created")]);
+        assert_eq!(ids(&view.find("aa", at(9))), ["aa2", "aa1"]);
+        assert_eq!(ids(&view.find("AA1", at(9))), ["aa1"]);
+        assert_eq!(ids(&view.find("customer-of-b", at(9))), ["b"]);
+        assert!(view.find("nobody", at(9)).is_empty() && view.find("aa1-and-more", at(9)).is_empty());
+        assert!(view.find("ä", at(9)).is_empty());
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let view = view(&[(10, "a", "order/created"), (11, "b", "order/created"), (12, "c", "order/created")]);
+        assert!((view.overview(at(13), None).per_second - 0.6).abs() < 1e-9);
+        assert!(view.overview(at(60), None).per_second.abs() < 1e-9);
+    }
+}

@@ -1,0 +1,71 @@
+//! What its decisions are explored with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quadrille_events::{Assigned, DeliveryCancelled, DeliveryEvent, NoCourier};
+use quadrille_runtime::testing::{Named, Samples, id, order};
+
+use crate::DeliveryService;
+use crate::decide::{Ask, Courier, Input, State, key};
+use crate::desk::DeskResult;
+
+/// What the delivery service's decisions are explored with.
+pub fn samples() -> Samples<DeliveryService> {
+    let order = Arc::new(order("42"));
+    let assigned = DeliveryEvent::from(Assigned {
+        order: order.clone(),
+        courier_id: id("carla"),
+    });
+    let no_courier = DeliveryEvent::from(NoCourier {
+        order: order.clone(),
+        reason: "too far".to_owned(),
+    });
+    let called_back = DeliveryEvent::from(DeliveryCancelled {
+        order: order.clone(),
+        courier_id: None,
+    });
+    let cancelled = |asked| Input::Cancelled {
+        order: order.clone(),
+        asked,
+    };
+    let report = |capacity| Input::Courier {
+        courier_id: id("carla"),
+        capacity,
+    };
+    Samples {
+        states: vec![
+            ("none", vec![]),
+            ("assigned", vec![assigned]),
+            ("no-courier", vec![no_courier]),
+            ("cancelled", vec![called_back]),
+        ],
+        heard: vec![
+            ("create-delivery", Input::Deliver(order.clone())),
+            ("order.cancelled", cancelled(true)),
+            ("order.cancelled (unasked)", cancelled(false)),
+        ],
+        commands: vec![
+            ("courier", report(5)),
+            ("courier (the same)", report(3)),
+            ("courier (too small)", report(0)),
+        ],
+        outcomes,
+        records: BTreeMap::from([(key(&id("carla")), Courier { capacity: 3, load: 1 })]),
+        state_name: State::name,
+    }
+}
+
+/// All that a desk may answer.
+fn outcomes(ask: &Ask) -> Named<Input> {
+    let Ask::Desk { order } = ask.clone();
+    let refused = DeskResult::Refused {
+        reason: "too far".to_owned(),
+    };
+    [("desk: accepted", DeskResult::Accepted), ("desk: refused", refused)]
+        .map(|(name, result)| {
+            let order = order.clone();
+            (name, Input::Desk { order, result })
+        })
+        .into()
+}

@@ -1,0 +1,86 @@
+//! Whatever the ledger holds: a record reads back as it was, no bytes break the reader, and no decision breaks on
+//! numbers that should not be there. Seeds of failures are kept in `decoders.regressions`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use quadrille_delivery::DeliveryService;
+use quadrille_delivery::decide::{COURIERS, Courier, Input, State, courier_of, key};
+use quadrille_delivery::desk::DeskResult;
+use quadrille_events::{Assigned, CourierId, DeliveryEvent};
+use quadrille_runtime::testing::{NOW, id, order};
+use quadrille_runtime::{Context, Decision, Service};
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 512,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..5_u64, any::<u64>(), Just(u64::MAX)]
+}
+
+fn courier() -> impl Strategy<Value = Courier> {
+    (number(), number()).prop_map(|(capacity, load)| Courier { capacity, load })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_record_reads_back_as_it_was(courier in courier()) {
+        prop_assert_eq!(serde_json::from_slice::<Courier>(&serde_json::to_vec(&courier).unwrap()).unwrap(), courier);
+    }
+
+    #[test]
+    fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        if let Ok(read) = serde_json::from_slice::<Courier>(&bytes) {
+            prop_assert_eq!(serde_json::from_slice::<Courier>(&serde_json::to_vec(&read).unwrap()).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn a_key_names_its_courier_and_no_other_text_does(name in "[A-Za-z0-9_-]{1,64}", noise in any::<String>()) {
+        let courier_id: CourierId = id(&name);
+        prop_assert_eq!(courier_of(&key(&courier_id)), Some(courier_id));
+        if let Some(read) = courier_of(&noise) {
+            prop_assert_eq!(key(&read), noise);
+        }
+    }
+
+    #[test]
+    fn no_ledger_breaks_a_decision_and_none_gets_worse(
+        couriers in prop::collection::btree_map("[a-c]", courier(), 0..4), capacity in number(), n in 0..4,
+        stray in any::<bool>(),
+    ) {
+        let order = Arc::new(order("42"));
+        let mut records: BTreeMap<_, _> =
+            couriers.into_iter().map(|(name, courier)| (key(&id(&name)), courier)).collect();
+        if stray {
+            records.insert(format!("{COURIERS}.no id"), Courier { capacity: 1, load: 0 });
+        }
+        let assigned = DeliveryEvent::from(Assigned { order: order.clone(), courier_id: id("a") });
+        let (said, input) = match n {
+            0 => (vec![], Input::Desk { order: order.clone(), result: DeskResult::Accepted }),
+            1 => (vec![assigned], Input::Cancelled { order: order.clone(), asked: true }),
+            2 => (vec![], Input::Cancelled { order: order.clone(), asked: true }),
+            _ => (vec![], Input::Courier { courier_id: id("a"), capacity }),
+        };
+        let mut state = State::default();
+        said.iter().for_each(|said| DeliveryService::fold(&mut state, said));
+        if let Decision::Say(say) = DeliveryService::decide(&state, &input, &Context { now: NOW, records: &records }) {
+            for (key, after) in say.records {
+                let before = records.get(&key).cloned().unwrap_or_default();
+                let was_sound = before.load <= before.capacity;
+                prop_assert!(!was_sound || after.load <= after.capacity, "{before:?} -> {after:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What its decisions are explored with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quadrille_events::{InventoryEvent, Released, ReservationFailed, Reserved};
+use quadrille_runtime::testing::{Samples, id, order, order_of};
+
+use crate::InventoryService;
+use crate::decide::{Input, State, Stock, key};
+
+/// What the inventory service's decisions are explored with.
+pub fn samples() -> Samples<InventoryService> {
+    let (order, greedy) = (
+        Arc::new(order("42")),
+        Arc::new(order_of("42", &[("apple", 200)])),
+    );
+    let reserved = InventoryEvent::from(Reserved { order: order.clone() });
+    let failed = InventoryEvent::from(ReservationFailed {
+        order: order.clone(),
+        reason: "sold out".to_owned(),
+    });
+    let released = InventoryEvent::from(Released { order: order.clone() });
+    let cancelled = |asked| Input::Cancelled {
+        order: order.clone(),
+        asked,
+    };
+    let put = |quantity| Input::Stock {
+        item_id: id("apple"),
+        quantity,
+    };
+    Samples {
+        states: vec![
+            ("none", vec![]),
+            ("reserved", vec![reserved.clone()]),
+            ("failed", vec![failed]),
+            ("released", vec![reserved, released]),
+        ],
+        heard: vec![
+            ("reserve", Input::Reserve(order.clone())),
+            ("reserve (too many)", Input::Reserve(greedy)),
+            ("order.cancelled", cancelled(true)),
+            ("order.cancelled (unasked)", cancelled(false)),
+        ],
+        commands: vec![
+            ("stock", put(20)),
+            ("stock (the same)", put(10)),
+            ("stock (too few)", put(1)),
+        ],
+        outcomes: |ask| match *ask {},
+        records: BTreeMap::from([(
+            key(&id("apple")),
+            Stock {
+                quantity: 10,
+                reserved: 2,
+            },
+        )]),
+        state_name: State::name,
+    }
+}

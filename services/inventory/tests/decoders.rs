@@ -1,0 +1,89 @@
+//! Whatever the ledger holds: a record reads back as it was, no bytes break the reader, and no decision breaks on
+//! numbers that should not be there. Seeds of failures are kept in `decoders.regressions`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use quadrille_events::{InventoryEvent, Released, Reserved};
+use quadrille_inventory::InventoryService;
+use quadrille_inventory::decide::{Input, State, Stock, key};
+use quadrille_runtime::testing::{NOW, id, order_of};
+use quadrille_runtime::{Context, Decision, Service};
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 512,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..5_u64, any::<u64>(), Just(u64::MAX)]
+}
+
+fn stock() -> impl Strategy<Value = Stock> {
+    (number(), number()).prop_map(|(quantity, reserved)| Stock { quantity, reserved })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_record_reads_back_as_it_was(stock in stock()) {
+        prop_assert_eq!(serde_json::from_slice::<Stock>(&serde_json::to_vec(&stock).unwrap()).unwrap(), stock);
+    }
+
+    #[test]
+    fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        if let Ok(read) = serde_json::from_slice::<Stock>(&bytes) {
+            prop_assert_eq!(serde_json::from_slice::<Stock>(&serde_json::to_vec(&read).unwrap()).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn no_ledger_breaks_a_decision_and_none_gets_worse(
+        apple in prop::option::of(stock()), bread in prop::option::of(stock()),
+        wanted in prop::collection::vec((prop::sample::select(vec!["apple", "bread"]), 1..=u32::MAX), 1..5),
+        put in number(), n in 0..5,
+    ) {
+        let order = Arc::new(order_of("42", &[("apple", 1)]));
+        let order = Arc::new(quadrille_events::Order { lines: order_of_lines(&wanted), ..(*order).clone() });
+        let records: BTreeMap<_, _> = [("apple", apple), ("bread", bread)]
+            .into_iter()
+            .filter_map(|(item, stock)| Some((key(&id(item)), stock?)))
+            .collect();
+        let reserved = InventoryEvent::from(Reserved { order: order.clone() });
+        let (said, input) = match n {
+            0 => (vec![], Input::Reserve(order.clone())),
+            1 => (vec![reserved], Input::Cancelled { order: order.clone(), asked: true }),
+            2 => (vec![], Input::Cancelled { order: order.clone(), asked: true }),
+            3 => (vec![reserved, Released { order: order.clone() }.into()], Input::Reserve(order.clone())),
+            _ => (vec![], Input::Stock { item_id: id("apple"), quantity: put }),
+        };
+        let mut state = State::default();
+        said.iter().for_each(|said| InventoryService::fold(&mut state, said));
+        if let Decision::Say(say) = InventoryService::decide(&state, &input, &Context { now: NOW, records: &records }) {
+            for (key, after) in say.records {
+                let before = records.get(&key).cloned().unwrap_or_default();
+                let was_sound = before.reserved <= before.quantity;
+                prop_assert!(!was_sound || after.reserved <= after.quantity, "{before:?} -> {after:?}");
+            }
+        }
+    }
+}
+
+fn order_of_lines(wanted: &[(&str, u32)]) -> Vec<quadrille_events::Line> {
+    wanted
+        .iter()
+        .map(|(item, quantity)| quadrille_events::Line {
+            item_id: id(item),
+            quantity: *quantity,
+            unit_price: 1,
+        })
+        .collect()
+}

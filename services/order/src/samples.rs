@@ -1,0 +1,105 @@
+//! What its decisions are explored with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quadrille_events::{
+    Approval, AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, Order, OrderCancelled,
+    OrderEvent, PaymentMode,
+};
+use quadrille_runtime::testing::{Samples, id, order};
+
+use crate::OrderService;
+use crate::decide::{Input, State};
+
+/// What the order service's decisions are explored with.
+pub fn samples() -> Samples<OrderService> {
+    let placed = |payment, approval| {
+        Arc::new(Order {
+            payment,
+            approval,
+            ..order("42")
+        })
+    };
+    let auto = placed(PaymentMode::Auto, Approval::Auto);
+    let manual = placed(PaymentMode::Auto, Approval::Manual);
+    let reason = "changed my mind".to_owned();
+    let courier_id = id("carla");
+
+    let created = |order: &Arc<Order>| OrderEvent::from(Created { order: order.clone() });
+    let awaiting_approval = OrderEvent::from(AwaitingApproval {
+        order: manual.clone(),
+    });
+    let create_delivery = OrderEvent::from(CreateDelivery { order: auto.clone() });
+    let cancel_payment = OrderEvent::from(CancelPayment {
+        order: auto.clone(),
+        reason: reason.clone(),
+    });
+    let completed = OrderEvent::from(Completed {
+        order: auto.clone(),
+        courier_id: id("carla"),
+    });
+    let cancelled = OrderEvent::from(OrderCancelled {
+        order: auto.clone(),
+        reason: reason.clone(),
+        charged: false,
+        delivery_requested: false,
+    });
+    Samples {
+        states: vec![
+            ("none", vec![]),
+            ("created (approval auto)", vec![created(&auto)]),
+            ("created (approval manual)", vec![created(&manual)]),
+            ("awaiting-approval", vec![created(&manual), awaiting_approval]),
+            ("confirmed", vec![created(&auto), create_delivery.clone()]),
+            (
+                "cancelling",
+                vec![created(&auto), create_delivery.clone(), cancel_payment.clone()],
+            ),
+            ("completed", vec![created(&auto), create_delivery, completed]),
+            ("cancelled", vec![created(&auto), cancel_payment, cancelled]),
+        ],
+        heard: vec![
+            ("ready", Input::Ready(auto.clone())),
+            ("ready (approval manual)", Input::Ready(manual.clone())),
+            (
+                "delivery.assigned",
+                Input::Assigned {
+                    order: auto.clone(),
+                    courier_id,
+                },
+            ),
+            (
+                "cancel-order",
+                Input::CancelOrder {
+                    order: auto.clone(),
+                    reason: reason.clone(),
+                    charged: true,
+                },
+            ),
+        ],
+        commands: vec![
+            ("create", Input::Create(auto)),
+            ("create (approval manual)", Input::Create(manual)),
+            (
+                "create (payment manual)",
+                Input::Create(placed(PaymentMode::Manual, Approval::Auto)),
+            ),
+            (
+                "create (both manual)",
+                Input::Create(placed(PaymentMode::Manual, Approval::Manual)),
+            ),
+            ("confirm", Input::Approve { order_id: id("42") }),
+            (
+                "cancel",
+                Input::Cancel {
+                    order_id: id("42"),
+                    reason,
+                },
+            ),
+        ],
+        outcomes: |ask| match *ask {},
+        records: BTreeMap::new(),
+        state_name: State::name,
+    }
+}

@@ -1,0 +1,199 @@
+//! A path through the world as a story that a person can read.
+
+use stateright::Path;
+
+use crate::choreography::{Action, Choreography, Verdict};
+use crate::participant::AskKind;
+use crate::world::{Call, Cause, Command, Fault, Stage, View, Who, World};
+
+/// One line a step.
+pub(crate) fn tell(model: &Choreography, path: Path<World, Action>) -> Vec<String> {
+    let steps = path.into_vec();
+    let mut lines = Vec::new();
+    if let Some((world, _)) = steps.first() {
+        let slots = |slots: &[crate::world::Slot]| {
+            slots
+                .iter()
+                .map(|slot| slot.there.to_string())
+                .collect::<Vec<_>>()
+                .join(" + ")
+        };
+        let couriers = if world.couriers.is_empty() {
+            "no courier".to_owned()
+        } else {
+            format!("a courier for {}", slots(&world.couriers))
+        };
+        lines.push(format!("stock {}, {couriers}", slots(&world.stock)));
+    }
+    for pair in steps.windows(2) {
+        let [(before, Some(action)), (after, _)] = pair else {
+            continue;
+        };
+        lines.push(step(model, before, action, after));
+    }
+    if let Some((world, _)) = steps.last() {
+        for (n, journey) in world.orders.iter().enumerate() {
+            let books = &journey.books;
+            let at = if model.is_quiet(world) {
+                "at rest"
+            } else {
+                "so far"
+            };
+            lines.push(format!(
+                "{}{at}: taken {}, given back {}",
+                prefix(world, n),
+                books.taken,
+                books.returned
+            ));
+        }
+    }
+    lines
+}
+
+fn prefix(world: &World, order: usize) -> String {
+    if world.orders.len() > 1 {
+        format!("[order {}] ", order + 1)
+    } else {
+        String::new()
+    }
+}
+
+fn step(model: &Choreography, before: &World, action: &Action, after: &World) -> String {
+    let (order, happens) = match action {
+        Action::Deliver { order, ear, view } => {
+            let heard = &model.ears[usize::from(*ear)];
+            let again = before.orders[usize::from(*order)].settled & (1 << ear) != 0;
+            let again = if again { " again" } else { "" };
+            (
+                *order,
+                format!(
+                    "{} hears {}{again}{}",
+                    heard.who.name(),
+                    heard.name,
+                    knowing(*view)
+                ),
+            )
+        }
+        Action::Command { order, command, view } => {
+            let words = match command {
+                Command::Create => "the customer places the order",
+                Command::Approve => "the shop owner approves",
+                Command::CancelOrder => "the customer cancels the order",
+                Command::Confirm => "the customer confirms the payment",
+                Command::CancelPayment => "the customer cancels the payment",
+            };
+            (*order, format!("{words}{}", knowing(*view)))
+        }
+        Action::Stock { quantity, view } => (
+            0,
+            format!(
+                "the shop owner says that {quantity} were put in{}",
+                knowing(*view)
+            ),
+        ),
+        Action::Act { order, call, luck } => {
+            let Call { stage, who, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
+            let (Stage::Asked(ask) | Stage::Orphan(ask) | Stage::Answered(ask)) = stage;
+            let whom = if who == Who::Delivery {
+                "the desk"
+            } else {
+                "the provider"
+            };
+            let orphan = if matches!(stage, Stage::Orphan(_)) {
+                ", and nobody waits for it any more"
+            } else {
+                ""
+            };
+            let kind = AskKind::of(ask).in_words();
+            let free = if *luck { "" } else { ": no" };
+            (*order, format!("{whom} gets the {kind} call{free}{orphan}"))
+        }
+        Action::Outcome { order, call, view } => {
+            let Call { who, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
+            (
+                *order,
+                format!("{} gets the outcome of its call{}", who.name(), knowing(*view)),
+            )
+        }
+        Action::Crash { order, call, orphan } => {
+            let Call { who, cause, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
+            let waits = match cause {
+                Cause::Heard(ear) => model.ears[usize::from(ear)].name.subject,
+                Cause::Command(_) | Cause::Stock => "a command",
+            };
+            let orphan = if *orphan {
+                "; its call is still on its way"
+            } else {
+                ""
+            };
+            (
+                *order,
+                format!("an instance of {} dies with {waits} in hand{orphan}", who.name()),
+            )
+        }
+        Action::Expire { order } => (*order, "the deadline passes".to_owned()),
+    };
+    let n = usize::from(order);
+    let (old, new) = (&before.orders[n], &after.orders[n]);
+    let mut said = Vec::new();
+    for who in Who::ALL {
+        let (old, new) = (&old.said[who as usize], &new.said[who as usize]);
+        said.extend(
+            new.iter()
+                .skip(old.len())
+                .map(|fact| model.fact(n, *fact).name.subject),
+        );
+    }
+    let comes = if !said.is_empty() {
+        format!(" -> {}", said.join(" + "))
+    } else if new.calls.len() > old.calls.len() {
+        " -> asks outside".to_owned()
+    } else {
+        match model.weigh_action(before, action).map(|(_, weighed)| weighed) {
+            Some(weighed) => match &weighed.verdict {
+                Verdict::Ignore(reason) => format!(" -> ignored: {reason}"),
+                Verdict::Refuse => " -> refused".to_owned(),
+                Verdict::Say { facts, .. } if facts.is_empty() => " -> noted".to_owned(),
+                Verdict::Say { facts, .. } => {
+                    let names: Vec<_> = facts
+                        .iter()
+                        .map(|fact| model.fact(n, *fact).name.subject)
+                        .collect();
+                    format!(" -> would say {}", names.join(" + "))
+                }
+                Verdict::Ask(_) => " -> would ask again".to_owned(),
+                Verdict::Broken(_) => String::new(),
+            },
+            None => String::new(),
+        }
+    };
+    let fault = after
+        .fault
+        .map(|fault| format!("   <== {}", fault_in_words(fault)))
+        .unwrap_or_default();
+    format!("{}{happens}{comes}{fault}", prefix(before, n))
+}
+
+fn knowing(view: View) -> &'static str {
+    match view {
+        View::Fresh => "",
+        View::Remembered(0) => " (guessing that nothing was said)",
+        View::Remembered(_) => " (remembering an older state)",
+        View::OldLedger => " (remembering an older ledger)",
+        View::Torn => " (and dies while it commits)",
+    }
+}
+
+fn fault_in_words(fault: Fault) -> String {
+    match fault {
+        Fault::SaidTwice(name) => format!("{name} is said twice"),
+        Fault::AnsweredTwice(name) => format!("{name}: answered before, and answered again"),
+        Fault::EventRefused(who) => format!("{who} refuses an event"),
+        Fault::CannotBe(reason) => format!("it is: {reason}"),
+        Fault::AnotherOrder(name) => format!("{name} is about another order"),
+        Fault::Unkept => "it says that this holds already, and it does not".to_owned(),
+        Fault::Unread => "a record is written that was not read".to_owned(),
+        Fault::AsksAgain => "the outcome makes it ask again".to_owned(),
+        Fault::NoProgress => "nothing has come nearer to the end".to_owned(),
+    }
+}

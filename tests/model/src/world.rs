@@ -1,0 +1,334 @@
+//! One state of the world, as small as it can be: what is stored, what is on its way, what the outside remembers.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use quadrille_events::{Event, EventName};
+
+/// One of the four services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Who {
+    /// The order service.
+    Order,
+    /// The payment service.
+    Payment,
+    /// The inventory service.
+    Inventory,
+    /// The delivery service.
+    Delivery,
+}
+
+impl Who {
+    /// All four, in the order of [`Event::SERVICES`].
+    pub const ALL: [Who; 4] = [Who::Order, Who::Payment, Who::Inventory, Who::Delivery];
+
+    /// The name of its bucket.
+    pub fn name(self) -> &'static str {
+        Event::SERVICES[self as usize]
+    }
+}
+
+/// An event as it is stored: its content, by the digest of its body with the order's id left out, so that two orders
+/// that fare alike look alike.
+pub type FactId = u32;
+
+/// What people ask of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Command {
+    /// A customer places the order.
+    Create,
+    /// The shop owner approves.
+    Approve,
+    /// The customer cancels the order.
+    CancelOrder,
+    /// The customer confirms the payment.
+    Confirm,
+    /// The customer cancels the payment.
+    CancelPayment,
+}
+
+impl Command {
+    /// All of them.
+    pub const ALL: [Command; 5] = [
+        Command::Create,
+        Command::Approve,
+        Command::CancelOrder,
+        Command::Confirm,
+        Command::CancelPayment,
+    ];
+
+    /// Whom it is sent to.
+    pub fn to(self) -> Who {
+        match self {
+            Command::Create | Command::Approve | Command::CancelOrder => Who::Order,
+            Command::Confirm | Command::CancelPayment => Who::Payment,
+        }
+    }
+}
+
+/// What brought an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// An event, heard through the ear of this number.
+    Heard(u8),
+    /// A command.
+    Command(Command),
+    /// A command about stock, which concerns no order.
+    Stock,
+}
+
+/// An outside call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call {
+    /// Who makes it.
+    pub who: Who,
+    /// For which input.
+    pub cause: Cause,
+    /// How far it has come.
+    pub stage: Stage,
+}
+
+/// How far an outside call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It is on its way.
+    Asked(u32),
+    /// It was done, and its outcome is on its way back.
+    Answered(u32),
+    /// It is on its way, and whoever made it is dead.
+    Orphan(u32),
+}
+
+/// What the provider knows of one order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Books {
+    /// What was answered to which idempotency key.
+    pub charges: Vec<(u32, bool)>,
+    /// The idempotency keys of refunds.
+    pub refunds: Vec<u32>,
+    /// How often the total was taken.
+    pub taken: u8,
+    /// How often it was given back.
+    pub returned: u8,
+    /// Nothing may be held any more.
+    pub voided: bool,
+}
+
+/// A record of a ledger: how much there is, how much of it is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// Put in; a courier's capacity.
+    pub there: u8,
+    /// Reserved; a courier's load.
+    pub used: u8,
+}
+
+/// One order's way through the world.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Journey {
+    /// What each service has said about it, oldest first. The sequence that a commit must name is the length.
+    pub said: [Vec<FactId>; 4],
+    /// The same as a set of names: the bits of [`Names`].
+    pub names: u32,
+    /// Through which ears an event was heard and settled (acknowledged).
+    pub settled: u32,
+    /// The outside calls in flight, sorted.
+    pub calls: Vec<Call>,
+    /// What the broker will say at the deadline.
+    pub due: Option<FactId>,
+    /// What the broker may still say although the deadline is off.
+    pub ghost: Option<FactId>,
+    /// The provider's books.
+    pub books: Books,
+    /// What the desk has answered.
+    pub desk: Option<bool>,
+    /// How often the customer may still confirm.
+    pub confirms: u8,
+}
+
+impl Journey {
+    /// Whether all of these were said.
+    pub fn has(&self, bits: u32) -> bool {
+        self.names & bits == bits
+    }
+
+    /// Whether any of these was said.
+    pub fn any(&self, bits: u32) -> bool {
+        self.names & bits != 0
+    }
+
+    /// Whether an instance that lives waits for the outcome of a call for this.
+    pub fn in_hand(&self, cause: Cause) -> bool {
+        self.calls
+            .iter()
+            .any(|call| call.cause == cause && call.is_live())
+    }
+}
+
+impl Call {
+    /// Whether somebody waits for its outcome.
+    pub fn is_live(&self) -> bool {
+        match self.stage {
+            Stage::Asked(_) | Stage::Answered(_) => true,
+            Stage::Orphan(_) => false,
+        }
+    }
+}
+
+/// What must never happen in a single step. Found by the step itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// An entry is written over.
+    SaidTwice(&'static str),
+    /// An input makes a service speak that was answered before.
+    AnsweredTwice(&'static str),
+    /// An event is refused: it would be parked as a dead letter.
+    EventRefused(&'static str),
+    /// A service ignores, on a state that it has just read, what its own words say cannot be.
+    CannotBe(&'static str),
+    /// An event is about an order that was never placed like this.
+    AnotherOrder(&'static str),
+    /// A record is written that was not read, or is unknown.
+    Unread,
+    /// A command is answered that it holds already, and it does not.
+    Unkept,
+    /// The outcome of an outside call makes the service ask again.
+    AsksAgain,
+    /// A step leads nowhere nearer to the end: it could go on like this for ever.
+    NoProgress,
+}
+
+/// On what an instance decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// What is stored at this moment.
+    Fresh,
+    /// The first so many of the order's entries: what some instance may remember; none is the guess.
+    Remembered(u8),
+    /// What is stored, but the ledger as it was before its last change. Only in mutants, as nothing comes of it
+    /// elsewhere: the records' check refuses it.
+    OldLedger,
+    /// What is stored; of what is said only the first event gets through, and the instance dies. Only in mutants.
+    Torn,
+}
+
+/// A state of the world.
+#[derive(Clone, Debug, PartialEq)]
+pub struct World {
+    /// Each order's way.
+    pub orders: Vec<Arc<Journey>>,
+    /// The stock of each item.
+    pub stock: Vec<Slot>,
+    /// The load of each courier.
+    pub couriers: Vec<Slot>,
+    /// The ledgers before their last change, if a mutant needs them.
+    pub before: Option<(Vec<Slot>, Vec<Slot>)>,
+    /// How many more times the shop owner may change the stock.
+    pub puts: u8,
+    /// How many more instances may crash with a call in hand.
+    pub crashes: u8,
+    /// How many more calls may be made although one was made for the same input.
+    pub doubles: u8,
+    /// What went wrong in the last step.
+    pub fault: Option<Fault>,
+    /// Whether the orders are alike, so that exchanging them changes nothing. The same throughout a run.
+    pub alike: bool,
+}
+
+impl Hash for World {
+    /// Two worlds that differ only in which order is which are one state.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if self.alike {
+            let mut digests: Vec<u64> = self.orders.iter().map(fingerprint).collect();
+            digests.sort_unstable();
+            digests.hash(state);
+        } else {
+            self.orders.hash(state);
+        }
+        (
+            &self.stock,
+            &self.couriers,
+            &self.before,
+            self.puts,
+            self.crashes,
+            self.doubles,
+            self.fault,
+        )
+            .hash(state);
+    }
+}
+
+/// A bit for the name of every event.
+pub struct Names {
+    pub created: u32,
+    pub awaiting_approval: u32,
+    pub create_delivery: u32,
+    pub cancel_payment: u32,
+    pub completed: u32,
+    pub order_cancelled: u32,
+    pub opened: u32,
+    pub expired: u32,
+    pub charged: u32,
+    pub failed: u32,
+    pub payment_cancelled: u32,
+    pub refunded: u32,
+    pub reserved: u32,
+    pub reservation_failed: u32,
+    pub released: u32,
+    pub assigned: u32,
+    pub no_courier: u32,
+    pub delivery_cancelled: u32,
+}
+
+/// The bit of a name.
+pub fn bit(name: &EventName) -> u32 {
+    let at = Event::names().position(|known| known == name);
+    1 << at.unwrap_or_else(|| unreachable!("{name} is none of the contract's"))
+}
+
+/// How many events an order can have at most.
+pub static EVENTS: LazyLock<usize> = LazyLock::new(|| Event::names().count());
+
+/// The bits.
+pub static NAMES: LazyLock<Names> = LazyLock::new(|| {
+    let of = |service: &str, entry: &str| {
+        let name = Event::names().find(|name| name.service == service && name.entry == entry);
+        bit(name.unwrap_or_else(|| unreachable!("{service}/{entry} is none of the contract's")))
+    };
+    Names {
+        created: of("order", "created"),
+        awaiting_approval: of("order", "awaiting-approval"),
+        create_delivery: of("order", "create-delivery"),
+        cancel_payment: of("order", "cancel-payment"),
+        completed: of("order", "completed"),
+        order_cancelled: of("order", "cancelled"),
+        opened: of("payment", "opened"),
+        expired: of("payment", "expired"),
+        charged: of("payment", "charged"),
+        failed: of("payment", "failed"),
+        payment_cancelled: of("payment", "cancelled"),
+        refunded: of("payment", "refunded"),
+        reserved: of("inventory", "reserved"),
+        reservation_failed: of("inventory", "reservation-failed"),
+        released: of("inventory", "released"),
+        assigned: of("delivery", "assigned"),
+        no_courier: of("delivery", "cancel-payment"),
+        delivery_cancelled: of("delivery", "cancelled"),
+    }
+});
+
+/// 64 bits that stand for a value, the same in every run.
+pub(crate) fn fingerprint(value: impl Hash) -> u64 {
+    static HASHER: LazyLock<ahash::RandomState> =
+        LazyLock::new(|| ahash::RandomState::with_seeds(1, 2, 3, 4));
+    HASHER.hash_one(value)
+}
+
+/// FNV-1a folded to 32 bits: the same in every run, so that a fingerprint is, too. Whoever stores something by it
+/// checks that no two things share one.
+pub fn digest(bytes: &[u8]) -> u32 {
+    let long = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    (long ^ (long >> 32)) as u32
+}

@@ -1,0 +1,135 @@
+//! Many orders for what there is little of: stock and couriers run out exactly, and never below zero.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::join;
+use quadrille_deploy::client::{NewOrder, OrderView, until};
+use quadrille_deploy::story::Ending;
+use quadrille_tests::{PATIENCE, World};
+
+fn count(ended: &[OrderView], state: &str) -> usize {
+    ended.iter().filter(|order| order.state == state).count()
+}
+
+/// 130 orders want one each of the 100 that there are.
+async fn a_hot_item_is_sold_out_exactly(world: &World) {
+    world.api().put_item("truffle", 100).await.unwrap();
+    let done = AtomicBool::new(false);
+    let orders = async {
+        let ids = world
+            .place_many(130, |n| {
+                NewOrder::new().by(&format!("c{n}")).line(1, "truffle", 9_900)
+            })
+            .await;
+        let ended = world.all_ended(&ids.unwrap()).await.unwrap();
+        done.store(true, Ordering::Relaxed);
+        ended
+    };
+    let watching = async {
+        until(PATIENCE, async || {
+            let item = world.api().item("truffle").await.unwrap();
+            let (quantity, reserved) = (
+                item["quantity"].as_u64().unwrap(),
+                item["reserved"].as_u64().unwrap(),
+            );
+            assert!(reserved <= quantity, "{item}");
+            anyhow::Ok(done.load(Ordering::Relaxed).then_some(()))
+        })
+        .await
+        .unwrap()
+    };
+    let (ended, _) = join(orders, watching).await;
+    assert_eq!(
+        (count(&ended, "completed"), count(&ended, "cancelled")),
+        (100, 30)
+    );
+    assert_eq!(world.api().item("truffle").await.unwrap()["available"], 0);
+
+    // More is put in, and the next order finds it.
+    world.api().put_item("truffle", 101).await.unwrap();
+    let id = world
+        .place(NewOrder::new().line(1, "truffle", 9_900))
+        .await
+        .unwrap();
+    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
+
+    let report = world.audit().await.unwrap();
+    assert_eq!(
+        (report.ended(Ending::Completed), report.ended(Ending::OutOfStock)),
+        (101, 30)
+    );
+}
+
+#[tokio::test]
+async fn a_hot_item_is_sold_out_exactly_by_one_instance() {
+    a_hot_item_is_sold_out_exactly(&World::start().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_hot_item_is_sold_out_exactly_by_two_instances() {
+    a_hot_item_is_sold_out_exactly(&World::with().instances(2).start().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_hot_item_is_sold_out_exactly_when_stock_is_asked_before_money() {
+    a_hot_item_is_sold_out_exactly(&World::with().instances(2).reserve_first().start().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn orders_of_many_lines_are_reserved_whole_or_not_at_all() {
+    let world = World::with().instances(2).start().await.unwrap();
+    for (item, quantity) in [("rose", 60), ("tulip", 50), ("lily", 40)] {
+        world.api().put_item(item, quantity).await.unwrap();
+    }
+    // Their lines overlap in every way and in every order.
+    let sets = [
+        ["rose", "tulip"],
+        ["tulip", "lily"],
+        ["lily", "rose"],
+        ["tulip", "rose"],
+    ];
+    let order = |n: usize| {
+        let [first, second] = sets[n % sets.len()];
+        NewOrder::new()
+            .by(&format!("c{n}"))
+            .line(1 + (n % 3) as u32, first, 100)
+            .line(1, second, 200)
+    };
+    let ids = world.place_many(90, order).await.unwrap();
+    let ended = world.all_ended(&ids).await.unwrap();
+    assert!(count(&ended, "completed") > 0 && count(&ended, "cancelled") > 0);
+    // That it adds up to the last rose is what the audit says.
+    world.audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_courier_takes_as_many_orders_as_they_can() {
+    let world = World::with().instances(2).start_empty().await.unwrap();
+    world.api().put_item("apple", 100).await.unwrap();
+    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(1, "apple", 250);
+
+    let ids = world.place_many(3, order).await.unwrap();
+    for ended in world.all_ended(&ids).await.unwrap() {
+        assert_eq!(
+            (ended.state.as_str(), ended.reason.as_deref()),
+            ("cancelled", Some("there are no couriers"))
+        );
+    }
+
+    world.api().put_courier("ada", 20).await.unwrap();
+    world.api().put_courier("grace", 10).await.unwrap();
+    let ids = world.place_many(40, |n| order(n + 3)).await.unwrap();
+    // The idempotency keys of the first three come again, so these are the same three and 37 new ones.
+    let ended = world.all_ended(&ids).await.unwrap();
+    assert_eq!(count(&ended, "completed"), 30);
+    let couriers = world.api().couriers().await.unwrap();
+    for courier in couriers["couriers"].as_array().unwrap() {
+        assert_eq!(courier["load"], courier["capacity"]);
+    }
+
+    let report = world.audit().await.unwrap();
+    assert_eq!(
+        (report.ended(Ending::Completed), report.ended(Ending::NoCourier)),
+        (30, 13)
+    );
+}

@@ -1,0 +1,162 @@
+//! An input that cannot be read is parked, and holds up nobody.
+
+use quadrille_deploy::client::NewOrder;
+use quadrille_deploy::local::Service;
+use quadrille_tests::{PATIENCE, World};
+
+fn order(_: usize) -> NewOrder {
+    NewOrder::new().line(1, "apple", 250)
+}
+
+#[tokio::test]
+async fn poison_is_parked_by_everybody_who_hears_it_and_holds_up_nobody() {
+    let world = World::start().await.unwrap();
+    let nothing = std::iter::empty::<(String, String)>;
+    world
+        .operator
+        .publish("$KV.order.created.x", nothing(), b"not json")
+        .await
+        .unwrap();
+    let ids = world.place_many(20, order).await.unwrap();
+    for ended in world.all_ended(&ids).await.unwrap() {
+        assert_eq!(ended.state, "completed");
+    }
+    world.settle().await.unwrap();
+
+    let listener = world.hears_orders();
+    for service in Service::ALL {
+        let letters = world.api().dead_letters(service).await.unwrap();
+        assert_eq!(letters.len(), usize::from(service == listener), "{letters:#?}");
+    }
+    let letter = world.api().dead_letters(listener).await.unwrap().remove(0);
+    assert_eq!(
+        (letter.subject.as_str(), letter.attempts),
+        ("$KV.order.created.x", 1)
+    );
+    assert!(
+        letter.reason.contains("the header `ce-specversion` is missing"),
+        "{}",
+        letter.reason
+    );
+    let (_, body) = world.api().dead_letter(listener, &letter.id).await.unwrap();
+    assert_eq!(body, "not json");
+
+    // As it is, it stays parked.
+    let refused = world.api().retry(listener, &letter.id).await.unwrap_err();
+    assert_eq!(refused.status(), Some(409), "{refused}");
+    assert_eq!(world.api().dead_letters(listener).await.unwrap().len(), 1);
+
+    let report = world.audit().await.unwrap();
+    assert_eq!(report.orders, 20);
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains("1 inputs are parked")),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_envelope_is_poison_too() {
+    let world = World::start().await.unwrap();
+    let id = world.place(order(0)).await.unwrap();
+    world.ended(&id).await.unwrap();
+    let stored = world.operator.bucket("order").await.unwrap();
+    let created = stored
+        .iter()
+        .find(|entry| entry.subject == format!("$KV.order.created.{id}"))
+        .unwrap();
+    let good: Vec<(String, String)> = created
+        .headers
+        .iter()
+        .filter(|(name, _)| name.to_string().starts_with("ce-") || name.to_string() == "traceparent")
+        .map(|(name, values)| (name.to_string(), values.first().unwrap().to_string()))
+        .collect();
+    let but = |name: &str, value: Option<&str>| -> Vec<(String, String)> {
+        let mut headers: Vec<_> = good.iter().filter(|(known, _)| known != name).cloned().collect();
+        headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        headers
+    };
+    let oversize = [
+        &created.body[..created.body.len() - 1],
+        " ".repeat(300_000).as_bytes(),
+        b"}",
+    ]
+    .concat();
+    let cases = [
+        (
+            "a",
+            but("ce-id", None),
+            created.body.to_vec(),
+            "the header `ce-id` is missing",
+        ),
+        (
+            "b",
+            but("ce-eventversion", Some("2")),
+            created.body.to_vec(),
+            "not the name of its entry",
+        ),
+        (
+            "c",
+            but("ce-source", Some("payment")),
+            created.body.to_vec(),
+            "`ce-source` is `payment`",
+        ),
+        ("d", good.clone(), oversize, "262144 at most"),
+    ];
+    for (name, headers, body, _) in &cases {
+        let subject = format!("$KV.order.created.{name}");
+        world
+            .operator
+            .publish(&subject, headers.clone(), body)
+            .await
+            .unwrap();
+    }
+    // A good envelope with a body that is about another order, and one of an unknown version.
+    let with_id = |name: &str, version: &str| {
+        let mut headers = but("ce-id", Some(&format!("created.{name}")));
+        headers.retain(|(key, _)| key != "ce-eventversion");
+        headers.push(("ce-eventversion".to_owned(), version.to_owned()));
+        headers
+    };
+    world
+        .operator
+        .publish("$KV.order.created.e", with_id("e", "1"), &created.body)
+        .await
+        .unwrap();
+    world
+        .operator
+        .publish("$KV.order.created.f", with_id("f", "2"), &created.body)
+        .await
+        .unwrap();
+
+    let listener = world.hears_orders();
+    let parked = quadrille_deploy::client::until(PATIENCE, async || {
+        let letters = world.api().dead_letters(listener).await?;
+        anyhow::Ok((letters.len() == 6).then_some(letters))
+    });
+    let parked = parked.await.unwrap().expect("six letters");
+    let reason = |name: &str| {
+        let subject = format!("$KV.order.created.{name}");
+        parked
+            .iter()
+            .find(|letter| letter.subject == subject)
+            .map(|letter| letter.reason.clone())
+            .unwrap()
+    };
+    for (name, _, _, says) in &cases {
+        assert!(reason(name).contains(says), "{name}: {}", reason(name));
+    }
+    assert!(
+        reason("e").contains("the body is about the order"),
+        "{}",
+        reason("e")
+    );
+    assert!(
+        reason("f").contains("this version of the event is not known here"),
+        "{}",
+        reason("f")
+    );
+    world.audit().await.unwrap();
+}

@@ -1,0 +1,310 @@
+//! What an operator has at hand: `quadrille demo`, `audit`, `trace`, `dead-letters`; and that the audit finds what is
+//! wrong.
+
+use quadrille_deploy::audit::audit;
+use quadrille_deploy::client::NewOrder;
+use quadrille_deploy::local::{Process, Service};
+use quadrille_events::OrderId;
+use quadrille_tests::{PATIENCE, World, quadrille};
+
+/// Runs `quadrille` against a world: whether it succeeded, and what it said.
+async fn run(world: &World, args: &[&str]) -> (bool, String) {
+    let mut builder = Process::builder("quadrille", quadrille().unwrap()).env("NATS_URL", &world.nats_url);
+    for service in Service::ALL {
+        let port = world.api().url(service).rsplit(':').next().unwrap();
+        builder = builder.env(service.port_variable(), port);
+    }
+    for arg in args {
+        builder = builder.arg(arg);
+    }
+    let mut process = builder.start().unwrap();
+    let status = tokio::time::timeout(PATIENCE, process.wait())
+        .await
+        .expect("it ends")
+        .unwrap();
+    let said: Vec<_> = process.log().into_iter().map(|line| line.text).collect();
+    (status.success(), said.join("\n"))
+}
+
+#[tokio::test]
+async fn the_demo_shows_every_ending() {
+    let world = World::start().await.unwrap();
+    let (ok, said) = run(&world, &["demo"]).await;
+    assert!(
+        !ok && said.contains("bread"),
+        "there is no bread in this world: {said}"
+    );
+    world.api().put_item("bread", 10).await.unwrap();
+    let (ok, said) = run(&world, &["demo"]).await;
+    assert!(ok, "{said}");
+    for ending in [
+        "completed",
+        "payment declined",
+        "out of stock",
+        "no courier",
+        "payment cancelled",
+        "order cancelled",
+    ] {
+        assert!(said.contains(ending), "{ending}: {said}");
+    }
+    let (ok, said) = run(&world, &["audit"]).await;
+    assert!(ok && said.ends_with("all invariants hold"), "{said}");
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_happened() {
+    let world = World::start().await.unwrap();
+    let waiting = world
+        .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
+        .await
+        .unwrap();
+    world.said("payment.opened", &waiting).await.unwrap();
+    let (ok, said) = run(&world, &["audit"]).await;
+    assert!(
+        ok && said.contains("1  waiting for the customer to pay"),
+        "it is theirs to end it: {said}"
+    );
+
+    let (ok, said) = run(&world, &["trace", waiting.as_str()]).await;
+    assert!(
+        ok && said.contains("http       create order") && said.contains("└─ payment.opened"),
+        "{said}"
+    );
+    let (ok, said) = run(&world, &["trace", "nobody-knows"]).await;
+    assert!(
+        !ok && said.contains("nobody has said anything about an order nobody-knows"),
+        "{said}"
+    );
+
+    let (ok, said) = run(&world, &["dead-letters"]).await;
+    assert!(ok && said == "no dead letters", "{said}");
+    let nothing = std::iter::empty::<(String, String)>();
+    world
+        .operator
+        .publish("$KV.order.created.x", nothing, b"not json")
+        .await
+        .unwrap();
+    world.settle().await.unwrap();
+    let id = world
+        .api()
+        .dead_letters(world.hears_orders())
+        .await
+        .unwrap()
+        .remove(0)
+        .id;
+    let (ok, said) = run(&world, &["dead-letters"]).await;
+    assert!(ok && said.contains(&id), "{said}");
+    let (ok, said) = run(&world, &["dead-letter", &id]).await;
+    assert!(ok && said.contains("not json"), "{said}");
+    for args in [["retry", id.as_str()], ["retry", "--all"]] {
+        let (ok, said) = run(&world, &args).await;
+        assert!(!ok && said.contains("1 of 1 stay parked"), "{said}");
+    }
+
+    let (ok, said) = run(&world, &["retry", "KV_order.999.x"]).await;
+    assert!(
+        !ok && said.contains("no service has parked KV_order.999.x"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn the_demo_says_when_nothing_is_running() {
+    let world = World::start().await.unwrap();
+    world.kill9(Service::Payment, 0).await.unwrap();
+    let (ok, said) = run(&world, &["demo"]).await;
+    assert!(
+        !ok && said.contains("the payment service is not ready") && said.contains("deploy/just run-all"),
+        "{said}"
+    );
+}
+
+/// An event as its service would have said it, stored behind its back.
+async fn forge(world: &World, like: &str, event: &str, id: &OrderId) {
+    let (service, entry) = event.split_once('/').unwrap();
+    let stored = world.operator.bucket("order").await.unwrap();
+    let subject = format!("$KV.{}.{id}", like.replace('/', "."));
+    let model = stored.iter().find(|stored| stored.subject == subject).unwrap();
+    let name = quadrille_events::Event::names()
+        .find(|n| n.service == service && n.entry == entry)
+        .unwrap();
+    let headers: Vec<_> = model
+        .headers
+        .iter()
+        .filter(|(name, _)| name.to_string().starts_with("ce-") || name.to_string() == "traceparent")
+        .map(|(header, values)| {
+            let value = match header.to_string().as_str() {
+                "ce-id" => name.id(id),
+                "ce-source" => name.service.to_owned(),
+                "ce-type" => name.subject.to_owned(),
+                _ => values.first().unwrap().to_string(),
+            };
+            (header.to_string(), value)
+        })
+        .collect();
+    let mut body: serde_json::Value = serde_json::from_slice(&model.body).unwrap();
+    body["reason"] = "forged".into();
+    body["reference"] = "forged".into();
+    body["courier_id"] = "forged".into();
+    body["charged"] = true.into();
+    body["delivery_requested"] = true.into();
+    world
+        .operator
+        .publish(&name.stored_as(id), headers, body.to_string().as_bytes())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_audit_finds_what_is_wrong() {
+    let world = World::start().await.unwrap();
+    let order = || NewOrder::new().line(2, "apple", 250);
+    let ids = world
+        .place_many(4, |n| order().by(&format!("c{n}")))
+        .await
+        .unwrap();
+    world.all_ended(&ids).await.unwrap();
+    world.audit().await.unwrap();
+    // From here on nobody is there to react.
+    for service in Service::ALL {
+        world.kill9(service, 0).await.unwrap();
+    }
+    let found = async || {
+        let report = audit(&world.operator, None, std::time::Duration::from_millis(500))
+            .await
+            .unwrap();
+        report
+            .violations
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let nothing = || std::iter::empty::<(String, String)>();
+    let [first, second, third, fourth] = ids.as_slice() else {
+        unreachable!()
+    };
+
+    let stock = br#"{"quantity":10000,"reserved":9}"#;
+    world
+        .operator
+        .publish("$KV.inventory.stock.item.apple", nothing(), stock)
+        .await
+        .unwrap();
+    let says = found().await;
+    assert!(
+        says.contains("item apple is used 9 times by its ledger, and 8 times by the orders"),
+        "{says}"
+    );
+    let stock = br#"{"quantity":7,"reserved":8}"#;
+    world
+        .operator
+        .publish("$KV.inventory.stock.item.apple", nothing(), stock)
+        .await
+        .unwrap();
+    let says = found().await;
+    assert!(
+        says.contains("item apple is used 8 times, and there are only 7"),
+        "{says}"
+    );
+    assert_eq!(says.lines().count(), 1, "{says}");
+
+    forge(&world, "order/created", "payment/refunded", first).await;
+    let says = found().await;
+    assert!(
+        says.contains(&format!("order {first} is completed and was refunded")),
+        "{says}"
+    );
+    assert!(says.contains("payment cannot have decided"), "{says}");
+
+    forge(&world, "order/created", "order/cancelled", second).await;
+    let says = found().await;
+    assert!(
+        says.contains(&format!("order {second} is completed and is cancelled too")),
+        "{says}"
+    );
+    assert!(
+        says.contains(&format!(
+            "order {second} is cancelled and was charged and not refunded"
+        )),
+        "{says}"
+    );
+    assert!(
+        says.contains(&format!(
+            "order {second} is cancelled and was reserved and not released"
+        )),
+        "{says}"
+    );
+    assert!(
+        says.contains(&format!(
+            "order {second} is cancelled and still has a courier on the way"
+        )),
+        "{says}"
+    );
+
+    world
+        .operator
+        .publish(&format!("$KV.payment.charged.{third}"), nothing(), b"{}")
+        .await
+        .unwrap();
+    let says = found().await;
+    assert!(
+        says.contains(&format!("order {third} is completed and was not charged")),
+        "{says}"
+    );
+    assert!(
+        says.contains(&format!("$KV.payment.charged.{third}")) && says.contains("parked nowhere"),
+        "{says}"
+    );
+    assert!(
+        says.contains(&format!("payment.charged.{third}")) && says.contains("in no bucket"),
+        "{says}"
+    );
+    assert!(
+        says.contains(&format!("because of payment/charged.{third}, which nobody said")),
+        "{says}"
+    );
+
+    // The same entry once more: one entry in the bucket, two events in the log.
+    forge(&world, "order/created", "order/created", fourth).await;
+    let says = found().await;
+    assert!(
+        says.contains(&format!("order {fourth} has order.created 2 times in the log")),
+        "{says}"
+    );
+
+    let stranger: OrderId = "stranger".parse().unwrap();
+    let created = world.operator.bucket("order").await.unwrap();
+    let model = created
+        .iter()
+        .find(|entry| entry.subject.ends_with(&format!("created.{first}")))
+        .unwrap();
+    let body = String::from_utf8_lossy(&model.body).replace(first.as_str(), "stranger");
+    let headers: Vec<_> = model
+        .headers
+        .iter()
+        .filter(|(name, _)| name.to_string().starts_with("ce-") || name.to_string() == "traceparent")
+        .map(|(name, values)| {
+            (
+                name.to_string(),
+                values
+                    .first()
+                    .unwrap()
+                    .to_string()
+                    .replace(first.as_str(), "stranger"),
+            )
+        })
+        .collect();
+    world
+        .operator
+        .publish("$KV.order.created.stranger", headers, body.as_bytes())
+        .await
+        .unwrap();
+    let says = found().await;
+    assert!(
+        says.contains(&format!(
+            "order {stranger} has not ended; said so far: order.created"
+        )),
+        "{says}"
+    );
+}

@@ -1,0 +1,325 @@
+//! A payment provider behind HTTP, which fails, dawdles and loses its answers. Its own books are audited too.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use axum::{Json, Router};
+use futures::future::join;
+use quadrille_deploy::audit::{Account, Books};
+use quadrille_deploy::client::{NewOrder, until};
+use quadrille_deploy::local::Service;
+use quadrille_deploy::story::Ending;
+use quadrille_tests::{PATIENCE, World};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// A provider that behaves towards a customer as the customer's name says.
+#[derive(Clone)]
+struct Provider {
+    ledger: Arc<Mutex<Ledger>>,
+    /// Whether it answers those whom it keeps waiting.
+    released: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    books: Books,
+    voided: HashSet<String>,
+    answers: HashMap<String, (StatusCode, Value)>,
+    calls: HashMap<String, usize>,
+}
+
+impl Provider {
+    /// Starts it on a free port; returns its URL too.
+    async fn start() -> (Self, String) {
+        let provider = Self {
+            ledger: Arc::default(),
+            released: watch::Sender::new(false),
+        };
+        let routes = Router::new()
+            .route("/v1/charges", post(charge))
+            .route("/v1/refunds", post(refund))
+            .route("/v1/voids", post(void))
+            .with_state(provider.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, routes).into_future());
+        (provider, url)
+    }
+
+    fn books(&self) -> Books {
+        self.ledger.lock().unwrap().books.clone()
+    }
+
+    fn charges(&self) -> usize {
+        self.books().values().map(|account| account.charges.len()).sum()
+    }
+}
+
+type Called = (StatusCode, Json<Value>);
+
+async fn charge(State(provider): State<Provider>, headers: HeaderMap, Json(call): Json<Value>) -> Called {
+    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    let customer = call["customer_id"].as_str().unwrap().to_owned();
+    let (number, (status, answer)) = {
+        let mut ledger = provider.ledger.lock().unwrap();
+        let calls = ledger.calls.entry(key.clone()).or_default();
+        *calls += 1;
+        let number = *calls;
+        match customer.as_str() {
+            // Nothing has happened, twice.
+            "flaky" if number <= 2 => return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({}))),
+            // Somebody else is at it.
+            "busy" if number == 1 => return (StatusCode::CONFLICT, Json(json!({}))),
+            _ => {}
+        }
+        (number, ledger.charge(&key, &call))
+    };
+    match customer.as_str() {
+        // It has happened, and the answer is lost on the way.
+        "lossy" if number == 1 => (StatusCode::BAD_GATEWAY, Json(json!({}))),
+        "kept-waiting" => {
+            let mut released = provider.released.subscribe();
+            released.wait_for(|released| *released).await.unwrap();
+            (status, Json(answer))
+        }
+        _ => (status, Json(answer)),
+    }
+}
+
+async fn refund(State(provider): State<Provider>, headers: HeaderMap, Json(call): Json<Value>) -> Called {
+    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    let mut ledger = provider.ledger.lock().unwrap();
+    if ledger.answers.insert(key, (StatusCode::OK, json!({}))).is_none() {
+        let amount = call["amount"].as_u64().unwrap();
+        ledger.account(&call).refunds.push(amount);
+    }
+    (StatusCode::OK, Json(json!({})))
+}
+
+async fn void(State(provider): State<Provider>, Json(call): Json<Value>) -> Called {
+    let mut ledger = provider.ledger.lock().unwrap();
+    ledger
+        .voided
+        .insert(call["order_id"].as_str().unwrap().to_owned());
+    let account = ledger.account(&call);
+    if account.charges.len() > account.refunds.len() {
+        account.refunds.push(call["amount"].as_u64().unwrap());
+    }
+    (StatusCode::OK, Json(json!({})))
+}
+
+impl Ledger {
+    /// One key, one charge, one answer.
+    fn charge(&mut self, key: &str, call: &Value) -> (StatusCode, Value) {
+        if let Some(answer) = self.answers.get(key) {
+            return answer.clone();
+        }
+        let order_id = call["order_id"].as_str().unwrap();
+        let answer = if self.voided.contains(order_id) {
+            (StatusCode::OK, json!({"status": "declined", "reason": "voided"}))
+        } else if call["customer_id"] == "poor" {
+            (
+                StatusCode::PAYMENT_REQUIRED,
+                json!({"reason": "insufficient funds"}),
+            )
+        } else {
+            let amount = call["amount"].as_u64().unwrap();
+            self.account(call).charges.push(amount);
+            (
+                StatusCode::OK,
+                json!({"status": "approved", "reference": format!("ch_{order_id}")}),
+            )
+        };
+        self.answers.insert(key.to_owned(), answer.clone());
+        answer
+    }
+
+    fn account(&mut self, call: &Value) -> &mut Account {
+        self.books
+            .entry(call["order_id"].as_str().unwrap().parse().unwrap())
+            .or_default()
+    }
+}
+
+fn order() -> NewOrder {
+    NewOrder::new().line(2, "apple", 250)
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_and_loses_answers_charges_once() {
+    let (provider, url) = Provider::start().await;
+    let world = World::with()
+        .env("PAYMENT_PROVIDER_URL", &url)
+        .start()
+        .await
+        .unwrap();
+    for customer in ["fine", "flaky", "busy", "lossy"] {
+        let id = world.place(order().by(customer)).await.unwrap();
+        assert_eq!(world.ended(&id).await.unwrap().state, "completed", "{customer}");
+        assert_eq!(
+            world.api().payment(&id).await.unwrap()["reference"],
+            format!("ch_{id}")
+        );
+    }
+    let poor = world.place(order().by("poor")).await.unwrap();
+    let ended = world.ended(&poor).await.unwrap();
+    assert!(ended.reason.unwrap().contains("insufficient funds"));
+    let far = world
+        .place(order().by("lossy").to("test-no-courier"))
+        .await
+        .unwrap();
+    assert_eq!(world.ended(&far).await.unwrap().state, "cancelled");
+
+    world.audit_with(Some(&provider.books())).await.unwrap();
+    assert_eq!(
+        provider.books()[&far],
+        Account {
+            charges: vec![500],
+            refunds: vec![500]
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_slow_provider_holds_up_nobody_else() {
+    let (provider, url) = Provider::start().await;
+    let world = World::with()
+        .env("PAYMENT_PROVIDER_URL", &url)
+        .start()
+        .await
+        .unwrap();
+    let waiting = world
+        .place_many(20, |n| order().by("kept-waiting").line(1 + n as u32, "plum", 45))
+        .await
+        .unwrap();
+    let others = world
+        .place_many(20, |n| order().by("fine").line(1 + n as u32, "plum", 45))
+        .await
+        .unwrap();
+    for ended in world.all_ended(&others).await.unwrap() {
+        assert_eq!(ended.state, "completed");
+    }
+    for id in &waiting {
+        assert_eq!(world.api().order(id).await.unwrap().state, "created");
+    }
+    provider.released.send_replace(true);
+    for ended in world.all_ended(&waiting).await.unwrap() {
+        assert_eq!(ended.state, "completed");
+    }
+    world.audit_with(Some(&provider.books())).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
+    let (provider, url) = Provider::start().await;
+    let world = World::with()
+        .env("PAYMENT_PROVIDER_URL", &url)
+        .start()
+        .await
+        .unwrap();
+    let id = world.place(order().by("kept-waiting")).await.unwrap();
+    let taken = until(PATIENCE, async || {
+        anyhow::Ok((provider.charges() == 1).then_some(()))
+    });
+    taken.await.unwrap().expect("the provider has taken the money");
+    world.api().cancel_order(&id).await.unwrap();
+    assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
+    provider.released.send_replace(true);
+    world.audit_with(Some(&provider.books())).await.unwrap();
+    assert_eq!(
+        provider.books()[&id],
+        Account {
+            charges: vec![500],
+            refunds: vec![500]
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_payment_service_that_dies_while_charging_charges_once() {
+    let (provider, url) = Provider::start().await;
+    let options = World::with()
+        .instances(2)
+        .env("PAYMENT_PROVIDER_URL", &url)
+        .env("ACK_WAIT", "2s");
+    let world = options.start().await.unwrap();
+    let customers = ["fine", "flaky", "lossy", "busy", "poor"];
+    let order = |n: usize| {
+        let order = order()
+            .by(customers[n % customers.len()])
+            .line(1, "pear", n as u64);
+        if n % 7 == 3 {
+            order.to("test-no-courier")
+        } else {
+            order
+        }
+    };
+    let dying = async {
+        for charges in [20, 60] {
+            let charged = until(PATIENCE, async || {
+                anyhow::Ok((provider.charges() >= charges).then_some(()))
+            });
+            charged.await.unwrap().expect("the provider is charging");
+            world.kill9(Service::Payment, 0).await.unwrap();
+            world.restart(Service::Payment, 0).await.unwrap();
+        }
+    };
+    let (ids, ()) = join(world.place_many(150, order), dying).await;
+    world.all_ended(&ids.unwrap()).await.unwrap();
+    let report = world.audit_with(Some(&provider.books())).await.unwrap();
+    assert_eq!(report.ended(Ending::Declined), 30, "{report}");
+}
+
+#[tokio::test]
+async fn the_audit_finds_what_is_wrong_with_the_books() {
+    let (provider, url) = Provider::start().await;
+    let world = World::with()
+        .env("PAYMENT_PROVIDER_URL", &url)
+        .start()
+        .await
+        .unwrap();
+    let id = world.place(order().by("fine")).await.unwrap();
+    world.ended(&id).await.unwrap();
+    let good = provider.books();
+    world.audit_with(Some(&good)).await.unwrap();
+    let wrong = [
+        (
+            Account {
+                charges: vec![500, 500],
+                refunds: vec![500],
+            },
+            "was charged 2 times at the provider",
+        ),
+        (
+            Account {
+                charges: vec![499],
+                refunds: vec![],
+            },
+            "the provider took 499 and gave back 0",
+        ),
+        (
+            Account {
+                charges: vec![500],
+                refunds: vec![500],
+            },
+            "the provider took 500 and gave back 500",
+        ),
+        (Account::default(), "the provider took 0 and gave back 0"),
+    ];
+    for (account, says) in wrong {
+        let found = world
+            .audit_with(Some(&Books::from([(id.clone(), account)])))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            found.contains(&format!("order {id}")) && found.contains(says),
+            "{found}"
+        );
+    }
+}
