@@ -255,7 +255,8 @@ impl Snapshot {
                 })
                 .await?;
             if service == "order" {
-                snapshot.orders_since = start.since();
+                let last = operator.size(service).await?.last_sequence;
+                snapshot.orders_since = start.since(last, snapshot.taken_at);
             }
         }
         let mut start = Start::default();
@@ -265,7 +266,8 @@ impl Snapshot {
                 start.see(&entry, true);
             })
             .await?;
-        snapshot.log_since = start.since();
+        let last = operator.size(EVENTS).await?.last_sequence;
+        snapshot.log_since = start.since(last, snapshot.taken_at);
         Ok(snapshot)
     }
 
@@ -437,8 +439,8 @@ impl Start {
     }
 
     /// Events are stored once and never moved, so a gap before the first one means that others have gone.
-    fn since(&self) -> Option<Timestamp> {
-        let (sequence, time) = self.first?;
+    fn since(&self, last_sequence: u64, now: Timestamp) -> Option<Timestamp> {
+        let (sequence, time) = self.first.unwrap_or((last_sequence + 1, now));
         let lost = sequence > self.before + 1;
         lost.then(|| time.checked_add(HORIZON).unwrap_or(Timestamp::MAX))
     }

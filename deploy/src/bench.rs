@@ -77,15 +77,29 @@ struct Run {
 /// # Errors
 /// A program is missing, an order was lost, or the audit found a violation: then no figure counts.
 pub async fn run(args: Args) -> Result<()> {
-    ensure!(!cfg!(debug_assertions), "a debug build measures nothing: run `just bench`");
+    ensure!(
+        !cfg!(debug_assertions),
+        "a debug build measures nothing: run `just bench`"
+    );
     let mut all = Vec::new();
-    let series = if args.rate.is_some() { vec![0] } else { args.in_flight.clone() };
+    let series = if args.rate.is_some() {
+        vec![0]
+    } else {
+        args.in_flight.clone()
+    };
     println!("{}", machine());
-    println!("fsync always; {} items; {} instance(s) a service; medians of {} runs\n", args.items, args.instances, args.runs);
+    println!(
+        "fsync always; {} items; {} instance(s) a service; medians of {} runs\n",
+        args.items, args.instances, args.runs
+    );
     for in_flight in series {
         let mut runs = Vec::new();
         for number in 1..=args.runs.max(1) {
-            eprint!("\r\x1b[K{} run {number} of {} ...", heading(&args, in_flight), args.runs);
+            eprint!(
+                "\r\x1b[K{} run {number} of {} ...",
+                heading(&args, in_flight),
+                args.runs
+            );
             runs.push(one_run(&args, in_flight).await?);
         }
         eprint!("\r\x1b[K");
@@ -114,13 +128,19 @@ async fn one_run(args: &Args, in_flight: usize) -> Result<Run> {
     let mut urls = Vec::new();
     for service in Service::ALL {
         for _ in 0..args.instances {
-            let builder = service.on(&server.url(), 0)?.env("RUST_LOG", "warn,quadrille_runtime::run=info");
+            let builder = service
+                .on(&server.url(), 0)?
+                .env("RUST_LOG", "warn,quadrille_runtime::run=info");
             let mut process = builder.start()?;
             urls.push((service, process.wait_ready(Duration::from_secs(20)).await?));
             processes.push(process);
         }
     }
-    let url_of = |wanted: Service| urls.iter().filter(move |(s, _)| *s == wanted).map(|(_, url)| url.clone());
+    let url_of = |wanted: Service| {
+        urls.iter()
+            .filter(move |(s, _)| *s == wanted)
+            .map(|(_, url)| url.clone())
+    };
     let operator = Operator::connect(&server.url()).await?;
     let load = Load::new(url_of(Service::Order).collect(), operator.clone(), args.items);
     load.stock(
@@ -132,9 +152,24 @@ async fn one_run(args: &Args, in_flight: usize) -> Result<Run> {
         Some(rate) => Pace::Fixed { rate, orders },
         None => Pace::Closed { in_flight, orders },
     };
-    let warm = load.drive(Pace::Closed { in_flight: in_flight.clamp(1, 64), orders: 300 }, args.seconds).await?;
+    let warm = load
+        .drive(
+            Pace::Closed {
+                in_flight: in_flight.clamp(1, 64),
+                orders: 300,
+            },
+            args.seconds,
+        )
+        .await?;
     if args.stored > 0 {
-        load.drive(Pace::Closed { in_flight: 512, orders: args.stored }, 3_600).await?;
+        load.drive(
+            Pace::Closed {
+                in_flight: 512,
+                orders: args.stored,
+            },
+            3_600,
+        )
+        .await?;
     }
 
     let before: Vec<Usage> = usage(&server, &processes)?;
@@ -148,9 +183,15 @@ async fn one_run(args: &Args, in_flight: usize) -> Result<Run> {
     let size_after = sizes(&operator).await?;
 
     let lags = operator.lags().await?;
-    ensure!(lags.iter().all(|lag| lag.pending == 0), "something is left to deliver: {lags:?}");
+    ensure!(
+        lags.iter().all(|lag| lag.pending == 0),
+        "something is left to deliver: {lags:?}"
+    );
     let report = audit(&operator, None, Duration::from_secs(60)).await?;
-    ensure!(report.is_clean(), "the audit found violations, so no figure counts:\n{report}");
+    ensure!(
+        report.is_clean(),
+        "the audit found violations, so no figure counts:\n{report}"
+    );
 
     let done = measured.orders as f64;
     let per_thousand = |seconds: f64| seconds * 1_000.0 / done;
@@ -201,7 +242,9 @@ fn usage(server: &NatsServer, processes: &[Process]) -> Result<Vec<Usage>> {
         all.push(Usage::of("nats-server", id)?);
     }
     for process in processes {
-        let id = process.id().with_context(|| format!("{} has ended", process.name()))?;
+        let id = process
+            .id()
+            .with_context(|| format!("{} has ended", process.name()))?;
         all.push(Usage::of(process.name(), id)?);
     }
     Ok(all)
@@ -220,20 +263,43 @@ async fn sizes(operator: &Operator) -> Result<(u64, u64, u64)> {
 }
 
 fn show(heading: &str, median: &Run, runs: &[Run]) {
-    let rates: Vec<String> = runs.iter().map(|run| format!("{:.0}", run.orders_per_second)).collect();
-    println!("{heading}: {:.0} orders/s (runs: {})", median.orders_per_second, rates.join(", "));
+    let rates: Vec<String> = runs
+        .iter()
+        .map(|run| format!("{:.0}", run.orders_per_second))
+        .collect();
+    println!(
+        "{heading}: {:.0} orders/s (runs: {})",
+        median.orders_per_second,
+        rates.join(", ")
+    );
     let l = &median.latency;
-    println!("  latency create to completed  p50 {:.1} ms  p90 {:.1}  p99 {:.1}  max {:.1}", l.p50, l.p90, l.p99, l.max);
+    println!(
+        "  latency create to completed  p50 {:.1} ms  p90 {:.1}  p99 {:.1}  max {:.1}",
+        l.p50, l.p90, l.p99, l.max
+    );
     if let (Some(limit), Some(ratio)) = (median.limit_orders_per_second, median.ratio_to_limit) {
         let mut ratios: Vec<f64> = runs.iter().filter_map(|run| run.ratio_to_limit).collect();
         ratios.sort_by(f64::total_cmp);
-        println!("  limit of the broker          {limit:.0} orders/s; services / limit = {ratio:.2} (median of runs {:.2})", ratios[ratios.len() / 2]);
+        println!(
+            "  limit of the broker          {limit:.0} orders/s; services / limit = {ratio:.2} (median of runs {:.2})",
+            ratios[ratios.len() / 2]
+        );
     }
     let list = |pairs: &[(String, f64)], digits: usize| {
-        pairs.iter().map(|(name, value)| format!("{name} {value:.digits$}")).collect::<Vec<_>>().join("  ")
+        pairs
+            .iter()
+            .map(|(name, value)| format!("{name} {value:.digits$}"))
+            .collect::<Vec<_>>()
+            .join("  ")
     };
-    println!("  CPU s per 1,000 orders       {}", list(&median.cpu_seconds_per_1000_orders, 3));
-    println!("  peak memory MB               {}", list(&median.peak_memory_mb, 0));
+    println!(
+        "  CPU s per 1,000 orders       {}",
+        list(&median.cpu_seconds_per_1000_orders, 3)
+    );
+    println!(
+        "  peak memory MB               {}",
+        list(&median.peak_memory_mb, 0)
+    );
     println!("  inputs per group             {}", list(&median.group_size, 1));
     println!(
         "  stored per order             {:.2} messages in the buckets, {:.2} in EVENTS, {:.0} bytes in all",
@@ -244,6 +310,9 @@ fn show(heading: &str, median: &Run, runs: &[Run]) {
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown CPU");
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("an unknown CPU");
     format!("{cores} cores, {}", model.trim_start_matches([' ', '\t', ':']))
 }

@@ -95,7 +95,12 @@ impl Settings {
                 .then_some(("nats-server", "127.0.0.1", self.nats_port, "NATS_PORT"));
         let mut held = Vec::new();
         let mut taken = Vec::new();
-        let console = (local::console::NAME, self.bind.as_str(), self.console_port, local::console::PORT_VARIABLE);
+        let console = (
+            local::console::NAME,
+            self.bind.as_str(),
+            self.console_port,
+            local::console::PORT_VARIABLE,
+        );
         for (name, host, port, variable) in nats.into_iter().chain(services).chain([console]) {
             match TcpListener::bind((host, port)) {
                 // Held until all are looked at: two services on one port are found too.
@@ -188,7 +193,12 @@ impl System {
     }
 
     /// Starts the console once the services are there whose URLs it has to know.
-    async fn start_console(&mut self, settings: &Settings, nats_url: &str, urls: &[String]) -> Result<String> {
+    async fn start_console(
+        &mut self,
+        settings: &Settings,
+        nats_url: &str,
+        urls: &[String],
+    ) -> Result<String> {
         let url = |service| urls.get(service).map_or("", String::as_str);
         let console = settings.console;
         let mut process = local::console::on(nats_url, settings.console_port, url(0), url(1))?

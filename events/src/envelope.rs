@@ -107,15 +107,35 @@ impl Envelope {
         };
         let expect = |key: &'static str, expected: &str, problem: &'static str| {
             let value = get(key)?;
-            if value == expected { Ok(()) } else { Err(invalid(key, value, problem)) }
+            if value == expected {
+                Ok(())
+            } else {
+                Err(invalid(key, value, problem))
+            }
         };
-        expect("ce-specversion", SPEC_VERSION, "only CloudEvents 1.0 is understood")?;
-        expect("ce-source", name.service, "an event is said by the owner of its bucket")?;
-        expect("ce-type", name.subject, "the type does not fit the entry it is stored as")?;
+        expect(
+            "ce-specversion",
+            SPEC_VERSION,
+            "only CloudEvents 1.0 is understood",
+        )?;
+        expect(
+            "ce-source",
+            name.service,
+            "an event is said by the owner of its bucket",
+        )?;
+        expect(
+            "ce-type",
+            name.subject,
+            "the type does not fit the entry it is stored as",
+        )?;
         expect("ce-id", &name.id(order_id), "the id is not the name of its entry")?;
         let version = get("ce-eventversion")?;
         if version.parse() != Ok(name.version) {
-            return Err(invalid("ce-eventversion", version, "this version of the event is not known here"));
+            return Err(invalid(
+                "ce-eventversion",
+                version,
+                "this version of the event is not known here",
+            ));
         }
         let time = get("ce-time")?;
         let traceparent = get("traceparent")?;
@@ -123,12 +143,19 @@ impl Envelope {
             id: name.id(order_id),
             source: name.service.to_owned(),
             kind: name.subject.to_owned(),
-            time: time.parse().map_err(|_| invalid("ce-time", time, "must be RFC 3339"))?,
+            time: time
+                .parse()
+                .map_err(|_| invalid("ce-time", time, "must be RFC 3339"))?,
             version: name.version,
             order_id: order_id.clone(),
             causation_id: get("ce-causationid")?.to_owned(),
-            traceparent: TraceParent::parse(traceparent)
-                .ok_or_else(|| invalid("traceparent", traceparent, "must be W3C Trace Context, version 00"))?,
+            traceparent: TraceParent::parse(traceparent).ok_or_else(|| {
+                invalid(
+                    "traceparent",
+                    traceparent,
+                    "must be W3C Trace Context, version 00",
+                )
+            })?,
         })
     }
 }
@@ -147,7 +174,11 @@ impl TraceParent {
     pub fn of_order(order_id: &OrderId) -> Self {
         let bytes = order_id.as_str().as_bytes();
         let trace_id = (u128::from(fnv1a(bytes, 0)) << 64) | u128::from(fnv1a(bytes, 1));
-        Self { trace_id: trace_id.max(1), span_id: fnv1a(bytes, 2).max(1), flags: 1 }
+        Self {
+            trace_id: trace_id.max(1),
+            span_id: fnv1a(bytes, 2).max(1),
+            flags: 1,
+        }
     }
 
     /// Reads a header.
@@ -155,31 +186,47 @@ impl TraceParent {
         let mut parts = text.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let hex = |part: &str, digits: usize| {
-            part.len() == digits && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            part.len() == digits
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
         if version != "00" || parts.next().is_some() || !hex(trace, 32) || !hex(span, 16) || !hex(flags, 2) {
             return None;
         }
         let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
         let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
-        Some(Self { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? })
+        Some(Self {
+            trace_id,
+            span_id,
+            flags: u8::from_str_radix(flags, 16).ok()?,
+        })
     }
 
     /// The position of event `id` of `source` in the same trace. Derived, so that deciding again gives the same.
     pub fn child(&self, source: &str, id: &str) -> Self {
         let span_id = fnv1a(id.as_bytes(), fnv1a(source.as_bytes(), self.trace_id as u64)).max(1);
-        Self { span_id, ..self.clone() }
+        Self {
+            span_id,
+            ..self.clone()
+        }
     }
 }
 
 impl std::fmt::Display for TraceParent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id, self.span_id, self.flags
+        )
     }
 }
 
 /// FNV-1a, 64 bits, which is stable across machines and releases, as std's hasher is not.
 fn fnv1a(bytes: &[u8], seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    bytes.iter().fold(start, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }

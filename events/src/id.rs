@@ -26,7 +26,10 @@ fn check(text: &str) -> Result<(), IdError> {
     if text.len() > MAX_ID {
         return Err(IdError::TooLong);
     }
-    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_')) {
+    match text
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_'))
+    {
         Some(other) => Err(IdError::Character(other)),
         None => Ok(()),
     }

@@ -10,10 +10,10 @@
 
 #![allow(clippy::result_large_err)]
 
+mod delivery;
+mod inventory;
 mod order;
 mod payment;
-mod inventory;
-mod delivery;
 
 mod commerce;
 mod envelope;
@@ -32,10 +32,10 @@ pub use name::{Body, DecodeError, EventName, Said};
 pub use order::{
     AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, OrderCancelled, OrderEvent,
 };
-pub use progress::{Progress, Step};
 pub use payment::{
     CancelOrder, Charged, Expired, Opened, PaymentCancelled, PaymentEvent, PaymentFailed, Refunded,
 };
+pub use progress::{Progress, Step};
 
 /// Any event of the choreography, by the service that says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +62,12 @@ impl Event {
     }
 
     /// The services that say something, each the owner of one bucket.
-    pub const SERVICES: [&'static str; 4] =
-        [OrderEvent::SERVICE, PaymentEvent::SERVICE, InventoryEvent::SERVICE, DeliveryEvent::SERVICE];
+    pub const SERVICES: [&'static str; 4] = [
+        OrderEvent::SERVICE,
+        PaymentEvent::SERVICE,
+        InventoryEvent::SERVICE,
+        DeliveryEvent::SERVICE,
+    ];
 
     /// Decodes the body of the entry `$KV.<service>.<entry>.<order_id>`.
     ///
@@ -75,7 +79,10 @@ impl Event {
             PaymentEvent::SERVICE => PaymentEvent::decode(entry, body).map(Event::Payment),
             InventoryEvent::SERVICE => InventoryEvent::decode(entry, body).map(Event::Inventory),
             DeliveryEvent::SERVICE => DeliveryEvent::decode(entry, body).map(Event::Delivery),
-            unknown => Err(DecodeError::UnknownEvent { service: unknown.to_owned(), entry: entry.to_owned() }),
+            unknown => Err(DecodeError::UnknownEvent {
+                service: unknown.to_owned(),
+                entry: entry.to_owned(),
+            }),
         }
     }
 

@@ -80,7 +80,12 @@ const MAX_PROBLEM: usize = 300;
 fn brief(problem: &serde_json::Error) -> String {
     let text = problem.to_string();
     match text.char_indices().nth(MAX_PROBLEM) {
-        Some((end, _)) => format!("{}... at line {} column {}", &text[..end], problem.line(), problem.column()),
+        Some((end, _)) => format!(
+            "{}... at line {} column {}",
+            &text[..end],
+            problem.line(),
+            problem.column()
+        ),
         None => text,
     }
 }
@@ -117,8 +122,10 @@ pub trait Body: serde::de::DeserializeOwned + Send + Sync + 'static {
     /// # Errors
     /// [`DecodeError::Body`] says what JSON decoding had to say.
     fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        serde_json::from_slice(body)
-            .map_err(|source| DecodeError::Body { event: Self::NAME.subject, source })
+        serde_json::from_slice(body).map_err(|source| DecodeError::Body {
+            event: Self::NAME.subject,
+            source,
+        })
     }
 }
 
@@ -139,7 +146,11 @@ impl BodySchema {
         let name = B::name().into_owned();
         let mut components = vec![(name.clone(), B::schema())];
         B::schemas(&mut components);
-        Self { event: B::NAME, name, components }
+        Self {
+            event: B::NAME,
+            name,
+            components,
+        }
     }
 }
 

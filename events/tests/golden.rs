@@ -14,8 +14,16 @@ fn order() -> Arc<Order> {
         order_id: OrderId::new("42").unwrap(),
         customer_id: CustomerId::new("ada").unwrap(),
         lines: vec![
-            Line { item_id: ItemId::new("apple").unwrap(), quantity: 2, unit_price: 250 },
-            Line { item_id: ItemId::new("bread").unwrap(), quantity: 1, unit_price: 300 },
+            Line {
+                item_id: ItemId::new("apple").unwrap(),
+                quantity: 2,
+                unit_price: 250,
+            },
+            Line {
+                item_id: ItemId::new("bread").unwrap(),
+                quantity: 1,
+                unit_price: 300,
+            },
         ],
         total: 800,
         currency: Currency::EUR,
@@ -34,8 +42,14 @@ fn samples() -> Vec<Event> {
         Event::Order(OrderEvent::Created(Created { order: o() })),
         Event::Order(OrderEvent::AwaitingApproval(AwaitingApproval { order: o() })),
         Event::Order(OrderEvent::CreateDelivery(CreateDelivery { order: o() })),
-        Event::Order(OrderEvent::CancelPayment(CancelPayment { order: o(), reason: reason.clone() })),
-        Event::Order(OrderEvent::Completed(Completed { order: o(), courier_id: courier_id.clone() })),
+        Event::Order(OrderEvent::CancelPayment(CancelPayment {
+            order: o(),
+            reason: reason.clone(),
+        })),
+        Event::Order(OrderEvent::Completed(Completed {
+            order: o(),
+            courier_id: courier_id.clone(),
+        })),
         Event::Order(OrderEvent::Cancelled(OrderCancelled {
             order: o(),
             reason: reason.clone(),
@@ -47,10 +61,22 @@ fn samples() -> Vec<Event> {
             expires_at: "2026-01-02T03:04:05Z".parse().unwrap(),
         })),
         Event::Payment(PaymentEvent::Expired(Expired { order: o() })),
-        Event::Payment(PaymentEvent::Charged(Charged { order: o(), reference: "sim-42".to_owned() })),
-        Event::Payment(PaymentEvent::Failed(PaymentFailed { order: o(), reason: reason.clone() })),
-        Event::Payment(PaymentEvent::Cancelled(PaymentCancelled { order: o(), reason: reason.clone() })),
-        Event::Payment(PaymentEvent::Refunded(Refunded { order: o(), reason: reason.clone() })),
+        Event::Payment(PaymentEvent::Charged(Charged {
+            order: o(),
+            reference: "sim-42".to_owned(),
+        })),
+        Event::Payment(PaymentEvent::Failed(PaymentFailed {
+            order: o(),
+            reason: reason.clone(),
+        })),
+        Event::Payment(PaymentEvent::Cancelled(PaymentCancelled {
+            order: o(),
+            reason: reason.clone(),
+        })),
+        Event::Payment(PaymentEvent::Refunded(Refunded {
+            order: o(),
+            reason: reason.clone(),
+        })),
         Event::Payment(PaymentEvent::CancelOrder(CancelOrder {
             order: o(),
             reason: reason.clone(),
@@ -62,9 +88,15 @@ fn samples() -> Vec<Event> {
             reason: reason.clone(),
         })),
         Event::Inventory(InventoryEvent::Released(Released { order: o() })),
-        Event::Delivery(DeliveryEvent::Assigned(Assigned { order: o(), courier_id: courier_id.clone() })),
+        Event::Delivery(DeliveryEvent::Assigned(Assigned {
+            order: o(),
+            courier_id: courier_id.clone(),
+        })),
         Event::Delivery(DeliveryEvent::CancelPayment(NoCourier { order: o(), reason })),
-        Event::Delivery(DeliveryEvent::Cancelled(DeliveryCancelled { order: o(), courier_id: Some(courier_id) })),
+        Event::Delivery(DeliveryEvent::Cancelled(DeliveryCancelled {
+            order: o(),
+            courier_id: Some(courier_id),
+        })),
     ]
 }
 
@@ -82,14 +114,24 @@ fn every_event_has_a_golden_json_and_reads_it_back() {
     let samples = samples();
     let shown: Vec<_> = samples.iter().map(Event::name).collect();
     for name in Event::names() {
-        assert!(shown.contains(&name), "no sample of {}/{}", name.service, name.entry);
+        assert!(
+            shown.contains(&name),
+            "no sample of {}/{}",
+            name.service,
+            name.entry
+        );
     }
     for event in samples {
         let name = event.name();
         let body = encode(&event);
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let pretty = format!("{}\n", serde_json::to_string_pretty(&value).unwrap());
-        let path = format!("{}/golden/{}/{}.json", env!("CARGO_MANIFEST_DIR"), name.service, name.entry);
+        let path = format!(
+            "{}/golden/{}/{}.json",
+            env!("CARGO_MANIFEST_DIR"),
+            name.service,
+            name.entry
+        );
         expect_file![&path].assert_eq(&pretty);
         let golden = std::fs::read(&path).unwrap();
         assert_eq!(Event::decode(name.service, name.entry, &golden).unwrap(), event);
@@ -115,7 +157,11 @@ fn entries_are_one_token_and_unique_in_their_bucket() {
     let mut seen = BTreeMap::new();
     for name in Event::names() {
         assert!(!name.entry.contains(['.', '*', '>', ' ']), "{}", name.entry);
-        assert!(seen.insert((name.service, name.entry), name).is_none(), "{} twice", name.entry);
+        assert!(
+            seen.insert((name.service, name.entry), name).is_none(),
+            "{} twice",
+            name.entry
+        );
     }
 }
 
@@ -124,8 +170,13 @@ fn an_envelope_survives_its_headers() {
     let order_id = OrderId::new("42").unwrap();
     let name = order_event("created");
     let trace = TraceParent::of_order(&order_id);
-    let envelope =
-        Envelope::new(name, &order_id, "2026-01-02T03:04:05.678Z".parse().unwrap(), "http/create", &trace);
+    let envelope = Envelope::new(
+        name,
+        &order_id,
+        "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        "http/create",
+        &trace,
+    );
     let headers: BTreeMap<_, _> = envelope.headers().into_iter().collect();
     let read = |without: &'static str| {
         Envelope::read(name, &order_id, |key| {
@@ -141,11 +192,20 @@ fn an_envelope_survives_its_headers() {
 fn an_unknown_version_is_named() {
     let order_id = OrderId::new("42").unwrap();
     let name = order_event("created");
-    let envelope =
-        Envelope::new(name, &order_id, jiff::Timestamp::UNIX_EPOCH, "x", &TraceParent::of_order(&order_id));
+    let envelope = Envelope::new(
+        name,
+        &order_id,
+        jiff::Timestamp::UNIX_EPOCH,
+        "x",
+        &TraceParent::of_order(&order_id),
+    );
     let headers: BTreeMap<_, _> = envelope.headers().into_iter().collect();
     let error = Envelope::read(name, &order_id, |key| {
-        if key == "ce-eventversion" { Some("2") } else { headers.get(key).map(String::as_str) }
+        if key == "ce-eventversion" {
+            Some("2")
+        } else {
+            headers.get(key).map(String::as_str)
+        }
     })
     .unwrap_err();
     assert_eq!(

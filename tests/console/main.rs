@@ -2,6 +2,8 @@
 //!
 //! `QUADRILLE_SCREENSHOTS=1 cargo test -p quadrille-tests --test console` writes `services/console/screenshots` anew.
 
+#![allow(clippy::unwrap_used)]
+
 mod browser;
 
 use std::time::Duration;
@@ -479,11 +481,15 @@ async fn a_restarted_console_shows_what_it_showed() {
     browser.shows(&count("order.created"), "2").await.unwrap();
     browser.shows(&vital("completed"), "1").await.unwrap();
 
-    // The broker too may go and come.
+    // The broker too may go and come. What EVENTS then sources anew is not counted twice.
     world.restart_nats().await.unwrap();
     let id = world.place_surely(&order().by("again"), "again").await.unwrap();
     browser.shows(&line("ended-list", &id), "again").await.unwrap();
     browser.shows("//*[@id='live']", "live").await.unwrap();
+    browser.text(&line("order-list", &waiting)).await.unwrap();
+    browser.shows(&count("order.created"), "3").await.unwrap();
+    browser.shows(&vital("completed"), "2").await.unwrap();
+    browser.shows(&vital("in_flight"), "1").await.unwrap();
     browser.quit().await.unwrap();
 }
 

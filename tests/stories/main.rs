@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test -p quadrille-tests` writes the golden transcripts anew.
 
+#![allow(clippy::unwrap_used)]
+
 mod endings;
 
 mod cancelling;

@@ -2,7 +2,7 @@
 //! wrong.
 
 use quadrille_deploy::audit::audit;
-use quadrille_deploy::client::NewOrder;
+use quadrille_deploy::client::{NewOrder, until};
 use quadrille_deploy::local::{Process, Service};
 use quadrille_events::OrderId;
 use quadrille_tests::{PATIENCE, World, quadrille};
@@ -307,4 +307,37 @@ async fn the_audit_finds_what_is_wrong() {
         )),
         "{says}"
     );
+}
+
+#[tokio::test]
+async fn the_audit_does_not_miss_what_has_aged_away() {
+    let world = World::with()
+        .env("RETENTION", "2s")
+        .env("EVENTS_MAX_AGE", "2s")
+        .env("PAYMENT_DEADLINE", "1s")
+        .start()
+        .await
+        .unwrap();
+    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(2, "apple", 250);
+    let ids = world.place_many(5, order).await.unwrap();
+    world.all_ended(&ids).await.unwrap();
+    for held in ["order", "EVENTS"] {
+        let gone = until(PATIENCE, async || {
+            anyhow::Ok((world.operator.size(held).await?.messages == 0).then_some(()))
+        });
+        gone.await.unwrap().expect("entries of ended orders age away");
+    }
+    world.audit().await.unwrap();
+    let id = world.place(order(6)).await.unwrap();
+    world.ended(&id).await.unwrap();
+    let report = world.audit().await.unwrap();
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains("entries of the order bucket have gone")),
+        "{report}"
+    );
+    // Stock does not age: what has gone out with an order stays gone.
+    assert_eq!(world.api().item("apple").await.unwrap()["reserved"], 12);
 }

@@ -85,7 +85,12 @@ impl Latencies {
             let index = ((all.len() as f64 * share).ceil() as usize).clamp(1, all.len().max(1)) - 1;
             all.get(index).map_or(0.0, |d| d.as_secs_f64() * 1e3)
         };
-        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
+        Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            max: at(1.0),
+        }
     }
 }
 
@@ -120,7 +125,9 @@ impl Board {
         };
         tokio::time::timeout(ORDER_TIMEOUT, end)
             .await
-            .with_context(|| format!("order {order_id} was accepted and not completed within {ORDER_TIMEOUT:?}"))?
+            .with_context(|| {
+                format!("order {order_id} was accepted and not completed within {ORDER_TIMEOUT:?}")
+            })?
             .context("nobody listens any more")
     }
 }
@@ -128,7 +135,11 @@ impl Board {
 impl Load {
     /// Load for these order services, heard of by `operator`.
     pub fn new(orders: Vec<String>, operator: Operator, items: usize) -> Self {
-        Self { orders, operator, items: items.max(1) }
+        Self {
+            orders,
+            operator,
+            items: items.max(1),
+        }
     }
 
     /// The id of an item.
@@ -146,12 +157,24 @@ impl Load {
         let mut to_inventory = Connection::open(inventory).await?;
         for item in 0..self.items {
             let path = format!("/inventory/items/{}", Self::item(item));
-            to_inventory.send(Method::PUT, &path, json!({ "quantity": 1_000_000_000_u64 }).to_string()).await?;
+            to_inventory
+                .send(
+                    Method::PUT,
+                    &path,
+                    json!({ "quantity": 1_000_000_000_u64 }).to_string(),
+                )
+                .await?;
         }
         let mut to_delivery = Connection::open(delivery).await?;
         for courier in 0..COURIERS {
             let path = format!("/couriers/{}", Self::courier(courier));
-            to_delivery.send(Method::PUT, &path, json!({ "capacity": 1_000_000_000_u64 }).to_string()).await?;
+            to_delivery
+                .send(
+                    Method::PUT,
+                    &path,
+                    json!({ "capacity": 1_000_000_000_u64 }).to_string(),
+                )
+                .await?;
         }
         Ok(())
     }
@@ -189,7 +212,12 @@ impl Load {
             listening.abort();
         }
         let ends = outcome?;
-        let took = ends.iter().map(|end| end.at).max().unwrap_or(began).duration_since(began);
+        let took = ends
+            .iter()
+            .map(|end| end.at)
+            .max()
+            .unwrap_or(began)
+            .duration_since(began);
         Ok(Measured {
             orders: ends.len(),
             took,
@@ -257,7 +285,13 @@ impl Load {
         Ok(ends)
     }
 
-    async fn one(&self, connection: &mut Connection, board: &Board, number: usize, due: Instant) -> Result<End> {
+    async fn one(
+        &self,
+        connection: &mut Connection,
+        board: &Board,
+        number: usize,
+        due: Instant,
+    ) -> Result<End> {
         #[derive(Deserialize)]
         struct Created {
             order_id: String,
@@ -267,15 +301,24 @@ impl Load {
             "lines": [{ "item_id": Self::item(number % self.items), "quantity": 2, "unit_price": 250 }],
             "total": 500, "currency": "EUR", "address": "1 Main St", "payment": "auto",
         });
-        let answer = connection.send(Method::POST, "/orders/create_order", body.to_string()).await?;
+        let answer = connection
+            .send(Method::POST, "/orders/create_order", body.to_string())
+            .await?;
         let Created { order_id } = serde_json::from_slice(&answer)?;
         let at = board.wait(&order_id).await?;
-        Ok(End { latency: at.saturating_duration_since(due), at, order_id })
+        Ok(End {
+            latency: at.saturating_duration_since(due),
+            at,
+            order_id,
+        })
     }
 
     /// The mean number of inputs in a group, from the service's metrics.
     pub async fn mean_group(&self, url: &str) -> Result<f64> {
-        let text = Connection::open(url).await?.send(Method::GET, "/metrics", String::new()).await?;
+        let text = Connection::open(url)
+            .await?
+            .send(Method::GET, "/metrics", String::new())
+            .await?;
         let text = String::from_utf8_lossy(&text).into_owned();
         let value = |name: &str| {
             text.lines()
@@ -302,7 +345,9 @@ struct Connection {
 impl Connection {
     async fn open(url: &str) -> Result<Self> {
         let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let stream = TcpStream::connect(&host).await.with_context(|| format!("cannot reach {url}"))?;
+        let stream = TcpStream::connect(&host)
+            .await
+            .with_context(|| format!("cannot reach {url}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);

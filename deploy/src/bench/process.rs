@@ -22,7 +22,12 @@ impl Usage {
         };
         // proc(5): fields 14 and 15, in ticks of 1/100 s; the second field may hold spaces, but ends with ')'.
         let stat = read("stat")?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
         let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
         let status = read("status")?;
         let peak_kb = status

@@ -78,7 +78,8 @@ impl Service {
 /// The port that `variable` gives, else this one.
 pub(super) fn port(variable: &str, default: u16) -> Result<u16> {
     env(variable).map_or(Ok(default), |port| {
-        port.parse().with_context(|| format!("{variable} is {port:?}, which is no port (0 to 65535)"))
+        port.parse()
+            .with_context(|| format!("{variable} is {port:?}, which is no port (0 to 65535)"))
     })
 }
 

@@ -30,7 +30,9 @@ pub fn document(flows: &[(&str, &Explored)]) -> anyhow::Result<Value> {
     } in bodies.into_iter().flatten()
     {
         for (component, schema) in components {
-            schemas.insert(component, serde_json::to_value(schema)?);
+            // In the registry of formats (spec.openapis.org/registry/format) `u-int32` of utoipa 6.0 is `uint32`.
+            let text = serde_json::to_string(&schema)?.replace(r#""u-int"#, r#""uint"#);
+            schemas.insert(component, serde_json::from_str(&text)?);
         }
         let key = message_key(event);
         let mut message = message(event, &name);

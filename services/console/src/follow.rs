@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +19,8 @@ use crate::view::View;
 pub const MAX_PAGES: usize = 32;
 /// So few events behind, the log counts as read.
 const NEARLY: u64 = 500;
-/// After so long without an event the log counts as read too: its last event has just expired.
+/// After so long without an event the log counts as read too (its last event has just expired), and the connection is
+/// looked at.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The pause before the log is read anew.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,8 +37,8 @@ struct Inner {
     view: Mutex<View>,
     vitals: watch::Sender<Vitals>,
     operator: OnceLock<Operator>,
-    behind: AtomicU64,
-    caught_up: AtomicBool,
+    /// Why the view is not what the log says; `None` if it is.
+    unread: Mutex<Option<String>>,
     pages: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
@@ -55,13 +55,15 @@ pub struct Vitals {
 
 impl Shared {
     pub fn new(stop: watch::Receiver<bool>) -> Self {
-        let vitals = Vitals { map: Map::new(&[]), ..Vitals::default() };
+        let vitals = Vitals {
+            map: Map::new(&[]),
+            ..Vitals::default()
+        };
         Self(Arc::new(Inner {
             view: Mutex::default(),
             vitals: watch::Sender::new(vitals),
             operator: OnceLock::new(),
-            behind: AtomicU64::new(0),
-            caught_up: AtomicBool::new(false),
+            unread: Mutex::new(Some("the log is not read yet".to_owned())),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
             stop,
         }))
@@ -85,7 +87,10 @@ impl Shared {
 
     /// The connection, once there is one.
     pub fn operator(&self) -> Result<&Operator, Problem> {
-        self.0.operator.get().ok_or_else(|| Problem::unavailable("not connected to NATS yet (NATS_URL)"))
+        self.0
+            .operator
+            .get()
+            .ok_or_else(|| Problem::unavailable("not connected to NATS yet (NATS_URL)"))
     }
 
     /// Why the page does not show what is: `None` if it does.
@@ -93,12 +98,17 @@ impl Shared {
         match self.0.operator.get() {
             None => Some("waiting for NATS".to_owned()),
             Some(operator) if !operator.is_connected() => Some("the connection to NATS is lost".to_owned()),
-            Some(_) if self.0.caught_up.load(Ordering::Relaxed) => None,
-            Some(_) => match self.0.behind.load(Ordering::Relaxed) {
-                0 => Some("waiting for the services: there is no EVENTS log yet".to_owned()),
-                behind => Some(format!("reading the log: {behind} events to go")),
-            },
+            Some(_) => self
+                .0
+                .unread
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
+    }
+
+    fn set_unread(&self, why: Option<String>) {
+        *self.0.unread.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 }
 
@@ -118,37 +128,38 @@ async fn follow(operator: &Operator, shared: &Shared) -> Infallible {
     let mut told = None;
     loop {
         let problem = match read(operator, shared).await {
-            Ok(()) => "the log ended".to_owned(),
+            Ok(()) => "reading the log again".to_owned(),
             Err(error) => format!("{error:#}"),
         };
-        shared.0.caught_up.store(false, Ordering::Relaxed);
         if told.as_ref() != Some(&problem) {
             warn!(%problem, "the EVENTS log cannot be followed; trying again");
-            told = Some(problem);
+            told = Some(problem.clone());
         }
+        shared.set_unread(Some(problem));
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Folds the log aside until it is nearly read, then shows it, and goes on live.
+/// Folds the log aside until it is nearly read, then shows it, and goes on live until the connection is lost.
 async fn read(operator: &Operator, shared: &Shared) -> anyhow::Result<()> {
+    let connections = operator.connections();
     let mut events = pin!(operator.follow_since(">", Since::Start).await?);
     let mut fresh = Some(View::default());
     if operator.size(EVENTS).await?.messages == 0 {
         show(&mut fresh, shared);
     }
     loop {
-        let next = match &fresh {
-            None => events.next().await,
-            Some(_) => match tokio::time::timeout(SILENCE, events.next()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    show(&mut fresh, shared);
-                    continue;
-                }
-            },
+        let next = tokio::time::timeout(SILENCE, events.next()).await;
+        if operator.connections() != connections {
+            return Ok(());
+        }
+        let Ok(next) = next else {
+            show(&mut fresh, shared);
+            continue;
         };
-        let Some(followed) = next.transpose()? else { return Ok(()) };
+        let Some(followed) = next.transpose()? else {
+            return Ok(());
+        };
         // What cannot be read is parked by whoever hears it, and shown as a dead letter.
         if let Some((event, at)) = heard(&followed.entry) {
             match &mut fresh {
@@ -157,9 +168,10 @@ async fn read(operator: &Operator, shared: &Shared) -> anyhow::Result<()> {
             }
         }
         if fresh.is_some() {
-            shared.0.behind.store(followed.behind, Ordering::Relaxed);
             if followed.behind < NEARLY {
                 show(&mut fresh, shared);
+            } else if followed.behind % NEARLY == 0 {
+                shared.set_unread(Some(format!("reading the log: {} events to go", followed.behind)));
             }
         }
     }
@@ -169,8 +181,7 @@ fn show(fresh: &mut Option<View>, shared: &Shared) {
     if let Some(view) = fresh.take() {
         info!(events = view.changes(), "the log is read");
         *shared.view() = view;
-        shared.0.behind.store(0, Ordering::Relaxed);
-        shared.0.caught_up.store(true, Ordering::Relaxed);
+        shared.set_unread(None);
     }
 }
 
@@ -179,10 +190,16 @@ async fn watch_listeners(operator: &Operator, shared: &Shared) {
         let found = tokio::try_join!(operator.lags(), operator.dead_letters());
         shared.0.vitals.send_if_modified(|known| {
             let now = match found {
-                Ok((lags, dead_letters)) => {
-                    Vitals { map: Map::new(&lags), listeners: listeners(&lags), dead_letters, problem: None }
-                }
-                Err(error) => Vitals { problem: Some(format!("{error:#}")), ..known.clone() },
+                Ok((lags, dead_letters)) => Vitals {
+                    map: Map::new(&lags),
+                    listeners: listeners(&lags),
+                    dead_letters,
+                    problem: None,
+                },
+                Err(error) => Vitals {
+                    problem: Some(format!("{error:#}")),
+                    ..known.clone()
+                },
             };
             let changed = *known != now;
             *known = now;

@@ -38,16 +38,51 @@ struct App {
 /// All that the console serves.
 pub(crate) fn routes(shared: Shared, commands: Commands) -> Router {
     let page = |kind: &'static str, text: &'static str| {
-        get(move || async move { ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], text) })
+        get(move || async move {
+            (
+                [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")],
+                text,
+            )
+        })
     };
     Router::new()
-        .route("/", page("text/html; charset=utf-8", include_str!("../assets/index.html")))
-        .route("/console.css", page("text/css; charset=utf-8", include_str!("../assets/console.css")))
-        .route("/console.js", page("text/javascript; charset=utf-8", include_str!("../assets/console.js")))
-        .route("/map.js", page("text/javascript; charset=utf-8", include_str!("../assets/map.js")))
-        .route("/story.js", page("text/javascript; charset=utf-8", include_str!("../assets/story.js")))
-        .route("/page.js", page("text/javascript; charset=utf-8", include_str!("../assets/page.js")))
-        .route("/icon.svg", page("image/svg+xml", include_str!("../assets/icon.svg")))
+        .route(
+            "/",
+            page("text/html; charset=utf-8", include_str!("../assets/index.html")),
+        )
+        .route(
+            "/console.css",
+            page("text/css; charset=utf-8", include_str!("../assets/console.css")),
+        )
+        .route(
+            "/console.js",
+            page(
+                "text/javascript; charset=utf-8",
+                include_str!("../assets/console.js"),
+            ),
+        )
+        .route(
+            "/map.js",
+            page("text/javascript; charset=utf-8", include_str!("../assets/map.js")),
+        )
+        .route(
+            "/story.js",
+            page(
+                "text/javascript; charset=utf-8",
+                include_str!("../assets/story.js"),
+            ),
+        )
+        .route(
+            "/page.js",
+            page(
+                "text/javascript; charset=utf-8",
+                include_str!("../assets/page.js"),
+            ),
+        )
+        .route(
+            "/icon.svg",
+            page("image/svg+xml", include_str!("../assets/icon.svg")),
+        )
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -57,10 +92,17 @@ pub(crate) fn routes(shared: Shared, commands: Commands) -> Router {
         .route("/api/orders/{order_id}/{command}", post(command))
         .with_state(App { shared, commands })
         .fallback(async |request: Request| {
-            Problem::not_found(format!("there is no {} {}", request.method(), request.uri().path()))
+            Problem::not_found(format!(
+                "there is no {} {}",
+                request.method(),
+                request.uri().path()
+            ))
         })
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, HANDLER_TIMEOUT))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            HANDLER_TIMEOUT,
+        ))
         .layer(middleware::from_fn(guard))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal("the handler panicked; the log says where").into_response()
@@ -70,7 +112,11 @@ pub(crate) fn routes(shared: Shared, commands: Commands) -> Router {
 /// Lets no other site's page send commands, and tells the browser to load nothing from elsewhere.
 async fn guard(request: Request, next: Next) -> Response {
     let mut response = if request.method() == Method::POST && is_foreign(request.headers()) {
-        Problem::new(StatusCode::FORBIDDEN, "commands are taken from the console's own page only").into_response()
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "commands are taken from the console's own page only",
+        )
+        .into_response()
     } else {
         next.run(request).await
     };
@@ -84,7 +130,9 @@ async fn guard(request: Request, next: Next) -> Response {
         (header::X_FRAME_OPTIONS, "DENY"),
     ];
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -119,8 +167,16 @@ async fn metrics(State(app): State<App>) -> Response {
             let _ = writeln!(text, "{name}{{step=\"{}\"}} {}", at.step, of(at));
         }
     };
-    gauge("quadrille_orders_in_flight", "Orders that have not ended, by step.", &|at| at.orders);
-    gauge("quadrille_orders_stuck", "Orders whose step takes longer than it should.", &|at| at.stuck);
+    gauge(
+        "quadrille_orders_in_flight",
+        "Orders that have not ended, by step.",
+        &|at| at.orders,
+    );
+    gauge(
+        "quadrille_orders_stuck",
+        "Orders whose step takes longer than it should.",
+        &|at| at.stuck,
+    );
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, text).into_response()
 }
@@ -137,7 +193,9 @@ async fn look(State(app): State<App>, Query(look): Query<Look>) -> Result<Respon
     let step = match look.step {
         None => None,
         Some(name) => {
-            let step = Step::ALL.into_iter().find(|step| step.name() == name && !step.is_over());
+            let step = Step::ALL
+                .into_iter()
+                .find(|step| step.name() == name && !step.is_over());
             Some(step.ok_or_else(|| Problem::invalid("step", "is no step of an order in flight"))?)
         }
     };
@@ -160,7 +218,10 @@ struct Found {
 async fn search(State(app): State<App>, Query(search): Query<Search>) -> Result<Json<Found>, Problem> {
     let text = search.q.trim();
     if text.is_empty() || text.len() > MAX_SEARCH {
-        return Err(Problem::invalid("q", format!("must be 1 to {MAX_SEARCH} bytes long")));
+        return Err(Problem::invalid(
+            "q",
+            format!("must be 1 to {MAX_SEARCH} bytes long"),
+        ));
     }
     let now = Timestamp::now();
     let mut orders = app.shared.view().find(text, now);
@@ -170,12 +231,17 @@ async fn search(State(app): State<App>, Query(search): Query<Search>) -> Result<
     {
         orders.extend(story.row(now));
     }
-    Ok(Json(Found { more: orders.len() >= MAX_FOUND, orders }))
+    Ok(Json(Found {
+        more: orders.len() >= MAX_FOUND,
+        orders,
+    }))
 }
 
 async fn story(State(app): State<App>, Id(order_id): Id<OrderId>) -> Result<Json<Story>, Problem> {
     let story = read(&app, &order_id).await?;
-    story.map(Json).ok_or_else(|| Problem::not_found(format!("nobody has said anything about an order `{order_id}`")))
+    story
+        .map(Json)
+        .ok_or_else(|| Problem::not_found(format!("nobody has said anything about an order `{order_id}`")))
 }
 
 async fn read(app: &App, order_id: &OrderId) -> Result<Option<Story>, Problem> {
@@ -183,8 +249,19 @@ async fn read(app: &App, order_id: &OrderId) -> Result<Option<Story>, Problem> {
     story.map_err(|error| Problem::unavailable(format!("{error:#}")))
 }
 
-async fn create(State(app): State<App>, headers: HeaderMap, Json(order): Json<Value>) -> Result<Response, Problem> {
-    app.commands.send(To::Order, "/orders/create_order", headers.get("idempotency-key"), &order).await
+async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Json(order): Json<Value>,
+) -> Result<Response, Problem> {
+    app.commands
+        .send(
+            To::Order,
+            "/orders/create_order",
+            headers.get("idempotency-key"),
+            &order,
+        )
+        .await
 }
 
 #[derive(Deserialize)]
@@ -198,7 +275,9 @@ async fn command(
     Path((order_id, command)): Path<(String, String)>,
     Json(Command { reason }): Json<Command>,
 ) -> Result<Response, Problem> {
-    let order_id: OrderId = order_id.parse().map_err(|error| Problem::invalid("order_id", error))?;
+    let order_id: OrderId = order_id
+        .parse()
+        .map_err(|error| Problem::invalid("order_id", error))?;
     let (to, path, takes_reason) = match command.as_str() {
         "confirm-payment" => (To::Payment, "/payments/confirm", false),
         "cancel-payment" => (To::Payment, "/payments/cancel", true),
@@ -232,7 +311,10 @@ mod tests {
         assert!(is_foreign(&headers(&[host, ("origin", "http://elsewhere")])));
         assert!(is_foreign(&headers(&[host, ("origin", "null")])));
         assert!(!is_foreign(&headers(&[host, ("sec-fetch-site", "same-origin")])));
-        assert!(!is_foreign(&headers(&[host, ("origin", "http://127.0.0.1:7000")])));
+        assert!(!is_foreign(&headers(&[
+            host,
+            ("origin", "http://127.0.0.1:7000")
+        ])));
         assert!(!is_foreign(&headers(&[host])), "curl");
     }
 
@@ -240,7 +322,15 @@ mod tests {
     #[test]
     fn the_page_holds_nothing_that_its_policy_forbids() {
         let page = include_str!("../assets/index.html");
-        for forbidden in ["<style", " style=", "onclick", "onload", "<script>", "https://", "javascript:"] {
+        for forbidden in [
+            "<style",
+            " style=",
+            "onclick",
+            "onload",
+            "<script>",
+            "https://",
+            "javascript:",
+        ] {
             assert!(!page.contains(forbidden), "the page holds `{forbidden}`");
         }
         let scripts = [
@@ -250,7 +340,14 @@ mod tests {
             include_str!("../assets/page.js"),
         ];
         for script in scripts {
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "document.write", "https://"] {
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "eval(",
+                "document.write",
+                "https://",
+            ] {
                 assert!(!script.contains(forbidden), "a script holds `{forbidden}`");
             }
         }

@@ -37,7 +37,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// Settings that make no sense, or a NATS server that cannot be used.
-pub async fn run(settings: Settings, listener: TcpListener, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let nats_url = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
     let commands = proxy::Commands::new(
         settings.or("ORDER_URL", "http://127.0.0.1:7001".to_owned())?,

@@ -43,7 +43,9 @@ pub struct Looking {
 /// 503 if too many pages are open.
 pub fn stream(shared: Shared, looking: Looking) -> Result<Response, Problem> {
     let page = shared.pages().try_acquire_owned().map_err(|_| {
-        Problem::unavailable(format!("{MAX_PAGES} pages are open already; close one and reload"))
+        Problem::unavailable(format!(
+            "{MAX_PAGES} pages are open already; close one and reload"
+        ))
     })?;
     let mut stop = shared.stop();
     let stopped = async move {
@@ -80,7 +82,15 @@ fn page_events(shared: Shared, looking: Looking, page: OwnedSemaphorePermit) -> 
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut vitals = shared.vitals();
     vitals.mark_changed();
-    let page = Page { shared, looking, vitals, ticks, sent: None, story: None, _page: page };
+    let page = Page {
+        shared,
+        looking,
+        vitals,
+        ticks,
+        sent: None,
+        story: None,
+        _page: page,
+    };
     stream::unfold(page, |mut page| async move {
         let events = page.next().await;
         Some((stream::iter(events), page))
@@ -110,7 +120,15 @@ impl Page {
             let overview = self.shared.view().overview(Timestamp::now(), self.looking.step);
             self.sent = Some((changes, trouble.clone(), Instant::now()));
             let (listeners, dead_letters) = (vitals.listeners, vitals.dead_letters.len());
-            events.push(event("overview", &Glance { overview, trouble, listeners, dead_letters }));
+            events.push(event(
+                "overview",
+                &Glance {
+                    overview,
+                    trouble,
+                    listeners,
+                    dead_letters,
+                },
+            ));
         }
         if let Some(order_id) = self.looking.order.clone() {
             let changes = self.shared.view().changes_of(&order_id);
@@ -135,5 +153,8 @@ impl Page {
 }
 
 fn event(name: &str, data: &impl Serialize) -> Event {
-    Event::default().event(name).json_data(data).unwrap_or_else(|error| Event::default().comment(error.to_string()))
+    Event::default()
+        .event(name)
+        .json_data(data)
+        .unwrap_or_else(|error| Event::default().comment(error.to_string()))
 }

@@ -64,8 +64,11 @@ impl Map {
     pub fn new(lags: &[Lag]) -> Self {
         let names: Vec<&'static EventName> = Event::names().collect();
         let hears = |name: &EventName| {
-            let heard = |lag: &&Lag| lag.hears.iter().any(|heard| *heard == name);
-            lags.iter().filter(heard).map(|lag| lag.listener.clone()).collect::<Vec<_>>()
+            let heard = |lag: &&Lag| lag.hears.contains(&name);
+            lags.iter()
+                .filter(heard)
+                .map(|lag| lag.listener.clone())
+                .collect::<Vec<_>>()
         };
         let setback = |name: &EventName| SETBACKS.contains(&(name.service, name.entry));
 
@@ -76,7 +79,10 @@ impl Map {
             tell(next, &forward, &hears, &mut told);
         }
         told.extend(SETBACKS.iter().filter_map(|(service, entry)| {
-            names.iter().copied().find(|name| name.service == *service && name.entry == *entry)
+            names
+                .iter()
+                .copied()
+                .find(|name| name.service == *service && name.entry == *entry)
         }));
 
         let mut services: Vec<String> = Event::SERVICES.map(str::to_owned).to_vec();
@@ -93,7 +99,10 @@ impl Map {
             setback: setback(name),
             means: name.means,
         });
-        Self { services, events: events.collect() }
+        Self {
+            services,
+            events: events.collect(),
+        }
     }
 }
 
@@ -124,7 +133,11 @@ pub fn listeners(lags: &[Lag]) -> Vec<Listener> {
                 known.behind += behind;
                 known.listening &= lag.is_pulled;
             }
-            None => all.push(Listener { service: lag.listener.clone(), behind, listening: lag.is_pulled }),
+            None => all.push(Listener {
+                service: lag.listener.clone(),
+                behind,
+                listening: lag.is_pulled,
+            }),
         }
     }
     all
@@ -137,7 +150,9 @@ mod tests {
     fn hears(listener: &str, heard: &[(&str, &str)]) -> Vec<Lag> {
         let mut lags: Vec<Lag> = Vec::new();
         for (speaker, entry) in heard {
-            let name = Event::names().find(|name| name.service == *speaker && name.entry == *entry).unwrap();
+            let name = Event::names()
+                .find(|name| name.service == *speaker && name.entry == *entry)
+                .unwrap();
             match lags.iter_mut().find(|lag| lag.speaker == *speaker) {
                 Some(lag) => lag.hears.push(name),
                 None => lags.push(Lag {
@@ -155,16 +170,37 @@ mod tests {
 
     fn pay_first() -> Vec<Lag> {
         [
-            hears("payment", &[("order", "created"), ("order", "cancel-payment"), ("inventory", "reservation-failed")]),
+            hears(
+                "payment",
+                &[
+                    ("order", "created"),
+                    ("order", "cancel-payment"),
+                    ("inventory", "reservation-failed"),
+                ],
+            ),
             hears("inventory", &[("payment", "charged"), ("order", "cancelled")]),
-            hears("order", &[("inventory", "reserved"), ("delivery", "assigned"), ("payment", "cancel-order")]),
-            hears("delivery", &[("order", "create-delivery"), ("order", "cancelled")]),
+            hears(
+                "order",
+                &[
+                    ("inventory", "reserved"),
+                    ("delivery", "assigned"),
+                    ("payment", "cancel-order"),
+                ],
+            ),
+            hears(
+                "delivery",
+                &[("order", "create-delivery"), ("order", "cancelled")],
+            ),
         ]
         .concat()
     }
 
     fn way(map: &Map) -> Vec<&'static str> {
-        map.events.iter().filter(|arrow| !arrow.setback).map(|arrow| arrow.event).collect()
+        map.events
+            .iter()
+            .filter(|arrow| !arrow.setback)
+            .map(|arrow| arrow.event)
+            .collect()
     }
 
     #[test]
@@ -206,7 +242,14 @@ mod tests {
     #[test]
     fn an_event_may_have_several_listeners_or_none() {
         let map = Map::new(&pay_first());
-        let to = |event: &str| map.events.iter().find(|arrow| arrow.event == event).unwrap().to.clone();
+        let to = |event: &str| {
+            map.events
+                .iter()
+                .find(|arrow| arrow.event == event)
+                .unwrap()
+                .to
+                .clone()
+        };
         assert_eq!(to("order.cancelled"), ["inventory", "delivery"]);
         assert!(to("order.completed").is_empty());
     }
@@ -215,7 +258,11 @@ mod tests {
     fn a_fifth_service_is_on_the_map() {
         let map = Map::new(&[pay_first(), hears("loyalty", &[("order", "completed")])].concat());
         assert_eq!(map.services.last().unwrap(), "loyalty");
-        assert!(map.events.iter().any(|arrow| arrow.event == "order.completed" && arrow.to == ["loyalty"]));
+        assert!(
+            map.events
+                .iter()
+                .any(|arrow| arrow.event == "order.completed" && arrow.to == ["loyalty"])
+        );
     }
 
     #[test]
@@ -223,6 +270,11 @@ mod tests {
         let all = listeners(&pay_first());
         let payment = all.iter().find(|listener| listener.service == "payment").unwrap();
         assert_eq!((payment.behind, payment.listening), (6, false));
-        assert!(all.iter().find(|listener| listener.service == "order").unwrap().listening);
+        assert!(
+            all.iter()
+                .find(|listener| listener.service == "order")
+                .unwrap()
+                .listening
+        );
     }
 }

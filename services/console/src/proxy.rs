@@ -51,14 +51,24 @@ impl Commands {
     ///
     /// # Errors
     /// 502 if it does not answer.
-    pub async fn send(&self, to: To, path: &str, key: Option<&HeaderValue>, body: &Value) -> Result<Response, Problem> {
+    pub async fn send(
+        &self,
+        to: To,
+        path: &str,
+        key: Option<&HeaderValue>,
+        body: &Value,
+    ) -> Result<Response, Problem> {
         let (name, variable, base) = match to {
             To::Order => ("order", "ORDER_URL", &self.order),
             To::Payment => ("payment", "PAYMENT_URL", &self.payment),
         };
         let url = format!("{}{path}", base.trim_end_matches('/'));
         let gone = |error: reqwest::Error| {
-            let what = if error.is_timeout() { "did not answer in time" } else { "does not answer" };
+            let what = if error.is_timeout() {
+                "did not answer in time"
+            } else {
+                "does not answer"
+            };
             let detail = format!("the {name} service {what} at {base} ({variable} says where it is)");
             Problem::new(StatusCode::BAD_GATEWAY, detail)
         };
@@ -70,16 +80,20 @@ impl Commands {
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(gone)? {
             if bytes.len() + chunk.len() > MAX_BODY {
-                return Err(Problem::new(StatusCode::BAD_GATEWAY, format!("the {name} service answers too much")));
+                return Err(Problem::new(
+                    StatusCode::BAD_GATEWAY,
+                    format!("the {name} service answers too much"),
+                ));
             }
             bytes.extend_from_slice(&chunk);
         }
         let kind = answer.headers().get(header::CONTENT_TYPE).cloned();
         let mut response = Response::new(Body::from(bytes));
         *response.status_mut() = answer.status();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            kind.unwrap_or(HeaderValue::from_static("application/octet-stream")),
+        );
         Ok(response)
     }
 }
@@ -93,14 +107,26 @@ mod tests {
         let new = |order: &str| Commands::new(order.to_owned(), "http://127.0.0.1:7002".to_owned());
         assert!(new("http://order:7001/").is_ok());
         assert!(new("order").unwrap_err().to_string().contains("ORDER_URL=order"));
-        assert!(new("file:///etc/passwd").unwrap_err().to_string().contains("must begin with http://"));
+        assert!(
+            new("file:///etc/passwd")
+                .unwrap_err()
+                .to_string()
+                .contains("must begin with http://")
+        );
     }
 
     #[tokio::test]
     async fn a_service_that_is_not_there_is_named() {
-        let commands = Commands::new("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1".to_owned()).unwrap();
-        let problem = commands.send(To::Payment, "/payments/confirm", None, &Value::Null).await.unwrap_err();
+        let commands =
+            Commands::new("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1".to_owned()).unwrap();
+        let problem = commands
+            .send(To::Payment, "/payments/confirm", None, &Value::Null)
+            .await
+            .unwrap_err();
         assert_eq!(problem.status, 502);
-        assert!(problem.detail.contains("payment service") && problem.detail.contains("PAYMENT_URL"), "{problem}");
+        assert!(
+            problem.detail.contains("payment service") && problem.detail.contains("PAYMENT_URL"),
+            "{problem}"
+        );
     }
 }

@@ -100,7 +100,8 @@ impl Story {
             operator.entries_of(order_id, &[]),
             operator.dead_letters_of(order_id),
         )?;
-        Ok((!history.is_empty() || !letters.is_empty()).then(|| Self::new(order_id, history, &entries, letters)))
+        Ok((!history.is_empty() || !letters.is_empty())
+            .then(|| Self::new(order_id, history, &entries, letters)))
     }
 
     /// The story that these tell.
@@ -115,7 +116,9 @@ impl Story {
         for told in &history {
             let token = told.id.split('.').next().unwrap_or_default();
             let stored = stored_as(entries, told);
-            let Some(event) = stored.and_then(|e| Event::decode(&told.service, token, &e.body).ok()) else { continue };
+            let Some(event) = stored.and_then(|e| Event::decode(&told.service, token, &e.body).ok()) else {
+                continue;
+            };
             order = Some(event.order().clone());
             match &mut progress {
                 None => progress = Some(Progress::new(&event, told.at)),
@@ -123,22 +126,33 @@ impl Story {
             }
         }
         let step = progress.map_or(Step::Created, |progress| progress.step());
-        let took = match (history.iter().map(|t| t.at).min(), history.iter().map(|t| t.at).max()) {
+        let took = match (
+            history.iter().map(|t| t.at).min(),
+            history.iter().map(|t| t.at).max(),
+        ) {
             (Some(first), Some(last)) => milliseconds(last) - milliseconds(first),
             (None, _) | (_, None) => 0.0,
         };
         Self {
             order_id: order_id.clone(),
-            digits: order.as_ref().and_then(|order| order.currency.exponent()).unwrap_or(0),
+            digits: order
+                .as_ref()
+                .and_then(|order| order.currency.exponent())
+                .unwrap_or(0),
             order,
             step: step.name(),
             waits_for: progress.and_then(|progress| progress.waits_for()),
-            patience: step.patience().map(|patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)),
+            patience: step
+                .patience()
+                .map(|patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)),
             due: progress.and_then(|progress| progress.due()).map(milliseconds),
             over: step.is_over(),
             took,
             actions: actions(step),
-            events: history.iter().map(|told| Told::new(told, &history, entries)).collect(),
+            events: history
+                .iter()
+                .map(|told| Told::new(told, &history, entries))
+                .collect(),
             dead_letters,
         }
     }
@@ -150,9 +164,13 @@ impl Story {
         for told in &self.events {
             let token = told.id.split('.').next().unwrap_or_default();
             let body = told.entry.as_ref()?.body.to_string();
-            let Ok(event) = Event::decode(&told.service, token, body.as_bytes()) else { continue };
+            let Ok(event) = Event::decode(&told.service, token, body.as_bytes()) else {
+                continue;
+            };
             let at = Timestamp::from_millisecond(told.at as i64).ok()?;
-            progress.get_or_insert_with(|| Progress::new(&event, at)).hear(&event, at);
+            progress
+                .get_or_insert_with(|| Progress::new(&event, at))
+                .hear(&event, at);
         }
         let reason = self.events.iter().find_map(|told| told.reason.as_deref());
         Some(crate::view::row_of(order, progress?, reason, now))
@@ -161,7 +179,9 @@ impl Story {
 
 impl Told {
     fn new(told: &HistoryEntry, history: &[HistoryEntry], entries: &[Entry]) -> Self {
-        let cause = history.iter().find(|other| format!("{}/{}", other.service, other.id) == told.cause);
+        let cause = history
+            .iter()
+            .find(|other| format!("{}/{}", other.service, other.id) == told.cause);
         Self {
             event: told.event.clone(),
             service: told.service.clone(),
@@ -171,7 +191,10 @@ impl Told {
             delay: cause.map(|cause| (milliseconds(told.at) - milliseconds(cause.at)).max(0.0)),
             cause: told.cause.clone(),
             cause_service: cause.map(|cause| cause.service.clone()),
-            reason: told.reason.clone().filter(|reason| cause.and_then(|cause| cause.reason.as_ref()) != Some(reason)),
+            reason: told
+                .reason
+                .clone()
+                .filter(|reason| cause.and_then(|cause| cause.reason.as_ref()) != Some(reason)),
             entry: stored_as(entries, told).map(|entry| Stored {
                 subject: entry.subject.clone(),
                 sequence: entry.sequence,
@@ -213,7 +236,14 @@ mod tests {
 
     use super::*;
 
-    fn told(ms: i64, service: &str, id: &str, event: &str, cause: &str, reason: Option<&str>) -> (HistoryEntry, Entry) {
+    fn told(
+        ms: i64,
+        service: &str,
+        id: &str,
+        event: &str,
+        cause: &str,
+        reason: Option<&str>,
+    ) -> (HistoryEntry, Entry) {
         let at = Timestamp::from_millisecond(ms).unwrap();
         let order = json!({
             "order_id": "42", "customer_id": "ada", "total": 500, "currency": "EUR", "address": "1 Main St",
@@ -221,7 +251,7 @@ mod tests {
         });
         let body = json!({
             "order": order, "reason": reason, "reference": "r", "charged": true, "delivery_requested": false,
-            "expires_at": "2030-01-01T00:00:00Z",
+            "courier_id": "grace", "expires_at": "2030-01-01T00:00:00Z",
         });
         let told = HistoryEntry {
             event: event.to_owned(),
@@ -250,21 +280,62 @@ mod tests {
     fn each_event_knows_its_cause_its_delay_and_its_entry() {
         let story = story(vec![
             told(10, "order", "created", "order.created", "http/create", None),
-            told(13, "payment", "charged", "payment.charged", "order/created.42", None),
-            told(17, "inventory", "reservation-failed", "inventory.reservation.failed", "payment/charged.42", Some("short")),
-            told(19, "payment", "refunded", "payment.refunded", "inventory/reservation-failed.42", Some("short")),
-            told(19, "payment", "cancel-order", "cancel-order", "inventory/reservation-failed.42", Some("short")),
+            told(
+                13,
+                "payment",
+                "charged",
+                "payment.charged",
+                "order/created.42",
+                None,
+            ),
+            told(
+                17,
+                "inventory",
+                "reservation-failed",
+                "inventory.reservation.failed",
+                "payment/charged.42",
+                Some("short"),
+            ),
+            told(
+                19,
+                "payment",
+                "refunded",
+                "payment.refunded",
+                "inventory/reservation-failed.42",
+                Some("short"),
+            ),
+            told(
+                19,
+                "payment",
+                "cancel-order",
+                "cancel-order",
+                "inventory/reservation-failed.42",
+                Some("short"),
+            ),
         ]);
-        assert_eq!((story.step, story.waits_for, story.over), ("settled", Some("order"), false));
+        assert_eq!(
+            (story.step, story.waits_for, story.over),
+            ("settled", Some("order"), false)
+        );
         assert!((story.took - 9.0).abs() < 1e-6);
         let delays: Vec<_> = story.events.iter().map(|told| told.delay).collect();
         assert_eq!(delays, [None, Some(3.0), Some(4.0), Some(2.0), Some(2.0)]);
         assert_eq!(story.events[0].cause_service, None);
         assert_eq!(story.events[2].cause_service.as_deref(), Some("payment"));
-        let reasons: Vec<_> = story.events.iter().filter_map(|told| told.reason.as_deref()).collect();
+        let reasons: Vec<_> = story
+            .events
+            .iter()
+            .filter_map(|told| told.reason.as_deref())
+            .collect();
         assert_eq!(reasons, ["short"], "each reason is told once");
-        assert_eq!(story.events[1].entry.as_ref().unwrap().subject, "$KV.payment.charged.42");
-        assert_eq!(story.events[1].entry.as_ref().unwrap().body["order"]["customer_id"], "ada");
+        assert_eq!(
+            story.events[1].entry.as_ref().unwrap().subject,
+            "$KV.payment.charged.42"
+        );
+        assert_eq!(
+            story.events[1].entry.as_ref().unwrap().body["order"]["customer_id"],
+            "ada"
+        );
         assert!(story.actions.is_empty(), "it is being cancelled already");
     }
 
@@ -272,11 +343,28 @@ mod tests {
     fn what_can_be_done_depends_on_the_step() {
         let opened = story(vec![
             told(10, "order", "created", "order.created", "http/create", None),
-            told(13, "payment", "opened", "payment.opened", "order/created.42", None),
+            told(
+                13,
+                "payment",
+                "opened",
+                "payment.opened",
+                "order/created.42",
+                None,
+            ),
         ]);
-        assert_eq!(opened.actions, [Action::ConfirmPayment, Action::CancelPayment, Action::CancelOrder]);
+        assert_eq!(
+            opened.actions,
+            [Action::ConfirmPayment, Action::CancelPayment, Action::CancelOrder]
+        );
         assert_eq!(opened.row(Timestamp::UNIX_EPOCH).unwrap().step, "opened");
-        let done = story(vec![told(13, "order", "completed", "order.completed", "delivery/assigned.42", None)]);
+        let done = story(vec![told(
+            13,
+            "order",
+            "completed",
+            "order.completed",
+            "delivery/assigned.42",
+            None,
+        )]);
         assert!(done.actions.is_empty());
     }
 

@@ -166,7 +166,10 @@ impl View {
         let mut tracked = match self.orders.remove(&order.order_id) {
             Some(known) => {
                 self.unlist(&order.order_id, &known);
-                Tracked { changes: known.changes + 1, ..known }
+                Tracked {
+                    changes: known.changes + 1,
+                    ..known
+                }
             }
             None if self.age.len() >= self.max_in_flight => {
                 self.full += 1;
@@ -227,8 +230,12 @@ impl View {
 
     /// Lets the order go that ended first.
     fn forget(&mut self) {
-        let Some((_, id)) = self.ended.pop_first() else { return };
-        let Some(tracked) = self.orders.remove(&id) else { return };
+        let Some((_, id)) = self.ended.pop_first() else {
+            return;
+        };
+        let Some(tracked) = self.orders.remove(&id) else {
+            return;
+        };
         let step = tracked.progress.step();
         *self.at_step(step) -= 1;
         self.forgotten[usize::from(step == Step::Completed)] += 1;
@@ -246,7 +253,10 @@ impl View {
 
     /// How often this event is in the log.
     pub fn said(&self, name: &EventName) -> u64 {
-        position(name).and_then(|place| self.said.get(place)).copied().unwrap_or_default()
+        position(name)
+            .and_then(|place| self.said.get(place))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// What there is to see at `now`; of the orders in flight only those at `only`, if it is given.
@@ -257,7 +267,9 @@ impl View {
         let mut waited_for = BTreeMap::new();
         let wanted = |step: Step| only.is_none_or(|only| only == step);
         for (_, id) in self.due.iter().take_while(|(due, _)| *due < now) {
-            let Some(tracked) = self.orders.get(id) else { continue };
+            let Some(tracked) = self.orders.get(id) else {
+                continue;
+            };
             let step = tracked.progress.step();
             stuck += 1;
             if let Some(who) = tracked.progress.waits_for() {
@@ -274,7 +286,9 @@ impl View {
             if orders.len() >= LISTED {
                 break;
             }
-            let Some(tracked) = self.orders.get(id) else { continue };
+            let Some(tracked) = self.orders.get(id) else {
+                continue;
+            };
             if !tracked.progress.is_stuck(now) && wanted(tracked.progress.step()) {
                 orders.push(tracked.row(id, now));
             }
@@ -282,7 +296,11 @@ impl View {
         let ended = self.ended.iter().rev().take(LISTED_ENDED);
         let ended = ended.filter_map(|(_, id)| Some(self.orders.get(id)?.row(id, now)));
         let counted = || Step::ALL.iter().zip(self.steps.iter().zip(stuck_at));
-        let of = |wanted: Step| counted().find(|(step, _)| **step == wanted).map_or(0, |(_, (orders, _))| *orders);
+        let of = |wanted: Step| {
+            counted()
+                .find(|(step, _)| **step == wanted)
+                .map_or(0, |(_, (orders, _))| *orders)
+        };
         Overview {
             now: now.as_millisecond(),
             said: self.said.clone(),
@@ -295,7 +313,11 @@ impl View {
             not_shown: self.full,
             steps: counted()
                 .filter(|(step, _)| !step.is_over())
-                .map(|(step, (orders, stuck))| AtStep { step: step.name(), orders: *orders, stuck })
+                .map(|(step, (orders, stuck))| AtStep {
+                    step: step.name(),
+                    orders: *orders,
+                    stuck,
+                })
                 .collect(),
             orders,
             ended: ended.collect(),
@@ -305,14 +327,21 @@ impl View {
     fn rate(&self, now: Timestamp) -> f64 {
         let until = now.as_second();
         // The second that is running is not counted: it is not over.
-        let counted: u64 = self.seconds.range(until - RATE_OVER..until).map(|(_, count)| count).sum();
+        let counted: u64 = self
+            .seconds
+            .range(until - RATE_OVER..until)
+            .map(|(_, count)| count)
+            .sum();
         counted as f64 / RATE_OVER as f64
     }
 
     /// Orders whose id begins with `text`, or whose customer's id does, latest first.
     pub fn find(&self, text: &str, now: Timestamp) -> Vec<Row> {
         let text = text.to_ascii_lowercase();
-        let begins = |id: &str| id.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(&text));
+        let begins = |id: &str| {
+            id.get(..text.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(&text))
+        };
         let mut found: Vec<_> = self
             .orders
             .iter()
@@ -320,7 +349,10 @@ impl View {
             .collect();
         found.sort_by_key(|(id, tracked)| (std::cmp::Reverse(tracked.progress.first()), id.as_str()));
         found.truncate(MAX_FOUND);
-        found.into_iter().map(|(id, tracked)| tracked.row(id, now)).collect()
+        found
+            .into_iter()
+            .map(|(id, tracked)| tracked.row(id, now))
+            .collect()
     }
 }
 
@@ -344,7 +376,12 @@ impl Tracked {
 }
 
 /// The row of an order that is not in the view, from its story.
-pub(crate) fn row_of(order: &quadrille_events::Order, progress: Progress, reason: Option<&str>, now: Timestamp) -> Row {
+pub(crate) fn row_of(
+    order: &quadrille_events::Order,
+    progress: Progress,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Row {
     let tracked = Tracked {
         customer_id: order.customer_id.clone(),
         total: order.total,
@@ -376,7 +413,11 @@ mod tests {
         let order = Order {
             order_id: id.parse().unwrap(),
             customer_id: format!("customer-of-{id}").parse().unwrap(),
-            lines: vec![Line { item_id: "apple".parse().unwrap(), quantity: 2, unit_price: 250 }],
+            lines: vec![Line {
+                item_id: "apple".parse().unwrap(),
+                quantity: 2,
+                unit_price: 250,
+            }],
             total: 500,
             currency: Currency::EUR,
             address: "1 Main St".to_owned(),
@@ -438,18 +479,35 @@ mod tests {
             (19, "fresh", "order/created"),
         ]);
         let seen = view.overview(at(20), None);
-        assert_eq!(ids(&seen.orders), ["stuck-first", "stuck-later", "waits-for-customer", "fresh"]);
-        assert_eq!(seen.orders.iter().map(|row| row.stuck).collect::<Vec<_>>(), [true, true, false, false]);
+        assert_eq!(
+            ids(&seen.orders),
+            ["stuck-first", "stuck-later", "waits-for-customer", "fresh"]
+        );
+        assert_eq!(
+            seen.orders.iter().map(|row| row.stuck).collect::<Vec<_>>(),
+            [true, true, false, false]
+        );
         assert_eq!(seen.orders[1].waits_for, Some("inventory"));
         assert_eq!(seen.stuck, 2);
         assert_eq!(seen.stuck_at, BTreeMap::from([("inventory", 1), ("payment", 1)]));
-        let of = |step: &str| seen.steps.iter().find(|at| at.step == step).map(|at| (at.orders, at.stuck));
+        let of = |step: &str| {
+            seen.steps
+                .iter()
+                .find(|at| at.step == step)
+                .map(|at| (at.orders, at.stuck))
+        };
         assert_eq!(of("created"), Some((2, 1)));
         assert_eq!(of("charged"), Some((1, 1)));
         assert_eq!(of("opened"), Some((1, 0)));
 
-        assert_eq!(ids(&view.overview(at(20), Some(Step::Created)).orders), ["stuck-first", "fresh"]);
-        assert_eq!(ids(&view.overview(at(2), None).orders), ["waits-for-customer", "stuck-later", "stuck-first", "fresh"]);
+        assert_eq!(
+            ids(&view.overview(at(20), Some(Step::Created)).orders),
+            ["stuck-first", "fresh"]
+        );
+        assert_eq!(
+            ids(&view.overview(at(2), None).orders),
+            ["waits-for-customer", "stuck-later", "stuck-first", "fresh"]
+        );
     }
 
     #[test]
@@ -465,17 +523,32 @@ mod tests {
 
     #[test]
     fn what_is_to_be_undone_keeps_a_cancelled_order_in_flight() {
-        let mut log = vec![(0, "a", "order/created"), (1, "a", "payment/charged"), (1, "a", "inventory/reserved")];
-        log.extend([(2, "a", "order/cancel-payment"), (2, "a", "payment/refunded"), (2, "a", "payment/cancel-order")]);
+        let mut log = vec![
+            (0, "a", "order/created"),
+            (1, "a", "payment/charged"),
+            (1, "a", "inventory/reserved"),
+        ];
+        log.extend([
+            (2, "a", "order/cancel-payment"),
+            (2, "a", "payment/refunded"),
+            (2, "a", "payment/cancel-order"),
+        ]);
         log.push((3, "a", "order/cancelled"));
         let mut view = view(&log);
         let seen = view.overview(at(4), None);
         assert_eq!((seen.in_flight, seen.cancelled), (1, 0));
-        assert_eq!((seen.orders[0].step, seen.orders[0].waits_for), ("undoing", Some("inventory")));
+        assert_eq!(
+            (seen.orders[0].step, seen.orders[0].waits_for),
+            ("undoing", Some("inventory"))
+        );
         view.hear(&event("a", "inventory/released"), at(4));
         let seen = view.overview(at(4), None);
         assert_eq!((seen.in_flight, seen.cancelled), (0, 1));
-        assert_eq!(seen.ended[0].reason.as_deref(), Some("because of cancel-payment"), "the first reason is the cause");
+        assert_eq!(
+            seen.ended[0].reason.as_deref(),
+            Some("because of cancel-payment"),
+            "the first reason is the cause"
+        );
     }
 
     #[test]
@@ -505,7 +578,11 @@ mod tests {
 
     #[test]
     fn orders_are_found_by_how_their_id_or_their_customer_begins() {
-        let view = view(&[(0, "aa1", "order/created"), (1, "aa2", "order/created"), (2, "b", "order/created")]);
+        let view = view(&[
+            (0, "aa1", "order/created"),
+            (1, "aa2", "order/created"),
+            (2, "b", "order/created"),
+        ]);
         assert_eq!(ids(&view.find("aa", at(9))), ["aa2", "aa1"]);
         assert_eq!(ids(&view.find("AA1", at(9))), ["aa1"]);
         assert_eq!(ids(&view.find("customer-of-b", at(9))), ["b"]);
@@ -515,7 +592,11 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_last_seconds() {
-        let view = view(&[(10, "a", "order/created"), (11, "b", "order/created"), (12, "c", "order/created")]);
+        let view = view(&[
+            (10, "a", "order/created"),
+            (11, "b", "order/created"),
+            (12, "c", "order/created"),
+        ]);
         assert!((view.overview(at(13), None).per_second - 0.6).abs() < 1e-9);
         assert!(view.overview(at(60), None).per_second.abs() < 1e-9);
     }

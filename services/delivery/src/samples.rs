@@ -62,10 +62,13 @@ fn outcomes(ask: &Ask) -> Named<Input> {
     let refused = DeskResult::Refused {
         reason: "too far".to_owned(),
     };
-    [("desk: accepted", DeskResult::Accepted), ("desk: refused", refused)]
-        .map(|(name, result)| {
-            let order = order.clone();
-            (name, Input::Desk { order, result })
-        })
-        .into()
+    [
+        ("desk: accepted", DeskResult::Accepted),
+        ("desk: refused", refused),
+    ]
+    .map(|(name, result)| {
+        let order = order.clone();
+        (name, Input::Desk { order, result })
+    })
+    .into()
 }

@@ -11,10 +11,7 @@ use crate::decide::{Input, State, Stock, key};
 
 /// What the inventory service's decisions are explored with.
 pub fn samples() -> Samples<InventoryService> {
-    let (order, greedy) = (
-        Arc::new(order("42")),
-        Arc::new(order_of("42", &[("apple", 200)])),
-    );
+    let (order, greedy) = (Arc::new(order("42")), Arc::new(order_of("42", &[("apple", 200)])));
     let reserved = InventoryEvent::from(Reserved { order: order.clone() });
     let failed = InventoryEvent::from(ReservationFailed {
         order: order.clone(),

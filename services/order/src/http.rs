@@ -10,8 +10,8 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use quadrille_events::{CourierId, Order, OrderId};
-use quadrille_runtime::{Door, HistoryEntry};
 use quadrille_runtime::http::{Id, Json, Origin, Problem};
+use quadrille_runtime::{Door, HistoryEntry};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -211,8 +211,10 @@ async fn show(Shared(door): OrderDoor, Id(order_id): Id<OrderId>) -> Result<Json
     }))
 }
 
-/// What all services have said about an order so far, as a JSON array; or, to a client that accepts
-/// `text/event-stream`, that and what they go on to say, as server-sent events.
+/// Tells what all services have said about an order.
+///
+/// As a JSON array; or, to a client that accepts `text/event-stream`, that and what they go on to say, as server-sent
+/// events.
 #[utoipa::path(get, path = "/orders/{order_id}/events", tag = "orders",
     params(("order_id" = OrderId, Path, description = "Which order.", example = "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d")),
     responses(

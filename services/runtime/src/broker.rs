@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use async_nats::{Client, ConnectOptions, HeaderMap, Request, ServerAddr, StatusCode, connection::State, jetstream};
+use async_nats::{
+    Client, ConnectOptions, HeaderMap, Request, ServerAddr, StatusCode, connection::State, jetstream,
+};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
@@ -135,7 +137,9 @@ impl Broker {
         check_version(&info.version).with_context(|| format!("the server at {shown} cannot be used"))?;
         let jetstream = jetstream::new(client.clone());
         if !info.jetstream {
-            bail!("the server at {shown} has no JetStream: start it with `nats-server -js`, or `jetstream {{}}` in its configuration");
+            bail!(
+                "the server at {shown} has no JetStream: start it with `nats-server -js`, or `jetstream {{}}` in its configuration"
+            );
         }
         jetstream.query_account().await.with_context(|| {
             format!("the server at {shown} has JetStream, but this account cannot use it: enable it for the account")
@@ -185,7 +189,11 @@ impl Broker {
         if writes.is_empty() {
             return self.acknowledged(last).await;
         }
-        let id = format!("{}-{}", self.batch_prefix, self.batches.fetch_add(1, Ordering::Relaxed));
+        let id = format!(
+            "{}-{}",
+            self.batch_prefix,
+            self.batches.fetch_add(1, Ordering::Relaxed)
+        );
         let mut number = 0_u64;
         let mut numbered = |mut write: Write| {
             number += 1;
@@ -212,8 +220,10 @@ impl Broker {
     }
 
     async fn acknowledged(&self, write: Write) -> Result<u64, CommitError> {
-        let request =
-            Request::new().headers(write.headers).payload(write.body).timeout(Some(COMMIT_TIMEOUT));
+        let request = Request::new()
+            .headers(write.headers)
+            .payload(write.body)
+            .timeout(Some(COMMIT_TIMEOUT));
         let answer = match self.client.send_request(write.subject, request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -222,7 +232,9 @@ impl Broker {
                     Kind::NoResponders => {
                         CommitError::Busy("no stream takes it; JetStream has no leader, or is off".to_owned())
                     }
-                    Kind::InvalidSubject | Kind::MaxPayloadExceeded => CommitError::Rejected(error.to_string()),
+                    Kind::InvalidSubject | Kind::MaxPayloadExceeded => {
+                        CommitError::Rejected(error.to_string())
+                    }
                     Kind::TimedOut | Kind::Other => CommitError::Unknown(error.to_string()),
                 });
             }
@@ -244,8 +256,11 @@ impl Broker {
     pub async fn multi_get(&self, stream: &str, subjects: &[String]) -> Result<Vec<Entry>, ReadError> {
         let failed = |error: String| ReadError(format!("reading {stream}: {error}"));
         let inbox = self.client.new_inbox();
-        let mut answers =
-            self.client.subscribe(inbox.clone()).await.map_err(|error| failed(error.to_string()))?;
+        let mut answers = self
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let request = serde_json::json!({ "multi_last": subjects }).to_string();
         self.client
             .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into())
@@ -255,19 +270,25 @@ impl Broker {
             let mut entries = Vec::new();
             while let Some(message) = answers.next().await {
                 match message.status.map(|status| status.as_u16()) {
-                    None => entries.push(direct_entry(message).ok_or_else(|| failed("not a direct get".into()))?),
+                    None => {
+                        entries.push(direct_entry(message).ok_or_else(|| failed("not a direct get".into()))?)
+                    }
                     Some(204 | 404) => return Ok(entries),
                     Some(503) => return Err(failed("no such stream, or it has no leader".into())),
                     Some(413) => return Err(failed(format!("more than {MAX_MULTI_GET} entries"))),
                     Some(code) => {
-                        return Err(failed(format!("{code} {}", message.description.unwrap_or_default())));
+                        return Err(failed(format!(
+                            "{code} {}",
+                            message.description.unwrap_or_default()
+                        )));
                     }
                 }
             }
             Err(failed("the connection closed".into()))
         };
-        let mut entries =
-            tokio::time::timeout(READ_TIMEOUT, collect).await.map_err(|_| failed("timed out".into()))??;
+        let mut entries = tokio::time::timeout(READ_TIMEOUT, collect)
+            .await
+            .map_err(|_| failed("timed out".into()))??;
         entries.sort_by_key(|entry| entry.sequence);
         Ok(entries)
     }
@@ -311,7 +332,9 @@ impl Broker {
         }
         const TRIES: u32 = 10;
         let newest = futures::future::try_join_all(
-            subjects.iter().map(|subject| self.leader_sequence(stream, subject)),
+            subjects
+                .iter()
+                .map(|subject| self.leader_sequence(stream, subject)),
         )
         .await?;
         for attempt in 0..TRIES {
@@ -319,7 +342,9 @@ impl Broker {
             // Whatever the leader had is there, or has been replaced by something newer under the same filter.
             let complete = subjects.iter().zip(&newest).all(|(subject, sequence)| {
                 *sequence == 0
-                    || entries.iter().any(|e| e.sequence >= *sequence && matches(subject, &e.subject))
+                    || entries
+                        .iter()
+                        .any(|e| e.sequence >= *sequence && matches(subject, &e.subject))
             });
             if complete {
                 return Ok(entries);
@@ -327,21 +352,27 @@ impl Broker {
             debug!(stream, attempt, "a follower is behind the leader");
             tokio::time::sleep(Duration::from_millis(2 << attempt)).await;
         }
-        Err(ReadError(format!("the followers of {stream} are behind its leader")))
+        Err(ReadError(format!(
+            "the followers of {stream} are behind its leader"
+        )))
     }
 }
 
 /// The servers of `nats://one:4222,nats://two:4222`.
 fn servers(url: &str) -> anyhow::Result<Vec<ServerAddr>> {
     let parse = |one: &str| {
-        one.trim().parse().with_context(|| format!("NATS_URL={}: is no URL of a NATS server", hide_credentials(one)))
+        one.trim()
+            .parse()
+            .with_context(|| format!("NATS_URL={}: is no URL of a NATS server", hide_credentials(one)))
     };
     url.split(',').map(parse).collect()
 }
 
 /// The client itself takes no notice of the user and password, or token, in a URL.
 fn with_credentials(options: ConnectOptions, servers: &[ServerAddr]) -> ConnectOptions {
-    let Some(server) = servers.iter().find(|server| server.has_user_pass()) else { return options };
+    let Some(server) = servers.iter().find(|server| server.has_user_pass()) else {
+        return options;
+    };
     let user = server.username().unwrap_or_default().to_owned();
     match server.password() {
         Some(password) => options.user_and_password(user, password.to_owned()),
@@ -361,7 +392,12 @@ async fn connect_patiently(
     loop {
         match options.clone().connect(servers).await {
             Ok(client) => return Ok(client),
-            Err(error) if matches!(error.kind(), Kind::Io | Kind::TimedOut | Kind::Dns | Kind::MaxReconnects) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Io | Kind::TimedOut | Kind::Dns | Kind::MaxReconnects
+                ) =>
+            {
                 if !told {
                     warn!(%error, "waiting for NATS at {shown} (NATS_URL); start one with `nats-server -js`");
                     told = true;
@@ -374,12 +410,16 @@ async fn connect_patiently(
 }
 
 fn check_version(version: &str) -> anyhow::Result<()> {
-    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse::<u64>().unwrap_or(0));
+    let mut numbers = version
+        .split(['.', '-', '+'])
+        .map(|part| part.parse::<u64>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     let found = (next(), next(), next());
     let (major, minor, patch) = OLDEST_SERVER;
     if found < OLDEST_SERVER {
-        bail!("nats-server {version} is too old: {major}.{minor}.{patch} at least is needed, for atomic batches and schedules");
+        bail!(
+            "nats-server {version} is too old: {major}.{minor}.{patch} at least is needed, for atomic batches and schedules"
+        );
     }
     Ok(())
 }
@@ -396,7 +436,9 @@ pub(crate) fn hide_credentials(url: &str) -> String {
 /// Whether a subject matches a filter with `*` wildcards.
 fn matches(filter: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
-    filter.split('.').all(|want| tokens.next().is_some_and(|token| want == "*" || want == token))
+    filter
+        .split('.')
+        .all(|want| tokens.next().is_some_and(|token| want == "*" || want == token))
         && tokens.next().is_none()
 }
 
@@ -419,7 +461,13 @@ fn direct_entry(message: async_nats::Message) -> Option<Entry> {
         .filter(|(name, _)| !OWN.contains(&name.as_ref()))
         .flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.clone())))
         .collect();
-    Some(Entry { subject, sequence, time, headers, body: message.payload })
+    Some(Entry {
+        subject,
+        sequence,
+        time,
+        headers,
+        body: message.payload,
+    })
 }
 
 fn send_error(error: &str) -> CommitError {
@@ -491,7 +539,10 @@ mod tests {
 
     #[test]
     fn credentials_are_not_shown() {
-        assert_eq!(hide_credentials("nats://ada:secret@host:4222"), "nats://***@host:4222");
+        assert_eq!(
+            hide_credentials("nats://ada:secret@host:4222"),
+            "nats://***@host:4222"
+        );
         assert_eq!(hide_credentials("nats://host:4222"), "nats://host:4222");
         assert_eq!(hide_credentials("token@host"), "***@host");
     }

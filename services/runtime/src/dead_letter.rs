@@ -62,7 +62,12 @@ impl Store {
             error!(subject = %message.subject, "a delivery without JetStream metadata; not ours");
             return;
         };
-        let order = message.subject.rsplit('.').next().filter(|token| OrderId::new(token).is_ok()).unwrap_or("-");
+        let order = message
+            .subject
+            .rsplit('.')
+            .next()
+            .filter(|token| OrderId::new(token).is_ok())
+            .unwrap_or("-");
         let letter = DeadLetter {
             id: format!("{}.{}.{order}", info.stream, info.stream_sequence),
             service: self.service.to_owned(),
@@ -104,7 +109,11 @@ impl Store {
             if let Some(lives) = &lives {
                 headers.insert("Nats-TTL", lives.as_str());
             }
-            Ok(Write { subject: self.letter_subject(&letter.id), headers, body })
+            Ok(Write {
+                subject: self.letter_subject(&letter.id),
+                headers,
+                body,
+            })
         };
         match self.broker.publish(write(letter, body.clone())?).await {
             // An input as large as the broker allows leaves no room for what is added: keep what identifies it.
@@ -112,7 +121,9 @@ impl Store {
                 let mut cut = letter.clone();
                 cut.headers.clear();
                 cut.reason = shorten(&format!("{} (body and headers cut: {problem})", cut.reason));
-                self.broker.publish(write(&cut, body.slice(..body.len().min(64 * 1024)))?).await
+                self.broker
+                    .publish(write(&cut, body.slice(..body.len().min(64 * 1024)))?)
+                    .await
             }
             other => other,
         }
@@ -139,8 +150,15 @@ impl Store {
     }
 
     async fn find_letters(&self, id: &str) -> Result<Vec<Parked>, ReadError> {
-        let entries = self.broker.fresh_get(&self.stream, &[self.letter_subject(id)], self.replicas).await?;
-        Ok(entries.into_iter().filter(|entry| !entry.is_deleted()).filter_map(read).collect())
+        let entries = self
+            .broker
+            .fresh_get(&self.stream, &[self.letter_subject(id)], self.replicas)
+            .await?;
+        Ok(entries
+            .into_iter()
+            .filter(|entry| !entry.is_deleted())
+            .filter_map(read)
+            .collect())
     }
 
     /// Takes a letter off the pile, as a KV purge does, with a marker that expires.
@@ -150,7 +168,11 @@ impl Store {
         headers.insert("Nats-Rollup", "sub");
         headers.insert("Nats-TTL", "60s");
         self.broker
-            .publish(Write { subject: self.letter_subject(id), headers, body: Bytes::new() })
+            .publish(Write {
+                subject: self.letter_subject(id),
+                headers,
+                body: Bytes::new(),
+            })
             .await
             .map(drop)
     }
@@ -159,7 +181,10 @@ impl Store {
 /// Reads a stored letter.
 pub(crate) fn read(entry: Entry) -> Option<Parked> {
     let letter = serde_json::from_str(entry.headers.get(HEADER)?.as_str()).ok()?;
-    Some(Parked { letter, body: entry.body })
+    Some(Parked {
+        letter,
+        body: entry.body,
+    })
 }
 
 fn header_map(headers: Option<&HeaderMap>) -> BTreeMap<String, String> {

@@ -42,7 +42,11 @@ pub trait Service: Send + Sync + 'static {
     fn fold(state: &mut Self::State, said: &Self::Said);
 
     /// The answer to an input. Pure. Saying an event must make the same input ignored from then on.
-    fn decide(state: &Self::State, input: &Self::Input, context: &Context<'_, Self::Record>) -> Decision<Self>
+    fn decide(
+        state: &Self::State,
+        input: &Self::Input,
+        context: &Context<'_, Self::Record>,
+    ) -> Decision<Self>
     where
         Self: Sized;
 
@@ -135,12 +139,20 @@ pub enum Refusal {
 impl<S: Service> Decision<S> {
     /// Says events and touches nothing else.
     pub fn say(events: impl IntoIterator<Item = S::Said>) -> Self {
-        Decision::Say(Say { events: events.into_iter().collect(), records: Vec::new(), deadline: Deadline::Keep })
+        Decision::Say(Say {
+            events: events.into_iter().collect(),
+            records: Vec::new(),
+            deadline: Deadline::Keep,
+        })
     }
 
     /// Changes the ledger and says nothing.
     pub fn record(key: String, record: S::Record) -> Self {
-        Decision::Say(Say { events: Vec::new(), records: vec![(key, record)], deadline: Deadline::Keep })
+        Decision::Say(Say {
+            events: Vec::new(),
+            records: vec![(key, record)],
+            deadline: Deadline::Keep,
+        })
     }
 
     /// Adds changes of the ledger to what is said.

@@ -68,8 +68,16 @@ impl<S: Service> Door<S> {
     ///
     /// # Errors
     /// A refusal as 404, 409 or 422. 503 if the outcome is not known in time: the same command again finds out.
-    pub async fn command(&self, input: S::Input, what: &'static str, origin: Origin) -> Result<Reply<S>, Problem> {
-        let cause = Cause { reference: format!("http/{what}"), trace: origin.trace };
+    pub async fn command(
+        &self,
+        input: S::Input,
+        what: &'static str,
+        origin: Origin,
+    ) -> Result<Reply<S>, Problem> {
+        let cause = Cause {
+            reference: format!("http/{what}"),
+            trace: origin.trace,
+        };
         self.put(input, cause, false).await
     }
 
@@ -82,17 +90,33 @@ impl<S: Service> Door<S> {
         let (answer, verdict) = oneshot::channel();
         let deadline = Instant::now() + COMMAND_TIMEOUT;
         let source = Source::Command { answer, deadline };
-        let item = Item { input, cause, source, read_first, must_finish: false, asking: None };
+        let item = Item {
+            input,
+            cause,
+            source,
+            read_first,
+            must_finish: false,
+            asking: None,
+        };
         let waiting = async {
-            self.inputs.send(item).await.map_err(|_| Problem::unavailable("the service is stopping; try again"))?;
+            self.inputs
+                .send(item)
+                .await
+                .map_err(|_| Problem::unavailable("the service is stopping; try again"))?;
             verdict.await.map_err(|_| unknown("the service is stopping"))
         };
         let verdict = tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), waiting)
             .await
             .map_err(|_| unknown("the broker did not answer in time"))??;
         match verdict {
-            Verdict::Done { state } => Ok(Reply { state, outcome: Outcome::Done }),
-            Verdict::Ignored { state, reason } => Ok(Reply { state, outcome: Outcome::Ignored(reason) }),
+            Verdict::Done { state } => Ok(Reply {
+                state,
+                outcome: Outcome::Done,
+            }),
+            Verdict::Ignored { state, reason } => Ok(Reply {
+                state,
+                outcome: Outcome::Ignored(reason),
+            }),
             Verdict::Refused(Refusal::NotFound(detail)) => Err(Problem::not_found(detail)),
             Verdict::Refused(Refusal::Conflict(detail)) => Err(Problem::conflict(detail)),
             Verdict::Refused(Refusal::Mismatch(detail)) => Err(Problem::mismatch(detail)),
@@ -119,7 +143,10 @@ impl<S: Service> Door<S> {
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn record(&self, key: &str) -> Result<Option<S::Record>, Problem> {
-        let mut records = self.store.records::<S>(&Reads::Keys(vec![key.to_owned()])).await?;
+        let mut records = self
+            .store
+            .records::<S>(&Reads::Keys(vec![key.to_owned()]))
+            .await?;
         Ok(records.remove(key).and_then(|seen| seen.record))
     }
 
@@ -129,7 +156,10 @@ impl<S: Service> Door<S> {
     /// 503 if the broker does not answer.
     pub async fn records(&self, prefix: &'static str) -> Result<BTreeMap<String, S::Record>, Problem> {
         let records = self.store.records::<S>(&Reads::All(prefix)).await?;
-        Ok(records.into_iter().filter_map(|(key, seen)| Some((key, seen.record?))).collect())
+        Ok(records
+            .into_iter()
+            .filter_map(|(key, seen)| Some((key, seen.record?)))
+            .collect())
     }
 
     /// What all services have said about an order, in the order in which it was stored.
@@ -148,7 +178,13 @@ impl<S: Service> Door<S> {
         &self,
         order_id: OrderId,
     ) -> Result<impl Stream<Item = HistoryEntry> + Send + 'static, Problem> {
-        Ok(history::live(self.store.broker.clone(), order_id, self.store.replicas, self.stop.clone()).await?)
+        Ok(history::live(
+            self.store.broker.clone(),
+            order_id,
+            self.store.replicas,
+            self.stop.clone(),
+        )
+        .await?)
     }
 
     /// The dead letters of an order, of whichever service.
@@ -165,7 +201,9 @@ impl<S: Service> Door<S> {
 
     pub(crate) async fn dead_letter(&self, id: &str) -> Result<Parked, Problem> {
         let found = self.store.letter(id).await?;
-        found.ok_or_else(|| Problem::not_found(format!("no dead letter {id} is parked at {}", self.store.service)))
+        found.ok_or_else(|| {
+            Problem::not_found(format!("no dead letter {id} is parked at {}", self.store.service))
+        })
     }
 
     /// Puts a parked input through the same door again, and takes the letter away once it is settled.
@@ -176,7 +214,9 @@ impl<S: Service> Door<S> {
             .map_err(|problem| Problem::conflict(format!("it stays parked: {problem}")))?;
         let reply = self.put(input, cause, true).await?;
         self.store.drop_letter(id).await.map_err(|error| {
-            Problem::unavailable(format!("it was handled, but the letter is still there: {error}; retry again"))
+            Problem::unavailable(format!(
+                "it was handled, but the letter is still there: {error}; retry again"
+            ))
         })?;
         Ok(reply.outcome)
     }

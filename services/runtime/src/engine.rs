@@ -198,7 +198,12 @@ impl<S: Service> Engine<S> {
         // A group whose commit is refused for good is taken apart, so that one input does not fail the others.
         let mut groups = VecDeque::from([group]);
         while let Some(group) = groups.pop_front() {
-            groups.extend(self.settle_together(group).await.into_iter().map(|item| vec![item]));
+            groups.extend(
+                self.settle_together(group)
+                    .await
+                    .into_iter()
+                    .map(|item| vec![item]),
+            );
         }
     }
 
@@ -240,7 +245,12 @@ impl<S: Service> Engine<S> {
                 }
                 Again::Later(problem) => {
                     failures += 1;
-                    warn!(service = self.store.service, inputs = pending.len(), problem, "not committed; trying again");
+                    warn!(
+                        service = self.store.service,
+                        inputs = pending.len(),
+                        problem,
+                        "not committed; trying again"
+                    );
                     if *self.stop.borrow() {
                         for item in pending.drain(..) {
                             item.hand_back(STOPPING).await;
@@ -273,7 +283,12 @@ impl<S: Service> Engine<S> {
         let now = Instant::now();
         let (expired, live): (Vec<_>, Vec<_>) = pending.into_iter().partition(|item| item.expired(now));
         for item in expired {
-            self.end(item, Verdict::Unknown("it was not settled in time".to_owned()), &[]).await;
+            self.end(
+                item,
+                Verdict::Unknown("it was not settled in time".to_owned()),
+                &[],
+            )
+            .await;
         }
         live
     }
@@ -298,9 +313,9 @@ impl<S: Service> Engine<S> {
             let unstored = match &stored {
                 Stored::All => None,
                 Stored::None(error) => plan.rests_on_writes(&item).then(|| error.clone()),
-                Stored::Each(results) => {
-                    S::order_id(&item.input).and_then(|id| results.get(id)).and_then(|r| r.clone().err())
-                }
+                Stored::Each(results) => S::order_id(&item.input)
+                    .and_then(|id| results.get(id))
+                    .and_then(|r| r.clone().err()),
             };
             match unstored {
                 None => self.end(item, verdict, &plan.said[index]).await,
@@ -315,7 +330,9 @@ impl<S: Service> Engine<S> {
             None => Ok(()),
             Some(CommitError::Conflict) => Err(Again::Conflict),
             Some(CommitError::Rejected(problem)) => Err(Again::Apart(problem)),
-            Some(error @ (CommitError::Unknown(_) | CommitError::Busy(_))) => Err(Again::Later(error.to_string())),
+            Some(error @ (CommitError::Unknown(_) | CommitError::Busy(_))) => {
+                Err(Again::Later(error.to_string()))
+            }
         }
     }
 
@@ -329,7 +346,9 @@ impl<S: Service> Engine<S> {
 
         let mut must_read: HashSet<OrderId> = HashSet::new();
         for item in pending.iter() {
-            let Some(order_id) = S::order_id(&item.input) else { continue };
+            let Some(order_id) = S::order_id(&item.input) else {
+                continue;
+            };
             if item.read_first {
                 must_read.insert(order_id.clone());
             } else if !known.contains_key(order_id) {
@@ -448,7 +467,9 @@ impl<S: Service> Engine<S> {
             };
             // What is only planned is no ground for a call either: then it is made in the next round.
             let may_ask = !self.service.asks_outside()
-                || order_id.as_ref().is_none_or(|id| fresh.contains(id) && !plan.states.contains_key(id));
+                || order_id
+                    .as_ref()
+                    .is_none_or(|id| fresh.contains(id) && !plan.states.contains_key(id));
             let verdict = match self.decide(item, &state.state, may_ask, now) {
                 Answer::Asked => None,
                 Answer::Unread => {
@@ -464,7 +485,10 @@ impl<S: Service> Engine<S> {
                 Answer::Decided(Decision::Ignore(reason)) => {
                     doubts.ledger |= order_id.is_none() && S::reads(&item.input) != Reads::Nothing;
                     doubts.orders.extend(order_id);
-                    Some(Verdict::Ignored { state: state.state, reason })
+                    Some(Verdict::Ignored {
+                        state: state.state,
+                        reason,
+                    })
                 }
                 Answer::Decided(Decision::Refuse(refusal)) => {
                     doubts.orders.extend(order_id);
@@ -474,7 +498,10 @@ impl<S: Service> Engine<S> {
                 Answer::Decided(Decision::Say(say)) => {
                     // What was decided from records and changes none is not checked either.
                     doubts.ledger |= say.records.is_empty() && S::reads(&item.input) != Reads::Nothing;
-                    let sequence = order_id.as_ref().and_then(|id| known.get(id)).map_or(0, |k| k.sequence);
+                    let sequence = order_id
+                        .as_ref()
+                        .and_then(|id| known.get(id))
+                        .map_or(0, |k| k.sequence);
                     bytes += self.write_down(say, &mut state, sequence, item, now, &mut plan);
                     let after = state.state.clone();
                     if let Some(id) = order_id {
@@ -485,12 +512,17 @@ impl<S: Service> Engine<S> {
             };
             plan.verdicts.push(verdict);
         }
-        doubts.orders.retain(|id| asking.contains(id) || !plan.states.contains_key(id));
+        doubts
+            .orders
+            .retain(|id| asking.contains(id) || !plan.states.contains_key(id));
         for key in self.ledger.changed.keys() {
             if let Some(record) = self.ledger.records.get(key) {
                 let revision = self.ledger.revisions.get(key).copied().unwrap_or(0);
                 match self.store.record(key, record, revision) {
-                    Ok(write) => plan.writes.push(Planned { write, kind: Kind::Record(key.clone()) }),
+                    Ok(write) => plan.writes.push(Planned {
+                        write,
+                        kind: Kind::Record(key.clone()),
+                    }),
                     Err(problem) => error!(key, problem, "a record that is no JSON"),
                 }
             }
@@ -504,12 +536,17 @@ impl<S: Service> Engine<S> {
             return Answer::Asked;
         }
         loop {
-            let context = Context { now, records: &self.ledger.records };
+            let context = Context {
+                now,
+                records: &self.ledger.records,
+            };
             let decision = match catch_unwind(AssertUnwindSafe(|| S::decide(state, &item.input, &context))) {
                 Ok(decision) => decision,
                 Err(_) => return Answer::Failed("the decision panicked; see the log".to_owned()),
             };
-            let Decision::Ask(ask) = decision else { return Answer::Decided(decision) };
+            let Decision::Ask(ask) = decision else {
+                return Answer::Decided(decision);
+            };
             if !may_ask {
                 return Answer::Decided(Decision::Ask(ask));
             }
@@ -524,11 +561,17 @@ impl<S: Service> Engine<S> {
                 Some(Err(AskError::Permanent(problem))) => return Answer::Failed(problem),
                 Some(Err(AskError::Transient(problem))) => {
                     debug!(problem, "an outside call failed; it is repeated");
-                    item.asking = Some(Asking { ask: ask.clone(), call: Mutex::new(self.outside(ask)) });
+                    item.asking = Some(Asking {
+                        ask: ask.clone(),
+                        call: Mutex::new(self.outside(ask)),
+                    });
                     return Answer::Asked;
                 }
                 None => {
-                    item.asking = Some(Asking { ask, call: Mutex::new(call) });
+                    item.asking = Some(Asking {
+                        ask,
+                        call: Mutex::new(call),
+                    });
                     return Answer::Asked;
                 }
             }
@@ -557,13 +600,19 @@ impl<S: Service> Engine<S> {
         };
         if let (Deadline::Set { at, says }, Some(id)) = (&say.deadline, S::order_id(&item.input)) {
             let write = self.store.schedule(says, *at, &item.cause);
-            add(Planned { write, kind: Kind::Schedule(id.clone()) });
+            add(Planned {
+                write,
+                kind: Kind::Schedule(id.clone()),
+            });
         }
         let mut clears = matches!(say.deadline, Deadline::Clear);
         for event in &say.events {
             let write = self.store.event(event, sequence, &item.cause, now, clears);
             clears = false;
-            add(Planned { write, kind: Kind::Event(event.order().order_id.clone()) });
+            add(Planned {
+                write,
+                kind: Kind::Event(event.order().order_id.clone()),
+            });
             S::fold(&mut known.state, event);
             if let Some(said) = plan.said.last_mut() {
                 said.push(event.name().subject);
@@ -624,7 +673,13 @@ impl<S: Service> Engine<S> {
 
     fn remember(&mut self, plan: &Plan<S>, id: &OrderId, sequence: u64) {
         if let Some(known) = plan.states.get(id) {
-            self.memory.put(id.clone(), Known { state: known.state.clone(), sequence });
+            self.memory.put(
+                id.clone(),
+                Known {
+                    state: known.state.clone(),
+                    sequence,
+                },
+            );
         }
     }
 
@@ -640,7 +695,8 @@ impl<S: Service> Engine<S> {
             }
             Verdict::Ignored { reason, .. } => {
                 info!(service, order_id, cause, reason, "ignored");
-                metrics::counter!("quadrille_ignored_total", "service" => service, "reason" => *reason).increment(1);
+                metrics::counter!("quadrille_ignored_total", "service" => service, "reason" => *reason)
+                    .increment(1);
                 "ignored"
             }
             Verdict::Refused(refusal) => {
@@ -652,7 +708,10 @@ impl<S: Service> Engine<S> {
                 "failed"
             }
             Verdict::Unknown(problem) => {
-                warn!(service, order_id, cause, problem, "the caller is told that the outcome is unknown");
+                warn!(
+                    service,
+                    order_id, cause, problem, "the caller is told that the outcome is unknown"
+                );
                 "unknown"
             }
         };
@@ -663,7 +722,9 @@ impl<S: Service> Engine<S> {
                 Verdict::Failed(problem) => self.store.park(&message, &problem).await,
                 Verdict::Refused(refusal) => {
                     // Only commands are refused; an event that is shows a hole in the decisions.
-                    self.store.park(&message, &format!("an event was refused: {refusal:?}")).await;
+                    self.store
+                        .park(&message, &format!("an event was refused: {refusal:?}"))
+                        .await;
                 }
                 Verdict::Done { .. } | Verdict::Ignored { .. } | Verdict::Unknown(_) => {
                     acknowledge(&message, AckKind::Ack).await;
@@ -675,7 +736,9 @@ impl<S: Service> Engine<S> {
     /// Waits for an outside call beside the groups, repeats it as long as it makes sense, and brings its outcome back
     /// as an input.
     fn call_outside(&self, mut item: Item<S>) {
-        let Some(Asking { ask, call }) = item.asking.take() else { return };
+        let Some(Asking { ask, call }) = item.asking.take() else {
+            return;
+        };
         let call = call.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (service, store, outcomes) = (self.service.clone(), self.store.clone(), self.outcomes.0.clone());
         let (calls, limits, mut stop) = (self.calls.clone(), self.limits, self.stop.clone());
@@ -723,7 +786,10 @@ async fn repeat_call<S: Service>(
     let mut attempts = 0_u32;
     loop {
         let result = {
-            let _permit = calls.acquire().await.map_err(|_| "the service is stopping".to_owned())?;
+            let _permit = calls
+                .acquire()
+                .await
+                .map_err(|_| "the service is stopping".to_owned())?;
             attempts += 1;
             match first.take() {
                 Some(call) => tokio::time::timeout(ASK_TIMEOUT, call).await,
@@ -739,14 +805,19 @@ async fn repeat_call<S: Service>(
         if began.elapsed() >= give_up {
             return Err(format!("given up after {attempts} calls: {problem}"));
         }
-        warn!(cause = item.cause.reference, attempts, problem, "an outside call failed; it is repeated");
+        warn!(
+            cause = item.cause.reference,
+            attempts, problem, "an outside call failed; it is repeated"
+        );
         backoff(Duration::from_millis(100), attempts, Duration::from_secs(30)).await;
     }
 }
 
 /// Sleeps for a random time up to `base * 2^(attempt-1)`, at most `most`: full jitter, so that rivals part.
 async fn backoff(base: Duration, attempt: u32, most: Duration) {
-    let limit = base.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most);
+    let limit = base
+        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+        .min(most);
     tokio::time::sleep(limit.mul_f64(rand::random_range(0.5..=1.0))).await;
 }
 

@@ -40,7 +40,13 @@ impl HistoryEntry {
         let (token, order_id) = split_entry(&entry.subject)?;
         let name = Event::names().find(|name| name.service == service && name.entry == token)?;
         let headers = |key: &str| entry.headers.get(key).map(|value| value.as_str().to_owned());
-        Some(Self::new(name, order_id, entry.time, headers("ce-causationid"), &entry.body))
+        Some(Self::new(
+            name,
+            order_id,
+            entry.time,
+            headers("ce-causationid"),
+            &entry.body,
+        ))
     }
 
     fn new(name: &EventName, order_id: &str, at: Timestamp, cause: Option<String>, body: &[u8]) -> Self {
@@ -124,13 +130,23 @@ pub async fn live(
         let (service, kind) = (get("ce-source")?, get("ce-type")?);
         let name = Event::names().find(|name| name.service == service && name.subject == kind)?;
         let order_id = message.subject.rsplit('.').next()?;
-        let at = get("Nats-Time-Stamp").and_then(|at| at.parse().ok()).unwrap_or_else(Timestamp::now);
-        Some(HistoryEntry::new(name, order_id, at, get("ce-causationid"), &message.payload))
+        let at = get("Nats-Time-Stamp")
+            .and_then(|at| at.parse().ok())
+            .unwrap_or_else(Timestamp::now);
+        Some(HistoryEntry::new(
+            name,
+            order_id,
+            at,
+            get("ce-causationid"),
+            &message.payload,
+        ))
     });
-    let told = futures::stream::iter(so_far).chain(arriving).filter(move |entry| {
-        let new = seen.insert((entry.service.clone(), entry.id.clone()));
-        async move { new }
-    });
+    let told = futures::stream::iter(so_far)
+        .chain(arriving)
+        .filter(move |entry| {
+            let new = seen.insert((entry.service.clone(), entry.id.clone()));
+            async move { new }
+        });
     Ok(told.take_until(async move {
         let () = stopped(&mut stop).await;
     }))

@@ -18,8 +18,8 @@ use tower_http::timeout::TimeoutLayer;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::decision::Service;
 use crate::dead_letter::DeadLetter;
+use crate::decision::Service;
 use crate::document;
 use crate::door::{Door, Outcome};
 
@@ -62,7 +62,10 @@ impl Problem {
     pub fn invalid(field: impl Into<String>, detail: impl std::fmt::Display) -> Self {
         let field = field.into();
         let detail = format!("{field}: {detail}");
-        Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        Self {
+            field: Some(field),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        }
     }
 
     /// 422: the same idempotency key came with another body.
@@ -109,7 +112,10 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -127,9 +133,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::<T>::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Json(body)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Problem::new(rejection.status(), format!("the body is larger than {MAX_BODY} bytes")))
-            }
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::new(
+                rejection.status(),
+                format!("the body is larger than {MAX_BODY} bytes"),
+            )),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the body must be JSON, with the header `Content-Type: application/json`",
@@ -137,9 +144,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Err(rejection) => {
                 // `lines[2].quantity: invalid value: integer `-1`, expected u32 at line 1 column 80`, after a preamble.
                 let text = rejection.body_text();
-                let said = text.split_once("target type: ").map_or(text.as_str(), |(_, said)| said);
-                let path = said.split_once(": ").map(|(path, _)| path).filter(|path| !path.contains(' '));
-                Err(Problem { field: path.map(str::to_owned), ..Problem::new(rejection.status(), said) })
+                let said = text
+                    .split_once("target type: ")
+                    .map_or(text.as_str(), |(_, said)| said);
+                let path = said
+                    .split_once(": ")
+                    .map(|(path, _)| path)
+                    .filter(|path| !path.contains(' '));
+                Err(Problem {
+                    field: path.map(str::to_owned),
+                    ..Problem::new(rejection.status(), said)
+                })
             }
         }
     }
@@ -189,10 +204,13 @@ impl<T: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path: Result<Path<Vec<(String, String)>>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let path: Result<Path<Vec<(String, String)>>, PathRejection> =
+            Path::from_request_parts(parts, state).await;
         let Path(segments) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
         let (name, text) = segments.into_iter().next().unwrap_or_default();
-        text.parse().map(Id).map_err(|error| Problem::invalid(name, error))
+        text.parse()
+            .map(Id)
+            .map_err(|error| Problem::invalid(name, error))
     }
 }
 
@@ -206,7 +224,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self { trace: trace_of(&parts.headers) })
+        Ok(Self {
+            trace: trace_of(&parts.headers),
+        })
     }
 }
 
@@ -231,7 +251,11 @@ pub(crate) fn around<S: Service>(routes: OpenApiRouter, door: Door<S>, metrics: 
     routes
         .merge(common)
         .fallback(async |request: Request| {
-            Problem::not_found(format!("there is no {} {}", request.method(), request.uri().path()))
+            Problem::not_found(format!(
+                "there is no {} {}",
+                request.method(),
+                request.uri().path()
+            ))
         })
         .method_not_allowed_fallback(async |request: Request| {
             Problem::new(
@@ -240,7 +264,10 @@ pub(crate) fn around<S: Service>(routes: OpenApiRouter, door: Door<S>, metrics: 
             )
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, HANDLER_TIMEOUT))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            HANDLER_TIMEOUT,
+        ))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal("the handler panicked; the log says where").into_response()
         }))
@@ -253,7 +280,17 @@ pub(crate) struct Metrics(pub metrics_exporter_prometheus::PrometheusHandle);
 /// What every service answers besides. The handlers are generic, so the router is told of them once more, above.
 #[derive(OpenApi)]
 #[openapi(
-    paths(health, healthz, readyz, render, dead_letters, dead_letter, retry, document::document, document::page),
+    paths(
+        health,
+        healthz,
+        readyz,
+        render,
+        dead_letters,
+        dead_letter,
+        retry,
+        document::document,
+        document::page
+    ),
     components(schemas(Problem))
 )]
 struct Common;
@@ -324,7 +361,9 @@ struct DeadLetters {
     (status = 200, description = "All that are parked here.", body = DeadLetters),
 ))]
 async fn dead_letters<S: Service>(State(door): State<Door<S>>) -> Result<Json<DeadLetters>, Problem> {
-    Ok(Json(DeadLetters { dead_letters: door.dead_letters().await? }))
+    Ok(Json(DeadLetters {
+        dead_letters: door.dead_letters().await?,
+    }))
 }
 
 /// A dead letter with its body.
@@ -350,7 +389,10 @@ async fn dead_letter<S: Service>(
 ) -> Result<Json<DeadLetterShown>, Problem> {
     let parked = door.dead_letter(&id).await?;
     let body = String::from_utf8_lossy(&parked.body).into_owned();
-    Ok(Json(DeadLetterShown { letter: parked.letter, body }))
+    Ok(Json(DeadLetterShown {
+        letter: parked.letter,
+        body,
+    }))
 }
 
 /// What came of handing a dead letter to its service again.
@@ -375,7 +417,10 @@ struct Retried {
         (status = 409, description = "It still cannot be handled, and stays parked.", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn retry<S: Service>(State(door): State<Door<S>>, Id(id): Id<String>) -> Result<Json<Retried>, Problem> {
+async fn retry<S: Service>(
+    State(door): State<Door<S>>,
+    Id(id): Id<String>,
+) -> Result<Json<Retried>, Problem> {
     let (outcome, reason) = match door.retry(&id).await? {
         Outcome::Done => ("acted", None),
         Outcome::Ignored(reason) => ("ignored", Some(reason)),

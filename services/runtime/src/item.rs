@@ -39,7 +39,10 @@ pub(crate) enum Source<S: Service> {
     /// The broker, to be told that the event need not be delivered again.
     Event(Box<jetstream::Message>),
     /// A caller, who gives up at `deadline`.
-    Command { answer: oneshot::Sender<Verdict<S>>, deadline: Instant },
+    Command {
+        answer: oneshot::Sender<Verdict<S>>,
+        deadline: Instant,
+    },
 }
 
 /// How an input ended.

@@ -54,7 +54,11 @@ pub async fn limit(url: &str, sample: &[Entry], orders: usize, in_flight: usize)
         ("delivery", "assigned", Some("courier.load")),
         ("order", "completed", None),
     ];
-    let keeping = Keeping { replicas: 1, retention: None, events_max_age: Duration::from_secs(3_600) };
+    let keeping = Keeping {
+        replicas: 1,
+        retention: None,
+        events_max_age: Duration::from_secs(3_600),
+    };
     let mut brokers = BTreeMap::new();
     for service in Event::SERVICES {
         let broker = Broker::connect(url, "quadrille-limit").await?;
@@ -71,10 +75,21 @@ pub async fn limit(url: &str, sample: &[Entry], orders: usize, in_flight: usize)
             Some(key) => Some(find(&format!("$KV.{service}.{key}.")).with_context(|| format!("no {key}"))?),
             None => None,
         };
-        steps.push(Step { hears: heard, service, entry, record });
+        steps.push(Step {
+            hears: heard,
+            service,
+            entry,
+            record,
+        });
         heard = Event::names().find(|name| name.service == service && name.entry == token);
     }
-    let template_id = steps[0].entry.subject.rsplit('.').next().unwrap_or_default().to_owned();
+    let template_id = steps[0]
+        .entry
+        .subject
+        .rsplit('.')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     ensure!(template_id.len() == 36, "the sample's order id is no UUID");
 
     let window = Arc::new(Semaphore::new(in_flight));
@@ -105,7 +120,10 @@ pub async fn limit(url: &str, sample: &[Entry], orders: usize, in_flight: usize)
             Some(ended) = running.join_next() => ended??,
         }
     }
-    Ok(Rate { orders, took: began.elapsed() })
+    Ok(Rate {
+        orders,
+        took: began.elapsed(),
+    })
 }
 
 /// Puts orders in, as fast as the window lets it.
@@ -143,21 +161,32 @@ async fn relay(
     last: Option<&mpsc::UnboundedSender<usize>>,
 ) -> anyhow::Result<()> {
     let listener = format!("limit-{}", hears.entry);
-    let consumer =
-        ensure_consumer(broker, &listener, hears.service, &[hears], Duration::from_secs(30)).await?;
+    let consumer = ensure_consumer(
+        broker,
+        &listener,
+        hears.service,
+        &[hears],
+        Duration::from_secs(30),
+    )
+    .await?;
     let pulled = consumer.stream().max_messages_per_batch(PULL).messages().await?;
     let mut pulled = pulled.ready_chunks(MAX_GROUP);
     let mut revision = None;
     while let Some(group) = pulled.next().await {
         let group: Vec<jetstream::Message> = group.into_iter().collect::<Result<_, _>>()?;
-        let ids: Vec<String> =
-            group.iter().filter_map(|m| m.subject.rsplit('.').next()).map(str::to_owned).collect();
+        let ids: Vec<String> = group
+            .iter()
+            .filter_map(|m| m.subject.rsplit('.').next())
+            .map(str::to_owned)
+            .collect();
         let revision = match &mut revision {
             Some(revision) => revision,
             empty => {
                 let sequence = match &step.record {
                     Some(record) => {
-                        broker.leader_sequence(&format!("KV_{}", step.service), &record.subject).await?
+                        broker
+                            .leader_sequence(&format!("KV_{}", step.service), &record.subject)
+                            .await?
                     }
                     None => 0,
                 };
@@ -222,7 +251,10 @@ fn checked(entry: &Entry, template: &str, id: &str, revision: Option<u64>) -> He
     {
         // The same check at the same price: the first entry of its name. (The services name all of an order's entries,
         // and the sequence of the last, which this loop does not keep.)
-        let filter = format!("$KV.{service}.{}.{order_id}", entry.subject.split('.').nth(2).unwrap_or("*"));
+        let filter = format!(
+            "$KV.{service}.{}.{order_id}",
+            entry.subject.split('.').nth(2).unwrap_or("*")
+        );
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
         headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", filter.as_str());
     }

@@ -66,20 +66,41 @@ impl<S: Service> Listener<S> {
     }
 
     async fn pull(&mut self, parking: &Arc<Semaphore>) -> Result<(), Interrupted> {
-        let names: Vec<&EventName> =
-            self.wires.iter().map(|wire| wire.name).filter(|name| name.service == self.speaker).collect();
-        let consumer = ensure_consumer(&self.store.broker, self.store.service, self.speaker, &names, self.ack_wait)
-            .await
-            .map_err(|error| Interrupted { text: format!("{error:#}"), after_messages: false })?;
+        let names: Vec<&EventName> = self
+            .wires
+            .iter()
+            .map(|wire| wire.name)
+            .filter(|name| name.service == self.speaker)
+            .collect();
+        let consumer = ensure_consumer(
+            &self.store.broker,
+            self.store.service,
+            self.speaker,
+            &names,
+            self.ack_wait,
+        )
+        .await
+        .map_err(|error| Interrupted {
+            text: format!("{error:#}"),
+            after_messages: false,
+        })?;
         let mut messages = consumer
             .stream()
             .max_messages_per_batch(PULL)
             .heartbeat(HEARTBEAT)
             .messages()
             .await
-            .map_err(|error| Interrupted { text: error.to_string(), after_messages: false })?;
+            .map_err(|error| Interrupted {
+                text: error.to_string(),
+                after_messages: false,
+            })?;
         let _pulling = Pulling::begin(&self.pulling);
-        info!(service = self.store.service, speaker = self.speaker, events = names.len(), "listening");
+        info!(
+            service = self.store.service,
+            speaker = self.speaker,
+            events = names.len(),
+            "listening"
+        );
         let mut heard = false;
         let mut stop = self.stop.clone();
         loop {
@@ -94,10 +115,16 @@ impl<S: Service> Listener<S> {
                     self.hand_on(message, parking).await;
                 }
                 Some(Err(error)) => {
-                    return Err(Interrupted { text: error.to_string(), after_messages: heard });
+                    return Err(Interrupted {
+                        text: error.to_string(),
+                        after_messages: heard,
+                    });
                 }
                 None => {
-                    return Err(Interrupted { text: "the pull ended".to_owned(), after_messages: heard });
+                    return Err(Interrupted {
+                        text: "the pull ended".to_owned(),
+                        after_messages: heard,
+                    });
                 }
             }
         }
@@ -157,10 +184,14 @@ pub(crate) fn read_event<'a, I>(
         return Err("the entry was deleted by a KV client; an event cannot be unsaid".to_owned());
     }
     if body.len() > MAX_EVENT_BYTES {
-        return Err(format!("the body has {} bytes; {MAX_EVENT_BYTES} at most are read", body.len()));
+        return Err(format!(
+            "the body has {} bytes; {MAX_EVENT_BYTES} at most are read",
+            body.len()
+        ));
     }
     let service = subject.split('.').nth(1).unwrap_or_default();
-    let (entry, order_id) = split_entry(subject).ok_or_else(|| format!("{subject} is no entry of an order"))?;
+    let (entry, order_id) =
+        split_entry(subject).ok_or_else(|| format!("{subject} is no entry of an order"))?;
     let wire = wires
         .iter()
         .find(|wire| wire.name.service == service && wire.name.entry == entry)
@@ -169,9 +200,14 @@ pub(crate) fn read_event<'a, I>(
     let envelope = Envelope::read(wire.name, &order_id, header).map_err(|error| error.to_string())?;
     let (said_of, input) = wire.decode(body).map_err(|error| error.to_string())?;
     if said_of != order_id {
-        return Err(format!("the body is about the order {said_of}, the subject about {order_id}"));
+        return Err(format!(
+            "the body is about the order {said_of}, the subject about {order_id}"
+        ));
     }
-    let cause = Cause { reference: envelope.reference(), trace: Some(envelope.traceparent) };
+    let cause = Cause {
+        reference: envelope.reference(),
+        trace: Some(envelope.traceparent),
+    };
     Ok((input, cause))
 }
 

@@ -2,6 +2,8 @@
 //! command line, the console and the tests stand on it; services do not.
 
 use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::HeaderMap;
@@ -16,6 +18,9 @@ use crate::topology::bucket_stream;
 
 pub use crate::broker::Entry;
 pub use crate::topology::EVENTS;
+
+/// How long a stream that is being read may stay silent until somebody looks whether there is anything left.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// A connection with an operator's rights.
 #[derive(Clone, Debug)]
@@ -81,7 +86,10 @@ pub fn heard(entry: &Entry) -> Option<(Event, jiff::Timestamp)> {
     let event = Event::decode(name.service, name.entry, &entry.body).ok()?;
     // When EVENTS sources a bucket anew, its own time is that of the sourcing.
     let decided = header("ce-time").and_then(|time| time.parse().ok());
-    Some((event, decided.map_or(entry.time, |time: jiff::Timestamp| time.min(entry.time))))
+    Some((
+        event,
+        decided.map_or(entry.time, |time: jiff::Timestamp| time.min(entry.time)),
+    ))
 }
 
 impl Operator {
@@ -90,7 +98,9 @@ impl Operator {
     /// # Errors
     /// As a service: a server that is too old or has no JetStream is refused.
     pub async fn connect(url: &str) -> anyhow::Result<Self> {
-        Ok(Self { broker: Broker::connect(url, "quadrille-operator").await? })
+        Ok(Self {
+            broker: Broker::connect(url, "quadrille-operator").await?,
+        })
     }
 
     /// Everything in the bucket of `service`: entries, ledgers, schedules, dead letters.
@@ -137,31 +147,29 @@ impl Operator {
             .get_stream(stream)
             .await
             .with_context(|| format!("no stream {stream}: has a service ever run here?"))?;
-        if handle.get_info().await?.state.messages == 0 {
-            return Ok(());
-        }
-        let config = pull::OrderedConfig { deliver_policy: DeliverPolicy::All, ..Default::default() };
-        let consumer = handle.create_consumer(config).await?;
-        let mut messages = pin!(consumer.messages().await?);
-        while let Some(message) = messages.next().await {
-            let message = message?;
-            let (sequence, pending, published) = {
-                let info = message.info().map_err(|error| anyhow::anyhow!("{stream}: {error}"))?;
-                (info.stream_sequence, info.pending, info.published)
+        let mut last_seen = 0;
+        loop {
+            let config = pull::OrderedConfig {
+                deliver_policy: DeliverPolicy::ByStartSequence {
+                    start_sequence: last_seen + 1,
+                },
+                ..Default::default()
             };
-            let time = jiff::Timestamp::from_nanosecond(published.unix_timestamp_nanos())?;
-            see(Entry {
-                subject: message.subject.to_string(),
-                sequence,
-                time,
-                headers: message.headers.clone().unwrap_or_default(),
-                body: message.payload.clone(),
-            });
-            if pending == 0 {
-                break;
+            let consumer = handle.create_consumer(config).await?;
+            if consumer.cached_info().num_pending == 0 {
+                return Ok(());
+            }
+            let mut messages = pin!(consumer.messages().await?);
+            // What was to come may be overwritten or age away at this moment, and nothing comes: then look again.
+            while let Ok(Some(message)) = tokio::time::timeout(SILENCE, messages.next()).await {
+                let Followed { entry, behind } = followed(&message?)?;
+                last_seen = entry.sequence;
+                see(entry);
+                if behind == 0 {
+                    return Ok(());
+                }
             }
         }
-        Ok(())
     }
 
     /// What all services have said about an order.
@@ -194,7 +202,12 @@ impl Operator {
         filter: &str,
         since: Since,
     ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Followed>> + Send + use<>> {
-        let handle = self.broker.jetstream().get_stream(EVENTS).await.context("no EVENTS log: has a service ever run here?")?;
+        let handle = self
+            .broker
+            .jetstream()
+            .get_stream(EVENTS)
+            .await
+            .context("no EVENTS log: has a service ever run here?")?;
         let config = pull::OrderedConfig {
             deliver_policy: match since {
                 Since::Start => DeliverPolicy::All,
@@ -204,23 +217,18 @@ impl Operator {
             ..Default::default()
         };
         let messages = handle.create_consumer(config).await?.messages().await?;
-        Ok(messages.map(|message| {
-            let message = message?;
-            let info = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
-            let entry = Entry {
-                subject: message.subject.to_string(),
-                sequence: info.stream_sequence,
-                time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
-                headers: message.headers.clone().unwrap_or_default(),
-                body: message.payload.clone(),
-            };
-            Ok(Followed { behind: info.pending, entry })
-        }))
+        Ok(messages.map(|message| followed(&message?)))
     }
 
     /// Whether there is a connection right now.
     pub fn is_connected(&self) -> bool {
         self.broker.is_connected()
+    }
+
+    /// How often it has connected. After a server was killed, EVENTS may source its tail anew, under other sequences than
+    /// before: who follows it then has to begin again.
+    pub fn connections(&self) -> u64 {
+        self.broker.client().statistics().connects.load(Ordering::Relaxed)
     }
 
     /// The parked inputs of all services, oldest first; at most [`crate::MAX_LISTED`] of each.
@@ -232,7 +240,10 @@ impl Operator {
         for service in Event::SERVICES {
             let filter = [format!("$KV.{service}.dead-letter.*.*.*")];
             let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
-            let parked = found.into_iter().filter(|entry| !entry.is_deleted()).filter_map(dead_letter::read);
+            let parked = found
+                .into_iter()
+                .filter(|entry| !entry.is_deleted())
+                .filter_map(dead_letter::read);
             letters.extend(parked.map(|parked| parked.letter));
         }
         letters.sort_by_key(|letter| letter.parked_at);
@@ -267,7 +278,12 @@ impl Operator {
         for service in Event::SERVICES {
             let mut filters = vec![format!("$KV.{service}.*.{order_id}")];
             let prefix = format!("$KV.{service}.");
-            filters.extend(ledger.iter().filter(|key| key.starts_with(&prefix)).map(|key| (*key).to_owned()));
+            filters.extend(
+                ledger
+                    .iter()
+                    .filter(|key| key.starts_with(&prefix))
+                    .map(|key| (*key).to_owned()),
+            );
             found.extend(self.broker.multi_get(&bucket_stream(service), &filters).await?);
         }
         Ok(found)
@@ -287,7 +303,11 @@ impl Operator {
         for (key, value) in headers {
             map.insert(key.as_str(), value.as_str());
         }
-        let write = Write { subject: subject.to_owned(), headers: map, body: body.to_vec().into() };
+        let write = Write {
+            subject: subject.to_owned(),
+            headers: map,
+            body: body.to_vec().into(),
+        };
         Ok(self.broker.publish(write).await?)
     }
 
@@ -302,7 +322,11 @@ impl Operator {
         };
         let stream = self.broker.jetstream().get_stream(name).await?;
         let state = stream.get_info().await?.state;
-        Ok(Size { messages: state.messages, bytes: state.bytes, last_sequence: state.last_sequence })
+        Ok(Size {
+            messages: state.messages,
+            bytes: state.bytes,
+            last_sequence: state.last_sequence,
+        })
     }
 
     /// How far each listener is.
@@ -321,9 +345,12 @@ impl Operator {
                     continue;
                 }
                 let config = &consumer.config;
-                let hears =
-                    |filter: &str| config.filter_subject == filter || config.filter_subjects.iter().any(|f| f == filter);
-                let hears = Event::names().filter(|name| name.service == speaker && hears(&name.filter())).collect();
+                let hears = |filter: &str| {
+                    config.filter_subject == filter || config.filter_subjects.iter().any(|f| f == filter)
+                };
+                let hears = Event::names()
+                    .filter(|name| name.service == speaker && hears(&name.filter()))
+                    .collect();
                 lags.push(Lag {
                     speaker,
                     listener: consumer.name,
@@ -336,4 +363,22 @@ impl Operator {
         }
         Ok(lags)
     }
+}
+
+/// A delivered message, and how many are still to come.
+fn followed(message: &async_nats::jetstream::Message) -> anyhow::Result<Followed> {
+    let info = message
+        .info()
+        .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
+    let entry = Entry {
+        subject: message.subject.to_string(),
+        sequence: info.stream_sequence,
+        time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
+        headers: message.headers.clone().unwrap_or_default(),
+        body: message.payload.clone(),
+    };
+    Ok(Followed {
+        behind: info.pending,
+        entry,
+    })
 }

@@ -45,10 +45,14 @@ pub fn main<S: Service>(
     make: impl FnOnce(&Settings) -> anyhow::Result<S>,
     routes: fn(Door<S>) -> OpenApiRouter,
 ) -> ExitCode {
-    program(S::Said::SERVICE, default_port, async |settings, listener, stop| {
-        let service = make(&settings)?;
-        run(service, routes, &settings, listener, stop).await
-    })
+    program(
+        S::Said::SERVICE,
+        default_port,
+        async |settings, listener, stop| {
+            let service = make(&settings)?;
+            run(service, routes, &settings, listener, stop).await
+        },
+    )
 }
 
 /// The `main` of any program that listens on HTTP: starts the log, binds `BIND` and `PORT`, runs `body` until it ends,
@@ -135,8 +139,14 @@ pub async fn run<S: Service>(
         );
     }
     let client = store.broker.client().clone();
-    let door =
-        Door { store: store.clone(), inputs, wires, pulling, listeners: speakers.len(), stop: stop.clone() };
+    let door = Door {
+        store: store.clone(),
+        inputs,
+        wires,
+        pulling,
+        listeners: speakers.len(),
+        stop: stop.clone(),
+    };
     let mut engine = tokio::spawn(Engine::new(service, store, gathered, limits, stop.clone()).run());
 
     let address = listener.local_addr()?;
@@ -193,7 +203,9 @@ async fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListe
     let host: std::net::IpAddr = settings.or("BIND", std::net::Ipv4Addr::LOCALHOST.into())?;
     let address = SocketAddr::new(host, port);
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: is another instance running? PORT chooses another port, 0 a free one")
+        format!(
+            "cannot listen on {address}: is another instance running? PORT chooses another port, 0 a free one"
+        )
     })
 }
 
@@ -203,7 +215,10 @@ fn start_log(settings: &Settings) -> anyhow::Result<()> {
         // Where it listens is what whoever started it waits for, however silent it is to be.
         .add_directive("quadrille_runtime::run=info".parse()?);
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(colours);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(colours);
     match settings.or("LOG_FORMAT", "text".to_owned())?.as_str() {
         "text" => log.init(),
         "json" => log.json().flatten_event(true).init(),
@@ -222,7 +237,9 @@ fn start_metrics() -> anyhow::Result<Metrics> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(
             Matcher::Suffix("_seconds".to_owned()),
-            &[0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1.0, 4.0],
+            &[
+                0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1.0, 4.0,
+            ],
         )?
         .set_buckets_for_metric(
             Matcher::Prefix("quadrille_group_".to_owned()),

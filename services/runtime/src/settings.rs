@@ -25,7 +25,9 @@ impl Settings {
 
     /// These and no others.
     pub fn of(pairs: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
-        Self(Source::Map(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect()))
+        Self(Source::Map(
+            pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+        ))
     }
 
     /// The value of `name`, if it is set and not empty.
@@ -92,15 +94,20 @@ impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 =
-            text[..digits].parse().map_err(|_| "must be a number and a unit: 250ms, 30s, 15m, 2h, 30d")?;
+        let number: u64 = text[..digits]
+            .parse()
+            .map_err(|_| "must be a number and a unit: 250ms, 30s, 15m, 2h, 30d")?;
         let milliseconds = match &text[digits..] {
             "ms" => 1,
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
-            unit => return Err(format!("knows no unit `{unit}`; use ms, s, m, h or d: 250ms, 30s, 15m, 2h, 30d")),
+            unit => {
+                return Err(format!(
+                    "knows no unit `{unit}`; use ms, s, m, h or d: 250ms, 30s, 15m, 2h, 30d"
+                ));
+            }
         };
         number
             .checked_mul(milliseconds)
@@ -118,7 +125,10 @@ mod tests {
     fn a_wrong_setting_is_named() {
         let settings = Settings::of([("PAYMENT_DEADLINE", "15 minutes"), ("RATE", "2"), ("PORT", "x")]);
         let error = |result: anyhow::Result<()>| result.unwrap_err().to_string();
-        assert!(error(settings.duration("PAYMENT_DEADLINE", Duration::ZERO).map(drop)).starts_with("PAYMENT_DEADLINE=15 minutes"));
+        assert!(
+            error(settings.duration("PAYMENT_DEADLINE", Duration::ZERO).map(drop))
+                .starts_with("PAYMENT_DEADLINE=15 minutes")
+        );
         assert!(error(settings.rate("RATE").map(drop)).contains("0 to 1"));
         assert!(error(settings.or("PORT", 1_u16).map(drop)).starts_with("PORT=x"));
     }

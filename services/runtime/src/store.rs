@@ -28,7 +28,10 @@ pub(crate) struct Known<T> {
 
 impl<T: Default> Default for Known<T> {
     fn default() -> Self {
-        Self { state: T::default(), sequence: 0 }
+        Self {
+            state: T::default(),
+            sequence: 0,
+        }
     }
 }
 
@@ -49,7 +52,11 @@ pub(crate) enum StateError {
     Read(#[from] ReadError),
     /// An entry of the order is not what its name says. Waiting does not help.
     #[error("the entry {subject} (sequence {sequence}) cannot be read: {problem}")]
-    Unreadable { subject: String, sequence: u64, problem: String },
+    Unreadable {
+        subject: String,
+        sequence: u64,
+        problem: String,
+    },
 }
 
 /// The bucket of one service.
@@ -64,7 +71,13 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new(broker: Broker, service: &'static str, replicas: usize, retention: Option<Duration>) -> Self {
-        Self { broker, service, stream: bucket_stream(service), replicas, retention }
+        Self {
+            broker,
+            service,
+            stream: bucket_stream(service),
+            replicas,
+            retention,
+        }
     }
 
     /// All entries of an order: `$KV.payment.*.<order_id>`.
@@ -78,15 +91,24 @@ impl Store {
         &self,
         orders: &[OrderId],
     ) -> Result<HashMap<OrderId, Result<Known<S::State>, StateError>>, ReadError> {
-        let mut states: HashMap<_, Result<Known<S::State>, StateError>> =
-            orders.iter().map(|id| (id.clone(), Ok(Known::default()))).collect();
+        let mut states: HashMap<_, Result<Known<S::State>, StateError>> = orders
+            .iter()
+            .map(|id| (id.clone(), Ok(Known::default())))
+            .collect();
         for chunk in orders.chunks(MAX_MULTI_GET / MAX_ENTRIES_PER_ORDER) {
             let filters: Vec<_> = chunk.iter().map(|id| self.entries_of(id)).collect();
-            for entry in self.broker.fresh_get(&self.stream, &filters, self.replicas).await? {
-                let Some((name, id)) = split_entry(&entry.subject) else { continue };
-                let Some((_, slot)) = states.iter_mut().find_map(|(known, slot)| {
-                    (known.as_str() == id).then_some((known, slot))
-                }) else {
+            for entry in self
+                .broker
+                .fresh_get(&self.stream, &filters, self.replicas)
+                .await?
+            {
+                let Some((name, id)) = split_entry(&entry.subject) else {
+                    continue;
+                };
+                let Some((_, slot)) = states
+                    .iter_mut()
+                    .find_map(|(known, slot)| (known.as_str() == id).then_some((known, slot)))
+                else {
                     continue;
                 };
                 if let Ok(known) = slot {
@@ -113,20 +135,36 @@ impl Store {
         let filters: Vec<String> = match reads {
             Reads::Nothing => return Ok(records),
             Reads::Keys(keys) => {
-                records.extend(keys.iter().map(|key| (key.clone(), Seen { record: None, revision: 0 })));
+                records.extend(keys.iter().map(|key| {
+                    (
+                        key.clone(),
+                        Seen {
+                            record: None,
+                            revision: 0,
+                        },
+                    )
+                }));
                 keys.iter().map(|key| format!("{prefix}{key}")).collect()
             }
             Reads::All(all) => vec![format!("{prefix}{all}.*")],
         };
         for chunk in filters.chunks(MAX_MULTI_GET) {
             for entry in self.broker.fresh_get(&self.stream, chunk, self.replicas).await? {
-                let Some(key) = entry.subject.strip_prefix(&prefix) else { continue };
+                let Some(key) = entry.subject.strip_prefix(&prefix) else {
+                    continue;
+                };
                 let record = if entry.is_deleted() {
                     None
                 } else {
                     Some(serde_json::from_slice(&entry.body).map_err(|e| unreadable(&entry, e.to_string()))?)
                 };
-                records.insert(key.to_owned(), Seen { record, revision: entry.sequence });
+                records.insert(
+                    key.to_owned(),
+                    Seen {
+                        record,
+                        revision: entry.sequence,
+                    },
+                );
             }
         }
         Ok(records)
@@ -144,7 +182,10 @@ impl Store {
         let order_id = &said.order().order_id;
         let mut headers = envelope_headers(said.name(), order_id, cause, now);
         headers.insert("Nats-Expected-Last-Subject-Sequence", last_sequence.to_string());
-        headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", self.entries_of(order_id).as_str());
+        headers.insert(
+            "Nats-Expected-Last-Subject-Sequence-Subject",
+            self.entries_of(order_id).as_str(),
+        );
         if clears_deadline {
             headers.insert("Nats-Schedule-Next", "purge");
             headers.insert("Nats-Scheduler", self.due(order_id).as_str());
@@ -152,7 +193,11 @@ impl Store {
         if let Some(retention) = self.retention {
             headers.insert("Nats-TTL", ttl(retention).as_str());
         }
-        Write { subject: said.name().stored_as(order_id), headers, body: said.encode().into() }
+        Write {
+            subject: said.name().stored_as(order_id),
+            headers,
+            body: said.encode().into(),
+        }
     }
 
     /// The schedule by which the broker says `says` at `at`. What it produces keeps these headers, hence the envelope.
@@ -165,7 +210,11 @@ impl Store {
         if let Some(retention) = self.retention {
             headers.insert("Nats-Schedule-TTL", ttl(retention).as_str());
         }
-        Write { subject: self.due(order_id), headers, body: says.encode().into() }
+        Write {
+            subject: self.due(order_id),
+            headers,
+            body: says.encode().into(),
+        }
     }
 
     fn due(&self, order_id: &OrderId) -> String {
@@ -177,7 +226,11 @@ impl Store {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string());
         let body = serde_json::to_vec(record).map_err(|error| format!("the record {key}: {error}"))?;
-        Ok(Write { subject: format!("$KV.{}.{key}", self.service), headers, body: body.into() })
+        Ok(Write {
+            subject: format!("$KV.{}.{key}", self.service),
+            headers,
+            body: body.into(),
+        })
     }
 }
 
@@ -210,7 +263,11 @@ pub(crate) fn ttl(retention: Duration) -> String {
 }
 
 fn unreadable(entry: &Entry, problem: String) -> StateError {
-    StateError::Unreadable { subject: entry.subject.clone(), sequence: entry.sequence, problem }
+    StateError::Unreadable {
+        subject: entry.subject.clone(),
+        sequence: entry.sequence,
+        problem,
+    }
 }
 
 /// `$KV.payment.charged.42` -> `charged`, `42`.

@@ -20,6 +20,9 @@ pub const EVENTS: &str = "EVENTS";
 /// The most inputs of one consumer that may wait for an acknowledgement: what bounds the memory of a service.
 pub const MAX_ACK_PENDING: i64 = 4_096;
 
+/// The server's own default.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
 /// The stream under the bucket of a service.
 pub fn bucket_stream(service: &str) -> String {
     format!("KV_{service}")
@@ -77,7 +80,12 @@ pub async fn ensure_consumer(
         .jetstream()
         .create_consumer_on_stream(config, bucket_stream(speaker))
         .await
-        .with_context(|| format!("cannot make sure of the consumer {listener} on {}", bucket_stream(speaker)))
+        .with_context(|| {
+            format!(
+                "cannot make sure of the consumer {listener} on {}",
+                bucket_stream(speaker)
+            )
+        })
 }
 
 /// A KV bucket as the `nats` CLI and every KV client know it (ADR-8), with what commits need besides.
@@ -94,7 +102,7 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
         max_messages: -1,
         max_message_size: -1,
         max_consumers: -1,
-        duplicate_window: Duration::from_secs(120),
+        duplicate_window: DUPLICATE_WINDOW,
         allow_rollup: true,
         deny_delete: true,
         allow_direct: true,
@@ -133,7 +141,11 @@ fn log_config(keeping: Keeping) -> Config {
         max_messages_per_subject: -1,
         max_message_size: -1,
         max_consumers: -1,
-        duplicate_window: Duration::from_secs(120),
+        // No longer than `max_age`, or the server refuses it; nothing is published here with a message id anyway.
+        duplicate_window: match keeping.events_max_age {
+            Duration::ZERO => DUPLICATE_WINDOW,
+            max_age => DUPLICATE_WINDOW.min(max_age),
+        },
         allow_direct: true,
         allow_message_ttl: true,
         // It can always be sourced again, so it need not be on disk before the next message comes.
@@ -157,7 +169,10 @@ async fn ensure_stream(broker: &Broker, wanted: Config) -> anyhow::Result<Info> 
             Ok(info) => return Ok(info),
             Err(error) => last = Some(error),
         }
-        tokio::time::sleep(Duration::from_millis(rand::random_range(10..100) << attempt.min(4))).await;
+        tokio::time::sleep(Duration::from_millis(
+            rand::random_range(10..100) << attempt.min(4),
+        ))
+        .await;
     }
     let error = last.unwrap_or_else(|| anyhow::anyhow!("never tried"));
     Err(error).with_context(|| format!("cannot make sure of the stream {name}"))
@@ -184,6 +199,7 @@ fn merge(existing: &Config, wanted: &Config) -> Config {
     merged.allow_message_schedules |= wanted.allow_message_schedules;
     if wanted.name == EVENTS {
         merged.max_age = wanted.max_age;
+        merged.duplicate_window = wanted.duplicate_window;
     }
     for source in wanted.sources.iter().flatten() {
         let sources = merged.sources.get_or_insert_default();
@@ -205,16 +221,28 @@ fn merge(existing: &Config, wanted: &Config) -> Config {
 mod tests {
     use super::*;
 
-    const KEEPING: Keeping =
-        Keeping { replicas: 1, retention: None, events_max_age: Duration::from_secs(3_600) };
+    const KEEPING: Keeping = Keeping {
+        replicas: 1,
+        retention: None,
+        events_max_age: Duration::from_secs(3_600),
+    };
 
     #[test]
     fn every_event_reaches_the_log_and_no_ledger_does() {
         let log = log_config(KEEPING);
-        let transforms: Vec<_> = log.sources.iter().flatten().flat_map(|s| &s.subject_transforms).collect();
+        let transforms: Vec<_> = log
+            .sources
+            .iter()
+            .flatten()
+            .flat_map(|s| &s.subject_transforms)
+            .collect();
         assert_eq!(transforms.len(), Event::names().count());
-        assert!(transforms.iter().any(|t| t.source == "$KV.inventory.reservation-failed.*"
-            && t.destination == "inventory.reservation.failed.{{wildcard(1)}}"));
+        assert!(
+            transforms
+                .iter()
+                .any(|t| t.source == "$KV.inventory.reservation-failed.*"
+                    && t.destination == "inventory.reservation.failed.{{wildcard(1)}}")
+        );
         // Entries have three tokens after `$KV`; ledgers, schedules and dead letters have more.
         assert!(transforms.iter().all(|t| t.source.split('.').count() == 4));
     }
@@ -224,7 +252,10 @@ mod tests {
         let mut existing = log_config(KEEPING);
         existing.num_replicas = 3;
         let gone = existing.sources.as_mut().unwrap().remove(0);
-        existing.sources.as_mut().unwrap().push(Source { name: "KV_loyalty".into(), ..Default::default() });
+        existing.sources.as_mut().unwrap().push(Source {
+            name: "KV_loyalty".into(),
+            ..Default::default()
+        });
         let merged = merge(&existing, &log_config(KEEPING));
         assert_eq!(merged.num_replicas, 3);
         let sources = merged.sources.unwrap();
