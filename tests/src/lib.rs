@@ -458,15 +458,19 @@ impl World {
     /// # Errors
     /// The report, if one does not.
     pub async fn audit(&self) -> Result<Report> {
-        self.audit_with(None).await
+        self.judge(audit(&self.operator, None, PATIENCE).await?)
     }
 
-    /// Audits everything, the payment provider's books too.
+    /// Audits everything, and the payment provider's books, which are looked at once nothing is on its way any more.
     ///
     /// # Errors
     /// As [`World::audit`].
-    pub async fn audit_with(&self, books: Option<&Books>) -> Result<Report> {
-        let report = audit(&self.operator, books, PATIENCE).await?;
+    pub async fn audit_with(&self, books: impl FnOnce() -> Books) -> Result<Report> {
+        self.settle().await?;
+        self.judge(audit(&self.operator, Some(&books()), PATIENCE).await?)
+    }
+
+    fn judge(&self, report: Report) -> Result<Report> {
         ensure!(report.is_clean(), "the audit found\n{report}");
         ensure!(
             report.waiting.is_empty(),

@@ -159,12 +159,22 @@ async fn forge(world: &World, like: &str, event: &str, id: &OrderId) {
 async fn the_audit_finds_what_is_wrong() {
     let world = World::start().await.unwrap();
     let order = || NewOrder::new().line(2, "apple", 250);
-    let ids = world
+    let mut ids = world
         .place_many(4, |n| order().by(&format!("c{n}")))
         .await
         .unwrap();
     world.all_ended(&ids).await.unwrap();
     world.audit().await.unwrap();
+    // In the order in which they are stored: the last one is overwritten below, and were it the first, then the bucket
+    // would look as if its start had aged away.
+    let stored = world.operator.bucket("order").await.unwrap();
+    ids.sort_by_key(|id| {
+        let created = format!("$KV.order.created.{id}");
+        stored
+            .iter()
+            .find(|entry| entry.subject == created)
+            .map(|entry| entry.sequence)
+    });
     // From here on nobody is there to react.
     for service in Service::ALL {
         world.kill9(service, 0).await.unwrap();

@@ -175,7 +175,7 @@ async fn a_provider_that_fails_and_loses_answers_charges_once() {
         .unwrap();
     assert_eq!(world.ended(&far).await.unwrap().state, "cancelled");
 
-    world.audit_with(Some(&provider.books())).await.unwrap();
+    world.audit_with(|| provider.books()).await.unwrap();
     assert_eq!(
         provider.books()[&far],
         Account {
@@ -211,7 +211,7 @@ async fn a_slow_provider_holds_up_nobody_else() {
     for ended in world.all_ended(&waiting).await.unwrap() {
         assert_eq!(ended.state, "completed");
     }
-    world.audit_with(Some(&provider.books())).await.unwrap();
+    world.audit_with(|| provider.books()).await.unwrap();
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
     world.api().cancel_order(&id).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
     provider.released.send_replace(true);
-    world.audit_with(Some(&provider.books())).await.unwrap();
+    world.audit_with(|| provider.books()).await.unwrap();
     assert_eq!(
         provider.books()[&id],
         Account {
@@ -271,7 +271,7 @@ async fn a_payment_service_that_dies_while_charging_charges_once() {
     };
     let (ids, ()) = join(world.place_many(150, order), dying).await;
     world.all_ended(&ids.unwrap()).await.unwrap();
-    let report = world.audit_with(Some(&provider.books())).await.unwrap();
+    let report = world.audit_with(|| provider.books()).await.unwrap();
     assert_eq!(report.ended(Ending::Declined), 30, "{report}");
 }
 
@@ -286,7 +286,7 @@ async fn the_audit_finds_what_is_wrong_with_the_books() {
     let id = world.place(order().by("fine")).await.unwrap();
     world.ended(&id).await.unwrap();
     let good = provider.books();
-    world.audit_with(Some(&good)).await.unwrap();
+    world.audit_with(|| good).await.unwrap();
     let wrong = [
         (
             Account {
@@ -313,7 +313,7 @@ async fn the_audit_finds_what_is_wrong_with_the_books() {
     ];
     for (account, says) in wrong {
         let found = world
-            .audit_with(Some(&Books::from([(id.clone(), account)])))
+            .audit_with(|| Books::from([(id.clone(), account)]))
             .await
             .unwrap_err()
             .to_string();

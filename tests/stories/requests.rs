@@ -95,6 +95,17 @@ async fn the_largest_order_that_makes_sense_is_accepted() {
     world.audit().await.unwrap();
 }
 
+/// Service, method, path, body; status, field and a part of the detail that it answers.
+type Row<'a> = (
+    Service,
+    Method,
+    &'a str,
+    Option<&'a Value>,
+    u16,
+    Option<&'a str>,
+    &'a str,
+);
+
 #[tokio::test]
 async fn a_request_that_makes_no_sense_is_told_so() {
     let world = World::start().await.unwrap();
@@ -102,7 +113,7 @@ async fn a_request_that_makes_no_sense_is_told_so() {
     let dotted = json!({"order_id": "a.b"});
     let empty = json!({});
     #[rustfmt::skip]
-    let table: Vec<(Service, Method, &str, Option<&Value>, u16, Option<&str>, &str)> = vec![
+    let table: Vec<Row> = vec![
         (Order, Method::POST, "/orders/confirm", Some(&unknown), 404, None, "no order `nobody-knows`"),
         (Order, Method::POST, "/orders/cancel", Some(&unknown), 404, None, "no order `nobody-knows`"),
         (Order, Method::POST, "/orders/cancel", Some(&dotted), 422, Some("order_id"), "letters, digits"),
