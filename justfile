@@ -58,12 +58,18 @@ retry *args: _quadrille
 map:
     @cargo run --quiet --locked --package quadrille-map
 
-# what CI runs: format, clippy with warnings as errors, all tests
+# measure orders per second, latency, CPU and memory, beside what the broker itself can do
+[positional-arguments]
+bench *args: _nats-server _programs
+    @exec {{ quadrille }} bench "$@"
+
+# what CI runs: format, clippy with warnings as errors, all tests, the stories once more in the other flow
 verify: _nats-server
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- --deny warnings
     cargo build --workspace --bins --locked
-    cargo test --workspace --locked
+    QUADRILLE_BUILT=1 cargo test --workspace --locked
+    QUADRILLE_BUILT=1 FLOW=reserve-first cargo test --workspace --locked --test stories
 
 # run the tests, all or those that cargo's arguments pick: `just test -p quadrille-payment`
 [positional-arguments]

@@ -74,7 +74,9 @@ pub fn is_there() -> bool {
         "the console is tested in a real browser, and {missing} cannot be found: `apt-get install chromium \
          chromium-driver` brings both (Debian); QUADRILLE_NO_BROWSER=1 leaves these tests out"
     );
-    eprintln!("left out: {missing} cannot be found; `apt-get install chromium chromium-driver` brings both (Debian)");
+    eprintln!(
+        "left out: {missing} cannot be found; `apt-get install chromium chromium-driver` brings both (Debian)"
+    );
     false
 }
 

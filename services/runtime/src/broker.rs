@@ -12,6 +12,7 @@ use async_nats::{
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 /// The oldest server that has all that is used here (atomic batches, schedules and their purge, TTL, async persistence).
@@ -91,6 +92,8 @@ pub struct Broker {
     jetstream: jetstream::Context,
     batch_prefix: Arc<str>,
     batches: Arc<AtomicU64>,
+    /// How often the connection was lost.
+    losses: watch::Receiver<u64>,
 }
 
 impl Broker {
@@ -108,6 +111,7 @@ impl Broker {
                 .await
                 .with_context(|| format!("NATS_CREDS: cannot read {file}"))?;
         }
+        let (lost, losses) = watch::channel(0);
         let options = options
             .name(name)
             .max_reconnects(None)
@@ -116,18 +120,23 @@ impl Broker {
             .reconnect_delay_callback(|attempt| {
                 Duration::from_millis(rand::random_range(0..=(50 << attempt.min(5)).min(2_000)))
             })
-            .event_callback(|event| async move {
-                match event {
-                    async_nats::Event::ServerError(problem) => {
-                        error!(%problem, "the server complains; a refused permission shows here only")
+            .event_callback(move |event| {
+                if matches!(event, async_nats::Event::Disconnected) {
+                    lost.send_modify(|times| *times += 1);
+                }
+                async move {
+                    match event {
+                        async_nats::Event::ServerError(problem) => {
+                            error!(%problem, "the server complains; a refused permission shows here only")
+                        }
+                        async_nats::Event::SlowConsumer(_) => warn!(%event, "NATS"),
+                        async_nats::Event::Connected
+                        | async_nats::Event::Disconnected
+                        | async_nats::Event::LameDuckMode
+                        | async_nats::Event::Draining
+                        | async_nats::Event::Closed
+                        | async_nats::Event::ClientError(_) => info!(%event, "NATS"),
                     }
-                    async_nats::Event::SlowConsumer(_) => warn!(%event, "NATS"),
-                    async_nats::Event::Connected
-                    | async_nats::Event::Disconnected
-                    | async_nats::Event::LameDuckMode
-                    | async_nats::Event::Draining
-                    | async_nats::Event::Closed
-                    | async_nats::Event::ClientError(_) => info!(%event, "NATS"),
                 }
             });
         let servers = servers(url)?;
@@ -149,6 +158,7 @@ impl Broker {
             jetstream,
             batch_prefix: uuid::Uuid::now_v7().simple().to_string().into(),
             batches: Arc::default(),
+            losses,
         })
     }
 
@@ -224,7 +234,11 @@ impl Broker {
             .headers(write.headers)
             .payload(write.body)
             .timeout(Some(COMMIT_TIMEOUT));
-        let answer = match self.client.send_request(write.subject, request).await {
+        let answering = self.client.send_request(write.subject, request);
+        let Some(answer) = self.unless_lost(answering).await else {
+            return Err(CommitError::Unknown("the connection was lost".to_owned()));
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 use async_nats::RequestErrorKind as Kind;
@@ -244,6 +258,18 @@ impl Broker {
         match ack.error {
             None => Ok(ack.seq),
             Some(error) => Err(error.into()),
+        }
+    }
+
+    /// What `answering` comes to, or nothing if the connection is lost meanwhile: then no answer will come, and there is no
+    /// point in waiting for the time-out. (A request sent while there is no connection is sent after the next one.)
+    async fn unless_lost<T>(&self, answering: impl Future<Output = T>) -> Option<T> {
+        let mut losses = self.losses.clone();
+        losses.mark_unchanged();
+        tokio::select! {
+            biased;
+            answer = answering => Some(answer),
+            Ok(()) = losses.changed() => None,
         }
     }
 
@@ -286,9 +312,10 @@ impl Broker {
             }
             Err(failed("the connection closed".into()))
         };
-        let mut entries = tokio::time::timeout(READ_TIMEOUT, collect)
+        let mut entries = tokio::time::timeout(READ_TIMEOUT, self.unless_lost(collect))
             .await
-            .map_err(|_| failed("timed out".into()))??;
+            .map_err(|_| failed("timed out".into()))?
+            .ok_or_else(|| failed("the connection was lost".into()))??;
         entries.sort_by_key(|entry| entry.sequence);
         Ok(entries)
     }
