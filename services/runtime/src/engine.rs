@@ -5,11 +5,10 @@
 //! answer is durable, when it is ignored on a state that was read from the leader after it arrived (or that the commit
 //! of its own group proved), or parked as a dead letter.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::convert::Infallible;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::AckKind;
@@ -17,15 +16,17 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use lru::LruCache;
 use quadrille_events::{OrderId, Said};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::broker::{CommitError, MAX_BATCH, ReadError, Write};
-use crate::decision::{ASK_TIMEOUT, AskError, Context, Deadline, Decision, Reads, Say, Service};
-use crate::item::{Asking, Item, Source, Verdict, acknowledge, stopped};
-use crate::store::{Known, Seen, StateError, Store};
+use crate::decision::{AskError, Context, Deadline, Decision, Reads, Say, Service};
+use crate::item::{Asking, Item, STOPPING, Source, Verdict, acknowledge, backoff, stopped};
+use crate::ledger::Ledger;
+use crate::outside::{Limits, Outside};
+use crate::store::{Known, StateError, Store};
 
-/// The most inputs of one group. At 500 a commit costs a few milliseconds, and 54,000 inputs/s were measured.
+/// The most inputs of one group: one commit for all of them, and `just bench` shows how much that saves.
 pub const MAX_GROUP: usize = 500;
 
 /// The most messages of one commit; an input adds at most two events, a schedule and a record a line beyond it.
@@ -41,15 +42,6 @@ pub(crate) const MAX_SINGLES: usize = 8;
 /// The orders whose state an instance remembers: 16,384 of about 0.6 KB.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
-/// The most records of the ledger that an instance remembers before it forgets them all and reads anew.
-const MAX_REMEMBERED_RECORDS: usize = 65_536;
-
-/// The most outside calls at once.
-const MAX_CALLS: usize = 256;
-
-/// What a caller is told whose input is not settled at the stop.
-const STOPPING: &str = "the service is stopping";
-
 /// After so many refused checks in a row a group is taken apart; after so many more a lone input is given back.
 const MAX_CONFLICTS: u32 = 12;
 
@@ -58,31 +50,12 @@ pub(crate) struct Engine<S: Service> {
     service: Arc<S>,
     store: Store,
     inputs: mpsc::Receiver<Item<S>>,
-    /// Where outcomes of slow outside calls come back.
-    outcomes: (mpsc::UnboundedSender<Item<S>>, mpsc::UnboundedReceiver<Item<S>>),
-    calls: Arc<Semaphore>,
-    limits: Limits,
+    outside: Outside<S>,
+    /// Where the outcomes of slow outside calls come back.
+    outcomes: mpsc::UnboundedReceiver<Item<S>>,
     memory: LruCache<OrderId, Known<S::State>>,
     ledger: Ledger<S::Record>,
     stop: watch::Receiver<bool>,
-}
-
-/// How long the engine is patient.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// After what time without an answer the broker delivers an input again.
-    pub ack_wait: Duration,
-    /// How long an outside call is repeated until its input is parked.
-    pub give_up_calls: Duration,
-}
-
-/// The records an instance remembers, and what the group in hand makes of them.
-struct Ledger<R> {
-    records: BTreeMap<String, R>,
-    revisions: HashMap<String, u64>,
-    whole: HashSet<&'static str>,
-    /// What the group in hand has changed: the record before.
-    changed: BTreeMap<String, Option<R>>,
 }
 
 /// What a group comes to.
@@ -142,13 +115,13 @@ impl<S: Service> Engine<S> {
         limits: Limits,
         stop: watch::Receiver<bool>,
     ) -> Self {
+        let (back, outcomes) = mpsc::unbounded_channel();
         Self {
+            outside: Outside::new(service.clone(), store.clone(), limits, back, stop.clone()),
+            outcomes,
             service,
             store,
             inputs,
-            outcomes: mpsc::unbounded_channel(),
-            calls: Arc::new(Semaphore::new(MAX_CALLS)),
-            limits,
             memory: LruCache::new(REMEMBERED),
             ledger: Ledger::default(),
             stop,
@@ -162,7 +135,7 @@ impl<S: Service> Engine<S> {
             let first = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
-                Some(outcome) = self.outcomes.1.recv() => outcome,
+                Some(outcome) = self.outcomes.recv() => outcome,
                 input = self.inputs.recv() => match input {
                     Some(input) => input,
                     None => break,
@@ -171,7 +144,7 @@ impl<S: Service> Engine<S> {
             let mut group = Vec::with_capacity(16);
             group.push(first);
             while group.len() < MAX_GROUP
-                && let Ok(outcome) = self.outcomes.1.try_recv()
+                && let Ok(outcome) = self.outcomes.try_recv()
             {
                 group.push(outcome);
             }
@@ -188,7 +161,7 @@ impl<S: Service> Engine<S> {
         while let Ok(item) = self.inputs.try_recv() {
             item.hand_back(STOPPING).await;
         }
-        while let Ok(item) = self.outcomes.1.try_recv() {
+        while let Ok(item) = self.outcomes.try_recv() {
             item.hand_back(STOPPING).await;
         }
     }
@@ -304,7 +277,7 @@ impl<S: Service> Engine<S> {
         for (index, item) in std::mem::take(pending).into_iter().enumerate() {
             let Some(verdict) = plan.verdicts.get_mut(index).and_then(Option::take) else {
                 if item.asking.is_some() {
-                    self.call_outside(item);
+                    self.outside.wait(item);
                 } else {
                     kept.push(item);
                 }
@@ -550,7 +523,7 @@ impl<S: Service> Engine<S> {
             if !may_ask {
                 return Answer::Decided(Decision::Ask(ask));
             }
-            let mut call = self.outside(ask.clone());
+            let mut call = self.outside.call(ask.clone());
             match (&mut call).now_or_never() {
                 Some(Ok(outcome)) => {
                     item.input = outcome;
@@ -563,7 +536,7 @@ impl<S: Service> Engine<S> {
                     debug!(problem, "an outside call failed; it is repeated");
                     item.asking = Some(Asking {
                         ask: ask.clone(),
-                        call: Mutex::new(self.outside(ask)),
+                        call: Mutex::new(self.outside.call(ask)),
                     });
                     return Answer::Asked;
                 }
@@ -576,11 +549,6 @@ impl<S: Service> Engine<S> {
                 }
             }
         }
-    }
-
-    fn outside(&self, ask: S::Ask) -> futures::future::BoxFuture<'static, Result<S::Input, AskError>> {
-        let service = self.service.clone();
-        async move { service.ask(ask).await }.boxed()
     }
 
     /// Turns what is said into messages; returns their size.
@@ -732,93 +700,6 @@ impl<S: Service> Engine<S> {
             },
         }
     }
-
-    /// Waits for an outside call beside the groups, repeats it as long as it makes sense, and brings its outcome back
-    /// as an input.
-    fn call_outside(&self, mut item: Item<S>) {
-        let Some(Asking { ask, call }) = item.asking.take() else {
-            return;
-        };
-        let call = call.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (service, store, outcomes) = (self.service.clone(), self.store.clone(), self.outcomes.0.clone());
-        let (calls, limits, mut stop) = (self.calls.clone(), self.limits, self.stop.clone());
-        tokio::spawn(async move {
-            let ended = tokio::select! {
-                ended = repeat_call(&*service, ask, call, &calls, limits.give_up_calls, &item) => ended,
-                never = keep_alive(&item, limits.ack_wait) => match never {},
-                () = stopped(&mut stop) => return item.hand_back(STOPPING).await,
-            };
-            match ended {
-                Ok(outcome) => {
-                    item.input = outcome;
-                    item.must_finish = true;
-                    drop(outcomes.send(item));
-                }
-                Err(problem) => match item.source {
-                    Source::Event(message) => store.park(&message, &problem).await,
-                    Source::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
-                },
-            }
-        });
-    }
-}
-
-/// Tells the broker again and again that the input is still in hand.
-async fn keep_alive<S: Service>(item: &Item<S>, ack_wait: Duration) -> Infallible {
-    loop {
-        tokio::time::sleep(ack_wait / 3).await;
-        if let Source::Event(message) = &item.source {
-            acknowledge(message, AckKind::Progress).await;
-        }
-    }
-}
-
-async fn repeat_call<S: Service>(
-    service: &S,
-    ask: S::Ask,
-    first: futures::future::BoxFuture<'static, Result<S::Input, AskError>>,
-    calls: &Semaphore,
-    give_up: Duration,
-    item: &Item<S>,
-) -> Result<S::Input, String> {
-    let began = Instant::now();
-    let mut first = Some(first);
-    let mut attempts = 0_u32;
-    loop {
-        let result = {
-            let _permit = calls
-                .acquire()
-                .await
-                .map_err(|_| "the service is stopping".to_owned())?;
-            attempts += 1;
-            match first.take() {
-                Some(call) => tokio::time::timeout(ASK_TIMEOUT, call).await,
-                None => tokio::time::timeout(ASK_TIMEOUT, service.ask(ask.clone())).await,
-            }
-        };
-        let problem = match result {
-            Ok(Ok(outcome)) => return Ok(outcome),
-            Ok(Err(AskError::Permanent(problem))) => return Err(problem),
-            Ok(Err(AskError::Transient(problem))) => problem,
-            Err(_) => format!("no answer within {ASK_TIMEOUT:?}"),
-        };
-        if began.elapsed() >= give_up {
-            return Err(format!("given up after {attempts} calls: {problem}"));
-        }
-        warn!(
-            cause = item.cause.reference,
-            attempts, problem, "an outside call failed; it is repeated"
-        );
-        backoff(Duration::from_millis(100), attempts, Duration::from_secs(30)).await;
-    }
-}
-
-/// Sleeps for a random time up to `base * 2^(attempt-1)`, at most `most`: full jitter, so that rivals part.
-async fn backoff(base: Duration, attempt: u32, most: Duration) {
-    let limit = base
-        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-        .min(most);
-    tokio::time::sleep(limit.mul_f64(rand::random_range(0.5..=1.0))).await;
 }
 
 /// Whether each message is a commit of its own: one event of one order.
@@ -852,63 +733,4 @@ struct Doubts {
     orders: HashSet<OrderId>,
     ledger: bool,
     unread: bool,
-}
-
-impl<R> Default for Ledger<R> {
-    fn default() -> Self {
-        Self {
-            records: BTreeMap::new(),
-            revisions: HashMap::new(),
-            whole: HashSet::new(),
-            changed: BTreeMap::new(),
-        }
-    }
-}
-
-impl<R: Clone> Ledger<R> {
-    fn holds(&self, reads: &Reads) -> bool {
-        match reads {
-            Reads::Nothing => true,
-            Reads::Keys(keys) => keys.iter().all(|key| self.revisions.contains_key(key)),
-            Reads::All(prefix) => self.whole.contains(prefix),
-        }
-    }
-
-    fn learn(&mut self, reads: &Reads, seen: BTreeMap<String, Seen<R>>) {
-        for (key, seen) in seen {
-            self.revisions.insert(key.clone(), seen.revision);
-            match seen.record {
-                Some(record) => drop(self.records.insert(key, record)),
-                None => drop(self.records.remove(&key)),
-            }
-        }
-        if let Reads::All(prefix) = reads {
-            self.whole.insert(prefix);
-        }
-    }
-
-    fn change(&mut self, key: String, record: R) {
-        let before = self.records.insert(key.clone(), record);
-        self.changed.entry(key).or_insert(before);
-    }
-
-    /// As before the group in hand.
-    fn undo(&mut self) {
-        for (key, before) in std::mem::take(&mut self.changed) {
-            match before {
-                Some(record) => drop(self.records.insert(key, record)),
-                None => drop(self.records.remove(&key)),
-            }
-        }
-    }
-
-    fn forget(&mut self) {
-        *self = Self::default();
-    }
-
-    fn trim(&mut self) {
-        if self.records.len() > MAX_REMEMBERED_RECORDS {
-            self.forget();
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! One input on its way through the engine, and how it ends.
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, AckKind};
 use futures::future::BoxFuture;
@@ -10,6 +10,9 @@ use tracing::debug;
 
 use crate::decision::{AskError, Refusal, Service};
 use crate::store::Cause;
+
+/// What a caller is told whose input is not settled at the stop.
+pub(crate) const STOPPING: &str = "the service is stopping";
 
 /// An input that waits for its answer.
 pub(crate) struct Item<S: Service> {
@@ -92,4 +95,12 @@ pub(crate) async fn acknowledge(message: &jetstream::Message, kind: AckKind) {
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left who could tell.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Sleeps for a random time between half and all of `base * 2^(attempt-1)`, which is at most `most`: so rivals part.
+pub(crate) async fn backoff(base: Duration, attempt: u32, most: Duration) {
+    let limit = base
+        .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+        .min(most);
+    tokio::time::sleep(limit.mul_f64(rand::random_range(0.5..=1.0))).await;
 }

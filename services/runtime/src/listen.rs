@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::decision::{Service, Wire};
-use crate::item::{Item, Source, acknowledge, stopped};
+use crate::item::{Item, STOPPING, Source, acknowledge, stopped};
 use crate::store::{Cause, Store, split_entry};
 use crate::topology::ensure_consumer;
 
@@ -147,7 +147,7 @@ impl<S: Service> Listener<S> {
                     asking: None,
                 };
                 if let Err(closed) = self.inputs.send(item).await {
-                    closed.0.hand_back("the service is stopping").await;
+                    closed.0.hand_back(STOPPING).await;
                 }
             }
             Err(problem) => {
