@@ -100,4 +100,4 @@ _programs:
     @cargo build --release --locked --workspace --bins
 
 _quadrille:
-    @cargo build --release --locked --package quadrille-deploy --bin quadrille
+    @cargo build --quiet --release --locked --workspace --bin quadrille
