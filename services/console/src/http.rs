@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use quadrille_events::{OrderId, Step};
-use quadrille_runtime::http::{Id, Json, MAX_BODY, Problem};
+use quadrille_runtime::http::{Id, Json, MAX_BODY, Problem, field};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -275,9 +275,7 @@ async fn command(
     Path((order_id, command)): Path<(String, String)>,
     Json(Command { reason }): Json<Command>,
 ) -> Result<Response, Problem> {
-    let order_id: OrderId = order_id
-        .parse()
-        .map_err(|error| Problem::invalid("order_id", error))?;
+    let order_id: OrderId = field("order_id", &order_id)?;
     let (to, path, takes_reason) = match command.as_str() {
         "confirm-payment" => (To::Payment, "/payments/confirm", false),
         "cancel-payment" => (To::Payment, "/payments/cancel", true),

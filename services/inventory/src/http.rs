@@ -3,7 +3,7 @@
 use axum::extract::State as Shared;
 use quadrille_events::{ItemId, MAX_MONEY};
 use quadrille_runtime::Door;
-use quadrille_runtime::http::{Id, Json, Origin, Problem, whole};
+use quadrille_runtime::http::{Id, Json, Origin, Problem, field, whole};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -146,10 +146,7 @@ async fn item(door: &Door<InventoryService>, item_id: ItemId) -> Result<Json<Sho
 ))]
 async fn check(Shared(door): InventoryDoor, Json(request): Json<Check>) -> Result<Json<Checked>, Problem> {
     let quantity = request.quantity;
-    let item_id: ItemId = request
-        .item_id
-        .parse()
-        .map_err(|error| Problem::invalid("item_id", error))?;
+    let item_id: ItemId = field("item_id", &request.item_id)?;
     if bounded(quantity)? == 0 {
         return Err(Problem::invalid("quantity", "must be at least 1"));
     }

@@ -1,20 +1,15 @@
 //! Requests of customers, and what is wrong with them.
 
-use std::fmt::Display;
-use std::str::FromStr;
-
 use axum::http::HeaderMap;
 use quadrille_events::{
     Approval, Currency, CustomerId, ItemId, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, OrderId,
     PaymentMode,
 };
-use quadrille_runtime::http::{Problem, whole};
+pub use quadrille_runtime::http::MAX_REASON;
+use quadrille_runtime::http::{Problem, field, reason, whole};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// The longest reason that a customer may give, in characters: a sentence or two, repeated in several events.
-pub const MAX_REASON: usize = 200;
 
 /// The longest `Idempotency-Key`.
 pub const MAX_KEY: usize = 255;
@@ -116,7 +111,7 @@ impl NewOrder {
         let mut sum: Money = 0;
         let mut lines = Vec::with_capacity(self.lines.len());
         for (n, line) in self.lines.into_iter().enumerate() {
-            let item_id = field(&format!("lines[{n}].item_id"), &line.item_id)?;
+            let item_id = field(format!("lines[{n}].item_id"), &line.item_id)?;
             let NewLine {
                 quantity, unit_price, ..
             } = line;
@@ -184,15 +179,7 @@ impl CancelOrder {
     /// # Errors
     /// Names the field that is wrong.
     pub fn check(self) -> Result<(OrderId, String), Problem> {
-        let reason = self
-            .reason
-            .unwrap_or_else(|| "the customer cancelled the order".to_owned());
-        if reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
-            return Err(Problem::invalid(
-                "reason",
-                format!("must be 1 to {MAX_REASON} characters, or left out"),
-            ));
-        }
+        let reason = reason(self.reason, "the customer cancelled the order")?;
         Ok((field("order_id", &self.order_id)?, reason))
     }
 }
@@ -230,8 +217,4 @@ fn order_id(customer_id: &CustomerId, key: Option<&str>) -> OrderId {
         None => Uuid::now_v7(),
     };
     OrderId::new(id.to_string()).unwrap_or_else(|error| unreachable!("a UUID is an id: {error}"))
-}
-
-fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error| Problem::invalid(name, error))
 }

@@ -4,7 +4,7 @@ use axum::extract::State as Shared;
 use jiff::Timestamp;
 use quadrille_events::{Currency, Money, Order, OrderId};
 use quadrille_runtime::Door;
-use quadrille_runtime::http::{Id, Json, Origin, Problem};
+use quadrille_runtime::http::{Id, Json, Origin, Problem, field, reason};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,9 +12,6 @@ use utoipa_axum::routes;
 
 use crate::PaymentService;
 use crate::decide::{Input, State};
-
-/// The longest reason that a customer may give, in characters: a sentence or two, repeated in several events.
-pub const MAX_REASON: usize = 200;
 
 /// The routes of the payment service.
 pub fn routes(door: Door<PaymentService>) -> OpenApiRouter {
@@ -102,7 +99,7 @@ async fn confirm(
     origin: Origin,
     Json(request): Json<Confirm>,
 ) -> Result<Json<Answer>, Problem> {
-    let order_id = order_id(&request.order_id)?;
+    let order_id: OrderId = field("order_id", &request.order_id)?;
     let reply = door
         .command(
             Input::Confirm {
@@ -139,16 +136,8 @@ async fn cancel(
     origin: Origin,
     Json(request): Json<Cancel>,
 ) -> Result<Json<Answer>, Problem> {
-    let order_id = order_id(&request.order_id)?;
-    let reason = request
-        .reason
-        .unwrap_or_else(|| "the customer cancelled the payment".to_owned());
-    if reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
-        return Err(Problem::invalid(
-            "reason",
-            format!("must be 1 to {MAX_REASON} characters, or left out"),
-        ));
-    }
+    let order_id: OrderId = field("order_id", &request.order_id)?;
+    let reason = reason(request.reason, "the customer cancelled the payment")?;
     let reply = door
         .command(
             Input::Cancel {
@@ -207,8 +196,4 @@ async fn show(Shared(door): PaymentDoor, Id(order_id): Id<OrderId>) -> Result<Js
             ..shown(&order)
         },
     }))
-}
-
-fn order_id(text: &str) -> Result<OrderId, Problem> {
-    text.parse().map_err(|error| Problem::invalid("order_id", error))
 }

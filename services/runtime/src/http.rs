@@ -196,6 +196,30 @@ pub fn whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(deserializer: D) -> Res
     T::try_from(number).map_err(|_| serde::de::Error::custom(format!("{number} is too large")))
 }
 
+/// Reads a field of a request that is one word, such as an id.
+///
+/// # Errors
+/// 422 names the field and says what is wrong with it.
+pub fn field<T: FromStr<Err: std::fmt::Display>>(name: impl Into<String>, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::invalid(name, error))
+}
+
+/// The longest reason that a command may give, in characters: a sentence or two, repeated in several events.
+pub const MAX_REASON: usize = 200;
+
+/// The reason that a command gives, or else `otherwise`.
+///
+/// # Errors
+/// 422 if it is blank or longer than [`MAX_REASON`].
+pub fn reason(given: Option<String>, otherwise: &str) -> Result<String, Problem> {
+    let reason = given.unwrap_or_else(|| otherwise.to_owned());
+    if reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
+        let problem = format!("must be 1 to {MAX_REASON} characters, or left out");
+        return Err(Problem::invalid("reason", problem));
+    }
+    Ok(reason)
+}
+
 /// The one id in the path.
 #[derive(Clone, Copy, Debug)]
 pub struct Id<T>(pub T);
@@ -208,9 +232,7 @@ impl<T: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for
             Path::from_request_parts(parts, state).await;
         let Path(segments) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
         let (name, text) = segments.into_iter().next().unwrap_or_default();
-        text.parse()
-            .map(Id)
-            .map_err(|error| Problem::invalid(name, error))
+        field(name, &text).map(Id)
     }
 }
 

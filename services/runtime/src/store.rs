@@ -105,10 +105,7 @@ impl Store {
                 let Some((name, id)) = split_entry(&entry.subject) else {
                     continue;
                 };
-                let Some((_, slot)) = states
-                    .iter_mut()
-                    .find_map(|(known, slot)| (known.as_str() == id).then_some((known, slot)))
-                else {
+                let Some(slot) = OrderId::new(id).ok().and_then(|id| states.get_mut(&id)) else {
                     continue;
                 };
                 if let Ok(known) = slot {
