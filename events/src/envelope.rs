@@ -18,7 +18,8 @@ pub struct Envelope {
     pub time: Timestamp,
     /// Extension `eventversion`: the version of the body.
     pub version: u32,
-    /// CloudEvents `subject` and extension `correlationid`: the order it is about.
+    /// Extension `correlationid`: the order it is about, which is also the last token of the NATS subject. (CloudEvents
+    /// `subject`, which is optional, would say it a third time, and every header costs at every hop.)
     pub order_id: OrderId,
     /// Extension `causationid`: `<source>/<id>` of the event that this one answers, or the HTTP command.
     pub causation_id: String,
@@ -74,17 +75,16 @@ impl Envelope {
     }
 
     /// The headers to send.
-    pub fn headers(&self) -> [(&'static str, String); 11] {
+    pub fn headers(self) -> [(&'static str, String); 10] {
         [
             ("ce-specversion", SPEC_VERSION.to_owned()),
-            ("ce-id", self.id.clone()),
-            ("ce-source", self.source.clone()),
-            ("ce-type", self.kind.clone()),
+            ("ce-id", self.id),
+            ("ce-source", self.source),
+            ("ce-type", self.kind),
             ("ce-time", self.time.to_string()),
-            ("ce-subject", self.order_id.to_string()),
             ("ce-eventversion", self.version.to_string()),
             ("ce-correlationid", self.order_id.to_string()),
-            ("ce-causationid", self.causation_id.clone()),
+            ("ce-causationid", self.causation_id),
             ("content-type", "application/json".to_owned()),
             ("traceparent", self.traceparent.to_string()),
         ]

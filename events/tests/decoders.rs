@@ -223,14 +223,14 @@ proptest! {
     ) {
         let name = Event::names().nth(n).unwrap();
         let envelope = Envelope::new(name, &order_id, time, &cause, &trace);
-        let headers = envelope.headers();
+        let headers = envelope.clone().headers();
         let header = |key: &str| headers.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str());
         prop_assert_eq!(Envelope::read(name, &order_id, header).unwrap(), envelope);
     }
 
     #[test]
     fn a_wrong_header_is_named_and_not_repeated_at_length(
-        n in 0..Event::names().count(), order_id in id::<OrderId>(), at in 0..11_usize, value in any::<String>(),
+        n in 0..Event::names().count(), order_id in id::<OrderId>(), at in 0..10_usize, value in any::<String>(),
         long in 0..2000_usize, missing in any::<bool>(),
     ) {
         let name = Event::names().nth(n).unwrap();

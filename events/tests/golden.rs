@@ -177,7 +177,7 @@ fn an_envelope_survives_its_headers() {
         "http/create",
         &trace,
     );
-    let headers: BTreeMap<_, _> = envelope.headers().into_iter().collect();
+    let headers: BTreeMap<_, _> = envelope.clone().headers().into_iter().collect();
     let read = |without: &'static str| {
         Envelope::read(name, &order_id, |key| {
             headers.get(key).filter(|_| key != without).map(String::as_str)

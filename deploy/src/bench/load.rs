@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use super::progress::{Counter, Progress};
+
 /// How many couriers share the work.
 pub const COURIERS: usize = 10;
 
@@ -96,7 +98,10 @@ impl Latencies {
 
 /// Who waits for which order. An order may be completed before its creation is answered.
 #[derive(Default)]
-struct Board(Mutex<HashMap<String, Mark>>);
+struct Board {
+    marks: Mutex<HashMap<String, Mark>>,
+    ended: Counter,
+}
 
 enum Mark {
     Waiting(oneshot::Sender<Instant>),
@@ -106,7 +111,8 @@ enum Mark {
 impl Board {
     fn ended(&self, order_id: &str) {
         let now = Instant::now();
-        let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ended.add();
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         match marks.remove(order_id) {
             Some(Mark::Waiting(waiting)) => drop(waiting.send(now)),
             Some(Mark::Ended(_)) | None => drop(marks.insert(order_id.to_owned(), Mark::Ended(now))),
@@ -115,7 +121,7 @@ impl Board {
 
     async fn wait(&self, order_id: &str) -> Result<Instant> {
         let end = {
-            let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(Mark::Ended(at)) = marks.remove(order_id) {
                 return Ok(at);
             }
@@ -180,8 +186,11 @@ impl Load {
     }
 
     /// Sends orders and waits until every one is completed; stops sending after `seconds`.
-    pub async fn drive(&self, pace: Pace, seconds: u64) -> Result<Measured> {
-        let board = Arc::new(Board::default());
+    pub async fn drive(&self, pace: Pace, seconds: u64, progress: &Progress) -> Result<Measured> {
+        let board = Arc::new(Board {
+            ended: progress.counter(),
+            ..Board::default()
+        });
         let mut completed = Box::pin(self.operator.subjects("order.completed.*").await?);
         let mut cancelled = Box::pin(self.operator.subjects("order.cancelled.*").await?);
         let listening = {

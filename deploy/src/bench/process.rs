@@ -11,6 +11,8 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// The high-water mark of its resident memory, in MB (10^6 bytes).
     pub peak_mb: f64,
+    /// Its resident memory now, in MB.
+    pub memory_mb: f64,
 }
 
 impl Usage {
@@ -30,15 +32,18 @@ impl Usage {
             .collect();
         let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
         let status = read("status")?;
-        let peak_kb = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<f64>().ok())
-            .unwrap_or(0.0);
+        let megabytes = |field: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(field))
+                .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<f64>().ok())
+                .map_or(0.0, |kilobytes| kilobytes * 1_024.0 / 1e6)
+        };
         Ok(Self {
             name: name.to_owned(),
             cpu_seconds: (ticks(11) + ticks(12)) / 100.0,
-            peak_mb: peak_kb * 1_024.0 / 1e6,
+            peak_mb: megabytes("VmHWM:"),
+            memory_mb: megabytes("VmRSS:"),
         })
     }
 }

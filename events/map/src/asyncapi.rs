@@ -261,7 +261,7 @@ fn headers() -> Value {
     })
 }
 
-fn envelope(name: &EventName, order_id: &OrderId) -> [(&'static str, String); 11] {
+fn envelope(name: &EventName, order_id: &OrderId) -> [(&'static str, String); 10] {
     Envelope::new(
         name,
         order_id,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use async_nats::{
-    Client, ConnectOptions, HeaderMap, Request, ServerAddr, StatusCode, connection::State, jetstream,
+    Client, ConnectOptions, HeaderMap, Request, ServerAddr, StatusCode, connection::State, header, jetstream,
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -156,7 +156,7 @@ impl Broker {
         Ok(Self {
             client,
             jetstream,
-            batch_prefix: uuid::Uuid::now_v7().simple().to_string().into(),
+            batch_prefix: batch_prefix().into(),
             batches: Arc::default(),
             losses,
         })
@@ -207,8 +207,10 @@ impl Broker {
         let mut number = 0_u64;
         let mut numbered = |mut write: Write| {
             number += 1;
-            write.headers.insert("Nats-Batch-Id", id.as_str());
-            write.headers.insert("Nats-Batch-Sequence", number.to_string());
+            write.headers.insert(header::NATS_BATCH_ID, id.as_str());
+            write
+                .headers
+                .insert(header::NATS_BATCH_SEQUENCE, number.to_string());
             write
         };
         let sending = async {
@@ -225,7 +227,8 @@ impl Broker {
             .await
             .map_err(|_| CommitError::Busy("the connection takes nothing".to_owned()))??;
         let mut last = numbered(last);
-        last.headers.insert("Nats-Batch-Commit", "1");
+        last.headers
+            .insert(header::NATS_BATCH_COMMIT, header::NATS_BATCH_COMMIT_FINAL);
         self.acknowledged(last).await
     }
 
@@ -383,6 +386,12 @@ impl Broker {
             "the followers of {stream} are behind its leader"
         )))
     }
+}
+
+/// What begins the ids of this connection's batches: 64 random bits, so that no two open batches share an id. Short,
+/// because it is stored with every message.
+fn batch_prefix() -> String {
+    format!("{:x}", rand::random::<u64>())
 }
 
 /// The servers of `nats://one:4222,nats://two:4222`.

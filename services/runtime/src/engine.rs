@@ -40,7 +40,7 @@ const MAX_COMMIT_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) const MAX_SINGLES: usize = 8;
 
 /// The orders whose state an instance remembers: 16,384 of about 0.6 KB.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// After so many refused checks in a row a group is taken apart; after so many more a lone input is given back.
 const MAX_CONFLICTS: u32 = 12;

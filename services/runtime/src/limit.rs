@@ -1,10 +1,10 @@
 //! The limit: what the broker itself can do with the messages of the choreography.
 //!
-//! The same streams, consumers, pulls, batches, acknowledgements and message contents as the services', but nothing is
-//! decoded, decided, logged or answered: each step turns what it hears into the bytes that the services stored for such
-//! an order. The ratio of the services' rate to this one, taken in the same run, says what their logic and HTTP cost.
+//! The same streams, consumers, pulls, batches, acknowledgements and message contents as the services', and groups that
+//! form in the same way, but nothing is decoded, decided, logged or answered: each step turns what it hears into the
+//! bytes that the services stored for such an order. The ratio of the services' rate to this one, taken in the same run, says what their logic and HTTP cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,39 @@ use crate::broker::{Broker, Entry, Write};
 use crate::engine::{MAX_GROUP, MAX_SINGLES};
 use crate::item::acknowledge;
 use crate::listen::PULL;
+use crate::run::QUEUE;
 use crate::topology::{Keeping, ensure as ensure_streams, ensure_consumer};
 
 /// One step: what it hears, and the messages that an order's commit had.
 struct Step {
     hears: Option<&'static EventName>,
-    service: &'static str,
     entry: Entry,
-    /// The record of the ledger that a group rewrites once.
-    record: Option<Entry>,
+    ledger: Option<Ledger>,
+}
+
+/// Records of which an answer changes one; a group rewrites each at most once.
+struct Ledger {
+    sample: Entry,
+    /// By the number of the record; 0 while there is none.
+    revisions: Vec<u64>,
+}
+
+/// Over how many records the orders spread.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// Items that are ordered.
+    pub items: usize,
+    /// Couriers that bring them.
+    pub couriers: usize,
+}
+
+/// An order at one of its steps.
+struct Input {
+    /// Which of the steps of its service.
+    step: usize,
+    order_id: String,
+    /// What is to be acknowledged, unless the order only begins here.
+    heard: Option<jetstream::Message>,
 }
 
 /// The rate of a run of the loop.
@@ -40,18 +64,24 @@ pub struct Rate {
     pub took: Duration,
 }
 
-/// Runs `orders` orders through the loop on the server at `url`, at most `in_flight` at once. `sample` are the entries
-/// and the ledger records that the services stored for one completed order.
+/// Runs `orders` orders through the loop on the server at `url`, which must be new, at most `in_flight` at once. `sample`
+/// are the entries and the ledger records that the services stored for one completed order.
 ///
 /// # Errors
 /// The sample is not that of a completed order, or the broker does not answer.
-pub async fn limit(url: &str, sample: &[Entry], orders: usize, in_flight: usize) -> anyhow::Result<Rate> {
-    const STEPS: [(&str, &str, Option<&str>); 6] = [
+pub async fn limit(
+    url: &str,
+    sample: &[Entry],
+    spread: Spread,
+    orders: usize,
+    in_flight: usize,
+) -> anyhow::Result<Rate> {
+    let steps = [
         ("order", "created", None),
         ("payment", "charged", None),
-        ("inventory", "reserved", Some("stock.item")),
+        ("inventory", "reserved", Some(("stock.item", spread.items))),
         ("order", "create-delivery", None),
-        ("delivery", "assigned", Some("courier.load")),
+        ("delivery", "assigned", Some(("courier.load", spread.couriers))),
         ("order", "completed", None),
     ];
     let keeping = Keeping {
@@ -66,49 +96,60 @@ pub async fn limit(url: &str, sample: &[Entry], orders: usize, in_flight: usize)
         brokers.insert(service, broker);
     }
     let mut heard = None;
-    let mut steps = Vec::new();
-    for (service, token, record) in STEPS {
-        let find = |prefix: &str| sample.iter().find(|e| e.subject.starts_with(prefix)).cloned();
-        let entry = find(&format!("$KV.{service}.{token}."))
-            .with_context(|| format!("the sample has no {service}/{token}: it is no completed order"))?;
-        let record = match record {
-            Some(key) => Some(find(&format!("$KV.{service}.{key}.")).with_context(|| format!("no {key}"))?),
+    let mut services: BTreeMap<&str, Vec<Step>> = BTreeMap::new();
+    for (service, token, ledger) in steps {
+        let find = |prefix: String| {
+            let entry = sample.iter().find(|entry| entry.subject.starts_with(&prefix));
+            entry.with_context(|| format!("the sample has no {prefix}: it is no completed order"))
+        };
+        let ledger = match ledger {
+            Some((key, records)) => Some(Ledger {
+                sample: find(format!("$KV.{service}.{key}."))?.clone(),
+                revisions: vec![0; records.max(1)],
+            }),
             None => None,
         };
-        steps.push(Step {
+        services.entry(service).or_default().push(Step {
             hears: heard,
-            service,
-            entry,
-            record,
+            entry: find(format!("$KV.{service}.{token}."))?.clone(),
+            ledger,
         });
         heard = Event::names().find(|name| name.service == service && name.entry == token);
     }
-    let template_id = steps[0]
+    let template: Arc<str> = services["order"][0]
         .entry
         .subject
         .rsplit('.')
         .next()
         .unwrap_or_default()
-        .to_owned();
-    ensure!(template_id.len() == 36, "the sample's order id is no UUID");
+        .into();
+    ensure!(template.len() == 36, "the sample's order id is no UUID");
 
     let window = Arc::new(Semaphore::new(in_flight));
     let (finished, mut ends) = mpsc::unbounded_channel();
     let mut running = JoinSet::new();
     let began = Instant::now();
-    for step in steps {
-        let broker = brokers[step.service].clone();
-        let template = template_id.clone();
-        match step.hears {
-            None => {
-                let window = window.clone();
-                running.spawn(async move { create(&broker, &step, &template, orders, &window).await });
-            }
-            Some(name) => {
-                let last = (step.entry.subject.contains(".completed.")).then(|| finished.clone());
-                running.spawn(async move { relay(&broker, &step, name, &template, last.as_ref()).await });
+    for (service, steps) in services {
+        let broker = brokers[service].clone();
+        let (inputs, gathered) = mpsc::channel(QUEUE);
+        for (number, step) in steps.iter().enumerate() {
+            let inputs = inputs.clone();
+            match step.hears {
+                None => {
+                    running.spawn(create(number, orders, window.clone(), inputs));
+                }
+                Some(name) => {
+                    running.spawn(hear(broker.clone(), number, name, inputs));
+                }
             }
         }
+        running.spawn(answer(
+            broker,
+            steps,
+            template.clone(),
+            gathered,
+            finished.clone(),
+        ));
     }
     let mut done = 0;
     while done < orders {
@@ -128,110 +169,116 @@ pub async fn limit(url: &str, sample: &[Entry], orders: usize, in_flight: usize)
 
 /// Puts orders in, as fast as the window lets it.
 async fn create(
-    broker: &Broker,
-    step: &Step,
-    template: &str,
+    step: usize,
     orders: usize,
-    window: &Semaphore,
+    window: Arc<Semaphore>,
+    inputs: mpsc::Sender<Input>,
 ) -> anyhow::Result<()> {
-    let mut left = orders;
-    while left > 0 {
-        let most = left.min(MAX_GROUP);
+    for _ in 0..orders {
         window.acquire().await?.forget();
-        let mut count = 1;
-        while count < most
-            && let Ok(permit) = window.try_acquire()
-        {
-            permit.forget();
-            count += 1;
-        }
-        let ids: Vec<String> = (0..count).map(|_| uuid::Uuid::now_v7().to_string()).collect();
-        store(broker, step, template, &ids, &mut 0).await?;
-        left -= count;
+        let order_id = uuid::Uuid::now_v7().to_string();
+        inputs
+            .send(Input {
+                step,
+                order_id,
+                heard: None,
+            })
+            .await?;
     }
     Ok(())
 }
 
-/// One step of the loop.
-async fn relay(
-    broker: &Broker,
-    step: &Step,
-    hears: &'static EventName,
-    template: &str,
-    last: Option<&mpsc::UnboundedSender<usize>>,
+/// Hears one event of all orders.
+async fn hear(
+    broker: Broker,
+    step: usize,
+    name: &'static EventName,
+    inputs: mpsc::Sender<Input>,
 ) -> anyhow::Result<()> {
-    let listener = format!("limit-{}", hears.entry);
-    let consumer = ensure_consumer(
-        broker,
-        &listener,
-        hears.service,
-        &[hears],
-        Duration::from_secs(30),
-    )
-    .await?;
-    let pulled = consumer.stream().max_messages_per_batch(PULL).messages().await?;
-    let mut pulled = pulled.ready_chunks(MAX_GROUP);
-    let mut revision = None;
-    while let Some(group) = pulled.next().await {
-        let group: Vec<jetstream::Message> = group.into_iter().collect::<Result<_, _>>()?;
-        let ids: Vec<String> = group
-            .iter()
-            .filter_map(|m| m.subject.rsplit('.').next())
-            .map(str::to_owned)
-            .collect();
-        let revision = match &mut revision {
-            Some(revision) => revision,
-            empty => {
-                let sequence = match &step.record {
-                    Some(record) => {
-                        broker
-                            .leader_sequence(&format!("KV_{}", step.service), &record.subject)
-                            .await?
-                    }
-                    None => 0,
-                };
-                empty.insert(sequence)
+    let listener = format!("limit-{}", name.entry);
+    let ack_wait = Duration::from_secs(30);
+    let consumer = ensure_consumer(&broker, &listener, name.service, &[name], ack_wait).await?;
+    let mut pulled = consumer.stream().max_messages_per_batch(PULL).messages().await?;
+    while let Some(message) = pulled.next().await {
+        let message = message?;
+        let order_id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+        inputs
+            .send(Input {
+                step,
+                order_id,
+                heard: Some(message),
+            })
+            .await?;
+    }
+    anyhow::bail!("the pull of {listener} ended")
+}
+
+/// The answers of one service: gathers what is there and stores it in one commit, as its engine does.
+async fn answer(
+    broker: Broker,
+    mut steps: Vec<Step>,
+    template: Arc<str>,
+    mut inputs: mpsc::Receiver<Input>,
+    finished: mpsc::UnboundedSender<usize>,
+) -> anyhow::Result<()> {
+    let mut group = Vec::with_capacity(MAX_GROUP);
+    while inputs.recv_many(&mut group, MAX_GROUP).await > 0 {
+        store(&broker, &mut steps, &template, &group).await?;
+        let mut completed = 0;
+        for input in group.drain(..) {
+            if let Some(message) = input.heard {
+                acknowledge(&message, AckKind::Ack).await;
             }
-        };
-        store(broker, step, template, &ids, revision).await?;
-        for message in &group {
-            acknowledge(message, AckKind::Ack).await;
+            completed += usize::from(steps[input.step].entry.subject.contains(".completed."));
         }
-        if let Some(last) = last {
-            last.send(group.len())?;
-        }
+        finished.send(completed)?;
     }
     Ok(())
 }
 
-async fn store(
-    broker: &Broker,
-    step: &Step,
-    template: &str,
-    ids: &[String],
-    revision: &mut u64,
-) -> anyhow::Result<()> {
-    let body = String::from_utf8_lossy(&step.entry.body);
-    let mut writes: Vec<Write> = ids
+async fn store(broker: &Broker, steps: &mut [Step], template: &str, group: &[Input]) -> anyhow::Result<()> {
+    let mut writes: Vec<Write> = group
         .iter()
-        .map(|id| Write {
-            subject: step.entry.subject.replace(template, id),
-            headers: checked(&step.entry, template, id, None),
-            body: body.replace(template, id).into(),
+        .map(|input| {
+            let (step, id) = (&steps[input.step], input.order_id.as_str());
+            let body = String::from_utf8_lossy(&step.entry.body);
+            Write {
+                subject: step.entry.subject.replace(template, id),
+                headers: checked(&step.entry, template, id, None),
+                body: body.replace(template, id).into(),
+            }
         })
         .collect();
-    if step.record.is_none() && writes.len() > 1 && writes.len() <= MAX_SINGLES {
+    let mut touched = BTreeSet::new();
+    for input in group {
+        if let Some(ledger) = &steps[input.step].ledger {
+            touched.insert((input.step, rand::random_range(0..ledger.revisions.len())));
+        }
+    }
+    if touched.is_empty() && writes.len() > 1 && writes.len() <= MAX_SINGLES {
         futures::future::try_join_all(writes.into_iter().map(|write| broker.publish(write))).await?;
         return Ok(());
     }
-    if let Some(record) = &step.record {
-        writes.push(Write {
-            subject: record.subject.clone(),
-            headers: checked(record, template, "", Some(*revision)),
-            body: record.body.clone(),
-        });
+    for (step, record) in &touched {
+        if let Some(ledger) = &steps[*step].ledger {
+            let name = ledger
+                .sample
+                .subject
+                .trim_end_matches(|c: char| c.is_ascii_digit());
+            writes.push(Write {
+                subject: format!("{name}{record}"),
+                headers: checked(&ledger.sample, template, "", Some(ledger.revisions[*record])),
+                body: ledger.sample.body.clone(),
+            });
+        }
     }
-    *revision = broker.publish_all(writes).await?;
+    let last = broker.publish_all(writes).await?;
+    let first = last + 1 - touched.len() as u64;
+    for ((step, record), sequence) in touched.iter().zip(first..) {
+        if let Some(ledger) = &mut steps[*step].ledger {
+            ledger.revisions[*record] = sequence;
+        }
+    }
     Ok(())
 }
 

@@ -30,7 +30,7 @@ use crate::store::Store;
 use crate::topology::{Keeping, ensure};
 
 /// How many inputs may wait for the engine before those who bring them are held back.
-const QUEUE: usize = 2_048;
+pub(crate) const QUEUE: usize = 2_048;
 
 /// How long a stop may take: the group in hand, and the requests that wait for it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use quadrille_events::{Envelope, EventName, OrderId, Said, TraceParent};
 
@@ -16,6 +16,9 @@ pub const MAX_RECORDS: usize = MAX_MULTI_GET;
 
 /// The most entries that one order can have in one bucket, with room: how many orders fit in a multi-get.
 const MAX_ENTRIES_PER_ORDER: usize = 8;
+
+/// The filter that the expected last sequence is about; the client has no name for it.
+const CHECKED_SUBJECT: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence-Subject");
 
 /// What is known of an order in this service.
 #[derive(Clone, Debug)]
@@ -178,17 +181,17 @@ impl Store {
     ) -> Write {
         let order_id = &said.order().order_id;
         let mut headers = envelope_headers(said.name(), order_id, cause, now);
-        headers.insert("Nats-Expected-Last-Subject-Sequence", last_sequence.to_string());
         headers.insert(
-            "Nats-Expected-Last-Subject-Sequence-Subject",
-            self.entries_of(order_id).as_str(),
+            header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+            HeaderValue::from(last_sequence),
         );
+        headers.insert(CHECKED_SUBJECT, self.entries_of(order_id));
         if clears_deadline {
-            headers.insert("Nats-Schedule-Next", "purge");
-            headers.insert("Nats-Scheduler", self.due(order_id).as_str());
+            headers.insert(header::NATS_SCHEDULE_NEXT, "purge");
+            headers.insert(header::NATS_SCHEDULER, self.due(order_id));
         }
         if let Some(retention) = self.retention {
-            headers.insert("Nats-TTL", ttl(retention).as_str());
+            headers.insert(header::NATS_MESSAGE_TTL, ttl(retention));
         }
         Write {
             subject: said.name().stored_as(order_id),
@@ -202,10 +205,10 @@ impl Store {
     pub fn schedule<E: Said>(&self, says: &E, at: Timestamp, cause: &Cause) -> Write {
         let order_id = &says.order().order_id;
         let mut headers = envelope_headers(says.name(), order_id, cause, at);
-        headers.insert("Nats-Schedule", format!("@at {at}").as_str());
-        headers.insert("Nats-Schedule-Target", says.name().stored_as(order_id).as_str());
+        headers.insert(header::NATS_SCHEDULE, format!("@at {at}"));
+        headers.insert(header::NATS_SCHEDULE_TARGET, says.name().stored_as(order_id));
         if let Some(retention) = self.retention {
-            headers.insert("Nats-Schedule-TTL", ttl(retention).as_str());
+            headers.insert(header::NATS_SCHEDULE_TTL, ttl(retention));
         }
         Write {
             subject: self.due(order_id),
@@ -221,7 +224,10 @@ impl Store {
     /// A record as a message: refused unless `revision` is still its last.
     pub fn record<R: serde::Serialize>(&self, key: &str, record: &R, revision: u64) -> Result<Write, String> {
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string());
+        headers.insert(
+            header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+            HeaderValue::from(revision),
+        );
         let body = serde_json::to_vec(record).map_err(|error| format!("the record {key}: {error}"))?;
         Ok(Write {
             subject: format!("$KV.{}.{key}", self.service),
@@ -249,7 +255,7 @@ fn envelope_headers(name: &EventName, order_id: &OrderId, cause: &Cause, time: T
     };
     let mut headers = HeaderMap::new();
     for (key, value) in Envelope::new(name, order_id, time, &cause.reference, trace).headers() {
-        headers.insert(key, value.as_str());
+        headers.insert(HeaderName::from_static(key), value);
     }
     headers
 }

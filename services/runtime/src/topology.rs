@@ -113,18 +113,17 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
     }
 }
 
+/// EVENTS has one source per event rather than one per bucket. A source is known by all its transforms: one more among
+/// them, after an upgrade, would be another source, and the server would fetch the whole bucket again. And every message
+/// carries the name of its source, which is a third of its size if that names every event of the bucket.
 fn log_config(keeping: Keeping) -> Config {
-    let sources = Event::SERVICES
-        .iter()
-        .map(|service| Source {
-            name: bucket_stream(service),
-            subject_transforms: Event::names()
-                .filter(|name| name.service == *service)
-                .map(|name| SubjectTransform {
-                    source: name.filter(),
-                    destination: format!("{}.{{{{wildcard(1)}}}}", name.subject),
-                })
-                .collect(),
+    let sources = Event::names()
+        .map(|name| Source {
+            name: bucket_stream(name.service),
+            subject_transforms: vec![SubjectTransform {
+                source: name.filter(),
+                destination: format!("{}.{{{{wildcard(1)}}}}", name.subject),
+            }],
             ..Default::default()
         })
         .collect();
@@ -201,20 +200,22 @@ fn merge(existing: &Config, wanted: &Config) -> Config {
         merged.max_age = wanted.max_age;
         merged.duplicate_window = wanted.duplicate_window;
     }
+    let sources = merged.sources.get_or_insert_default();
     for source in wanted.sources.iter().flatten() {
-        let sources = merged.sources.get_or_insert_default();
-        match sources.iter_mut().find(|known| known.name == source.name) {
-            None => sources.push(source.clone()),
-            Some(known) => {
-                for transform in &source.subject_transforms {
-                    if !known.subject_transforms.contains(transform) {
-                        known.subject_transforms.push(transform.clone());
-                    }
-                }
-            }
+        if !sources.iter().any(|known| covers(known, source)) {
+            sources.push(source.clone());
         }
     }
     merged
+}
+
+/// Whether `known` brings already what `wanted` is there for.
+fn covers(known: &Source, wanted: &Source) -> bool {
+    known.name == wanted.name
+        && wanted
+            .subject_transforms
+            .iter()
+            .all(|transform| known.subject_transforms.contains(transform))
 }
 
 #[cfg(test)]
@@ -251,15 +252,29 @@ mod tests {
     fn an_existing_stream_is_only_added_to() {
         let mut existing = log_config(KEEPING);
         existing.num_replicas = 3;
-        let gone = existing.sources.as_mut().unwrap().remove(0);
-        existing.sources.as_mut().unwrap().push(Source {
-            name: "KV_loyalty".into(),
+        let events = Event::names().count();
+        let sources = existing.sources.as_mut().unwrap();
+        let gone = sources.remove(0);
+        // Somebody else's event of a bucket of ours, and one source that brings two events.
+        sources.push(Source {
+            name: gone.name.clone(),
+            subject_transforms: vec![SubjectTransform {
+                source: "$KV.order.gift-wrapped.*".into(),
+                destination: "order.gift-wrapped.{{wildcard(1)}}".into(),
+            }],
             ..Default::default()
         });
+        let second = sources.remove(1);
+        sources[0].subject_transforms.extend(second.subject_transforms);
         let merged = merge(&existing, &log_config(KEEPING));
         assert_eq!(merged.num_replicas, 3);
+        let kept = existing.sources.unwrap();
         let sources = merged.sources.unwrap();
-        assert!(sources.contains(&gone) && sources.iter().any(|s| s.name == "KV_loyalty"));
-        assert_eq!(sources.len(), 5);
+        assert!(
+            sources.starts_with(&kept),
+            "what is there stays as it is: {sources:?}"
+        );
+        assert_eq!(sources[kept.len()..], [gone]);
+        assert_eq!(sources.len(), events);
     }
 }
