@@ -2,6 +2,8 @@
 //!
 //! Everything is awaited by a condition, with a deadline; no story sleeps, and no port is fixed.
 
+mod provider;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -18,6 +20,8 @@ use quadrille_deploy::story::{Story, Telling};
 use quadrille_events::OrderId;
 use quadrille_runtime::operator::Operator;
 use tokio::sync::Mutex;
+
+pub use provider::Provider;
 
 /// How long anything awaited may take. Much longer than it ever does; it only ends a test that has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);

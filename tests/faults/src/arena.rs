@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quadrille_deploy::client::until;
 use quadrille_deploy::local::{NatsServer, Service};
-use quadrille_tests::{Options, PATIENCE, World};
+use quadrille_tests::{Options, PATIENCE, Provider, World};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -39,6 +39,8 @@ pub struct Arena {
     // Dropped in this order: the services and servers before what they stand on.
     /// The system.
     pub world: Arc<World>,
+    /// The payment provider: no part of what is struck.
+    pub provider: Provider,
     gear: Gear,
 }
 
@@ -78,7 +80,9 @@ impl Arena {
     /// # Errors
     /// Something does not start.
     pub async fn build(plan: &Plan, rng: &mut StdRng) -> Result<std::result::Result<Self, String>> {
+        let (provider, provider_url) = Provider::start().await?;
         let options = World::with()
+            .env("PAYMENT_PROVIDER_URL", &provider_url)
             .instances(INSTANCES)
             .env("ACK_WAIT", &format!("{}ms", ACK_WAIT.as_millis()))
             .env("PAYMENT_DEADLINE", &format!("{}ms", plan.deadline.as_millis()))
@@ -134,6 +138,7 @@ impl Arena {
         };
         Ok(Ok(Self {
             world: Arc::new(world),
+            provider,
             gear,
         }))
     }

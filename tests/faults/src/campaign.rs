@@ -264,7 +264,7 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     found("everybody handles everything in the end", come_to_an_end(&world, &history).await?);
     found("no process dies by itself", world.deaths().await?);
     found("poison is parked", arena.unparked().await?);
-    let report = audit(&world.operator, None, PATIENCE).await?;
+    let report = audit(&world.operator, Some(&arena.provider.books()), PATIENCE).await?;
     let waiting = report.waiting.iter();
     let waiting = waiting.map(|(order_id, what)| format!("order {order_id} still waits for {what}"));
     found("1: every order ends completed or cancelled", waiting.collect());

@@ -21,6 +21,6 @@ mod table;
 
 pub use campaign::{Campaign, Outcome, Plan, Ran, run};
 pub use check::check;
-pub use history::{Asked, History, Request, Strike, Tally};
+pub use history::{Asked, History, Outcome as Answered, Request, Strike, Tally};
 pub use stored::{Said, Stored, Told};
 pub use table::{header, row, sentences};

@@ -6,6 +6,8 @@ use crate::campaign::{Campaign, Outcome, Ran};
 
 /// How many violations of one campaign are printed.
 const SHOWN: usize = 20;
+/// With fewer trials the rule of three is no approximation any more.
+const ENOUGH: usize = 30;
 
 /// The line above the table.
 pub fn header() -> String {
@@ -55,8 +57,8 @@ pub fn row(campaign: Campaign, ran: &Ran) -> String {
 pub fn sentences(outcome: &Outcome) -> Vec<String> {
     let mut sentences = Vec::new();
     let name = outcome.campaign.name();
-    if outcome.violations.is_empty() && is_counted(outcome.campaign) {
-        let n = outcome.strikes;
+    let n = outcome.strikes;
+    if outcome.violations.is_empty() && n >= ENOUGH && is_counted(outcome.campaign) {
         sentences.push(format!(
             "{name}: 0 violations in {n} {}: the rate is below 3/{n} = {:.2} % at 95 %",
             outcome.campaign.strike(),
