@@ -76,7 +76,11 @@ impl Provider {
 
     /// How often it took something.
     pub fn charges(&self) -> usize {
-        self.ledger().books.values().map(|account| account.charges.len()).sum()
+        self.ledger()
+            .books
+            .values()
+            .map(|account| account.charges.len())
+            .sum()
     }
 
     /// Answers those whom it has kept waiting.
@@ -94,8 +98,12 @@ type Called = (StatusCode, Json<Value>);
 /// The call's name, or an answer to a call that has none.
 fn key(headers: &HeaderMap) -> Result<String, Called> {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
-    key.map(str::to_owned)
-        .ok_or_else(|| (StatusCode::BAD_REQUEST, Json(json!({"error": "no Idempotency-Key"}))))
+    key.map(str::to_owned).ok_or_else(|| {
+        (
+            StatusCode::BAD_REQUEST,
+            Json(json!({"error": "no Idempotency-Key"})),
+        )
+    })
 }
 
 async fn charge(
@@ -158,10 +166,7 @@ impl Ledger {
             return answer.clone();
         }
         let answer = if self.voided.contains(&call.order_id) {
-            (
-                StatusCode::OK,
-                json!({"status": "declined", "reason": "voided"}),
-            )
+            (StatusCode::OK, json!({"status": "declined", "reason": "voided"}))
         } else if call.customer_id == "poor" {
             (
                 StatusCode::PAYMENT_REQUIRED,

@@ -106,9 +106,9 @@ impl Campaign {
         match self {
             Self::KillServices => 8,
             Self::KillBroker => 3,
-            Self::Freeze => 3,
+            Self::Freeze => 2,
             Self::Repeat | Self::LoseAcks => 60,
-            Self::Disconnect => 6,
+            Self::Disconnect => 5,
             Self::Poison => 5,
             Self::FullDisk => 1,
             Self::Cluster => 2,
@@ -161,7 +161,9 @@ impl Plan {
     /// What this campaign draws from: each has its own, so that `--only` changes nothing.
     pub(crate) fn own_seed(&self) -> u64 {
         // An odd number of many bits, so that neighbours have little in common.
-        self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.campaign as u64)
+        self.seed
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(self.campaign as u64)
     }
 }
 
@@ -221,7 +223,9 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     let served = until(PATIENCE, async || {
         anyhow::Ok((history.accepted() >= plan.customers).then_some(()))
     });
-    served.await?.context("no orders were accepted before the first strike")?;
+    served
+        .await?
+        .context("no orders were accepted before the first strike")?;
 
     let mut told = 0;
     let mut strikes = 0;
@@ -250,7 +254,10 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
         if (strikes - told) * 10 >= plan.strikes {
             told = strikes;
             let (what, accepted) = (plan.campaign.strike(), history.accepted());
-            progress(&format!("{strikes} of {} {what}, {accepted} orders accepted", plan.strikes));
+            progress(&format!(
+                "{strikes} of {} {what}, {accepted} orders accepted",
+                plan.strikes
+            ));
         }
     }
     arena.calm();
@@ -261,7 +268,10 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
         violations.extend(each.map(|sentence| Violation { invariant, sentence }));
     };
     found("whoever asks gets an answer in the end", customers.leave().await?);
-    found("everybody handles everything in the end", come_to_an_end(&world, &history).await?);
+    found(
+        "everybody handles everything in the end",
+        come_to_an_end(&world, &history).await?,
+    );
     found("no process dies by itself", world.deaths().await?);
     found("poison is parked", arena.unparked().await?);
     let report = audit(&world.operator, Some(&arena.provider.books()), PATIENCE).await?;
@@ -274,7 +284,11 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     violations.extend(check(&requests, &stored));
     history.flush()?;
 
-    let ended = stored.orders.values().filter(|told| told.ending().is_some()).count();
+    let ended = stored
+        .orders
+        .values()
+        .filter(|told| told.ending().is_some())
+        .count();
     Ok(Ran::Through(Box::new(Outcome {
         campaign: plan.campaign,
         strikes,

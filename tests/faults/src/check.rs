@@ -130,7 +130,9 @@ fn orders_were_placed_once(evidence: &Evidence<'_>) -> Found {
     for (address, are) in are {
         let may_be = may_be.get(address).map_or(0, BTreeSet::len);
         if are > may_be {
-            found.push(format!("`{address}` is {are} orders, and only {may_be} can have been accepted"));
+            found.push(format!(
+                "`{address}` is {are} orders, and only {may_be} can have been accepted"
+            ));
         }
     }
     found
@@ -147,7 +149,9 @@ fn commands_had_their_effect(evidence: &Evidence<'_>) -> Found {
                 Asked::Create | Asked::Show => true,
             });
             if !had {
-                found.push(format!("{asked:?} of order {order_id} was answered 200 and had no effect"));
+                found.push(format!(
+                    "{asked:?} of order {order_id} was answered 200 and had no effect"
+                ));
             }
         }
     }
@@ -210,13 +214,18 @@ fn endings_are_final(evidence: &Evidence<'_>) -> Found {
     }
     let mut found = Found::new();
     for request in evidence.of(Asked::Show, Outcome::Ok) {
-        let Some((order_id, (since, ending))) =
-            request.order_id.as_ref().and_then(|id| Some((id, ended.get(id)?)))
+        let Some((order_id, (since, ending))) = request
+            .order_id
+            .as_ref()
+            .and_then(|id| Some((id, ended.get(id)?)))
         else {
             continue;
         };
         if request.sent > *since && request.answer != *ending {
-            found.push(format!("order {order_id} was {ending} and later {}", request.answer));
+            found.push(format!(
+                "order {order_id} was {ending} and later {}",
+                request.answer
+            ));
         }
     }
     for (order_id, (_, ending)) in ended {
@@ -230,7 +239,11 @@ fn endings_are_final(evidence: &Evidence<'_>) -> Found {
 }
 
 fn not_knowing_is_said(evidence: &Evidence<'_>) -> Found {
-    let odd = |request: &&Request| request.status.is_some_and(|status| !matches!(status, 200..=299 | 400..=499 | 503));
+    let odd = |request: &&Request| {
+        request
+            .status
+            .is_some_and(|status| !matches!(status, 200..=299 | 400..=499 | 503))
+    };
     let sentence = |request: &Request| {
         let status = request.status.unwrap_or_default();
         format!("{:?} was answered {status}: {}", request.asked, request.answer)

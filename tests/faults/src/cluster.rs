@@ -33,16 +33,23 @@ impl Cluster {
     pub async fn start(rng: &mut StdRng) -> Result<(Self, Vec<NatsServer>)> {
         let routes: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
         let monitors: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
-        let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let starting = routes.iter().zip(&monitors).enumerate().map(|(number, (route, monitor))| {
-            let config = format!(
-                "server_name: n{number}\n\
+        let all: Vec<String> = routes
+            .iter()
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .collect();
+        let starting = routes
+            .iter()
+            .zip(&monitors)
+            .enumerate()
+            .map(|(number, (route, monitor))| {
+                let config = format!(
+                    "server_name: n{number}\n\
                  http: \"127.0.0.1:{monitor}\"\n\
                  cluster {{ name: quadrille, listen: \"127.0.0.1:{route}\", routes: [{}] }}",
-                all.join(", ")
-            );
-            NatsServer::builder().config(&config).start()
-        });
+                    all.join(", ")
+                );
+                NatsServer::builder().config(&config).start()
+            });
         let servers = futures::future::try_join_all(starting).await?;
         let cluster = Self {
             monitors,
@@ -84,7 +91,8 @@ impl Cluster {
                 None => told["meta_cluster"]["leader"].as_str().map(str::to_owned),
                 Some(stream) => {
                     let accounts = told["account_details"].as_array().into_iter().flatten();
-                    let mut streams = accounts.flat_map(|a| a["stream_detail"].as_array().into_iter().flatten());
+                    let mut streams =
+                        accounts.flat_map(|a| a["stream_detail"].as_array().into_iter().flatten());
                     streams
                         .find(|detail| detail["name"] == stream)
                         .and_then(|detail| detail["cluster"]["leader"].as_str())

@@ -102,7 +102,11 @@ impl Journey {
             .by(customer)
             .line(rng.random_range(1..=3), "apple", rng.random_range(1..1_000))
             .to(&format!("{mark} Main St"));
-        let order = if rng.random_bool(0.3) { order.line(1, "pear", 90) } else { order };
+        let order = if rng.random_bool(0.3) {
+            order.line(1, "pear", 90)
+        } else {
+            order
+        };
         match self {
             Self::Plain | Self::OrderCancelled | Self::KeyReused => order,
             Self::Declined => order.by("poor"),
@@ -266,7 +270,10 @@ impl Customer {
                 return Ok(None);
             }
             if Instant::now() > deadline {
-                bail!("an order could not be placed within {STUBBORN:?}: {}", request.answer);
+                bail!(
+                    "an order could not be placed within {STUBBORN:?}: {}",
+                    request.answer
+                );
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LATEST_AGAIN);
@@ -322,7 +329,9 @@ impl Desk {
         let sent = self.history.now();
         let api = self.world.api();
         let path = "/orders/create_order";
-        let answer = api.send(Service::Order, Method::POST, path, &headers, Some(body)).await;
+        let answer = api
+            .send(Service::Order, Method::POST, path, &headers, Some(body))
+            .await;
         let mut request = self.request(Asked::Create, sent, answer);
         request.order = Some(order.clone());
         request.key = key.map(str::to_owned);
@@ -340,14 +349,22 @@ impl Desk {
         };
         let body = json!({ "order_id": order_id }).to_string();
         let sent = self.history.now();
-        let answer = self.world.api().send(service, Method::POST, path, &[], Some(body)).await;
+        let answer = self
+            .world
+            .api()
+            .send(service, Method::POST, path, &[], Some(body))
+            .await;
         self.remember(asked, order_id, sent, answer)
     }
 
     async fn show(&self, order_id: &OrderId) -> Result<Request> {
         let sent = self.history.now();
         let path = format!("/orders/{order_id}");
-        let answer = self.world.api().send(Service::Order, Method::GET, &path, &[], None).await;
+        let answer = self
+            .world
+            .api()
+            .send(Service::Order, Method::GET, &path, &[], None)
+            .await;
         self.remember(Asked::Show, order_id, sent, answer)
     }
 

@@ -74,6 +74,11 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: whoever still has a file open there is about to die too.
-        drop(Command::new("umount").arg("--lazy").arg(self.folder.path()).output());
+        drop(
+            Command::new("umount")
+                .arg("--lazy")
+                .arg(self.folder.path())
+                .output(),
+        );
     }
 }

@@ -36,7 +36,11 @@ async fn main() -> ExitCode {
         if !arguments.only.is_empty() && !arguments.only.contains(&campaign) {
             continue;
         }
-        let plan = if arguments.short { Plan::short(campaign, seed) } else { Plan::long(campaign, seed) };
+        let plan = if arguments.short {
+            Plan::short(campaign, seed)
+        } else {
+            Plan::long(campaign, seed)
+        };
         let plan = Plan {
             strikes: arguments.strikes.unwrap_or(plan.strikes),
             ..plan
@@ -64,5 +68,9 @@ async fn main() -> ExitCode {
     }
     println!("\n{}\n\n{}", lines.join("\n"), notes.join("\n"));
     println!("\nseed {seed}; histories in {}", folder.display());
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -148,20 +148,30 @@ fn somebody_elses() -> OrderId {
 
 /// What `order.created` would say of it. As any other event's it lacks something, which is just as well.
 fn body(order_id: &OrderId) -> Vec<u8> {
-    let id = |text: &str| text.parse().unwrap_or_else(|_| unreachable!("a plain word is an id"));
+    let id = |text: &str| {
+        text.parse()
+            .unwrap_or_else(|_| unreachable!("a plain word is an id"))
+    };
     let order = Order {
         order_id: order_id.clone(),
-        customer_id: "mallory".parse().unwrap_or_else(|_| unreachable!("a plain word is an id")),
+        customer_id: "mallory"
+            .parse()
+            .unwrap_or_else(|_| unreachable!("a plain word is an id")),
         lines: vec![Line {
             item_id: id("apple"),
             quantity: 1,
             unit_price: 1,
         }],
         total: 1,
-        currency: "EUR".parse().unwrap_or_else(|_| unreachable!("euros are a currency")),
+        currency: "EUR"
+            .parse()
+            .unwrap_or_else(|_| unreachable!("euros are a currency")),
         address: "nowhere".to_owned(),
         payment: quadrille_events::PaymentMode::Auto,
         approval: quadrille_events::Approval::Auto,
     };
-    OrderEvent::from(Created { order: Arc::new(order) }).encode()
+    OrderEvent::from(Created {
+        order: Arc::new(order),
+    })
+    .encode()
 }

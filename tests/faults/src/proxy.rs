@@ -356,7 +356,9 @@ async fn read(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Frame>> {
         Some(1) => Some(words[before].to_owned()),
         Some(_) | None => bail!("not as the protocol has it: {text}"),
     };
-    let size: usize = words[words.len() - 1].parse().with_context(|| format!("no size: {text}"))?;
+    let size: usize = words[words.len() - 1]
+        .parse()
+        .with_context(|| format!("no size: {text}"))?;
     ensure!(size <= MAX_BODY, "a body of {size} bytes");
     let subject = words[0].to_owned();
     let mut bytes = BytesMut::from(line.as_slice());
@@ -417,9 +419,19 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_frame_ends_the_connection() {
-        for wire in [&b"PUB a x\r\n"[..], b"MSG a 1\r\n", b"PUB a 9999999999\r\n", b"PUB a 5\r\nab", b"PIN"] {
+        for wire in [
+            &b"PUB a x\r\n"[..],
+            b"MSG a 1\r\n",
+            b"PUB a 9999999999\r\n",
+            b"PUB a 5\r\nab",
+            b"PIN",
+        ] {
             let mut from = wire;
-            assert!(read(&mut from).await.is_err(), "{}", String::from_utf8_lossy(wire));
+            assert!(
+                read(&mut from).await.is_err(),
+                "{}",
+                String::from_utf8_lossy(wire)
+            );
         }
     }
 }

@@ -44,7 +44,13 @@ impl Stored {
             operator
                 .read_bucket(service, |entry| {
                     if let Some((event, cause)) = understood(service, &entry) {
-                        stored.put(&event, Said { cause, at: entry.time });
+                        stored.put(
+                            &event,
+                            Said {
+                                cause,
+                                at: entry.time,
+                            },
+                        );
                     }
                 })
                 .await?;

@@ -65,14 +65,24 @@ pub fn sentences(outcome: &Outcome) -> Vec<String> {
             300.0 / n as f64
         ));
     }
-    let endings: Vec<String> = outcome.endings.iter().map(|(ending, count)| format!("{count} {ending}")).collect();
+    let endings: Vec<String> = outcome
+        .endings
+        .iter()
+        .map(|(ending, count)| format!("{count} {ending}"))
+        .collect();
     sentences.push(format!("{name}: {}", endings.join(", ")));
     sentences.extend(outcome.notes.iter().map(|note| format!("{name}: {note}")));
     for violation in outcome.violations.iter().take(SHOWN) {
-        sentences.push(format!("{name}: VIOLATION of \"{}\": {}", violation.invariant, violation.sentence));
+        sentences.push(format!(
+            "{name}: VIOLATION of \"{}\": {}",
+            violation.invariant, violation.sentence
+        ));
     }
     if outcome.violations.len() > SHOWN {
-        sentences.push(format!("{name}: and {} more violations", outcome.violations.len() - SHOWN));
+        sentences.push(format!(
+            "{name}: and {} more violations",
+            outcome.violations.len() - SHOWN
+        ));
     }
     sentences
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use quadrille_deploy::client::NewOrder;
 use quadrille_events::{
-    CancelPayment, Charged, Created, Event, Opened, Order, OrderCancelled, OrderEvent, OrderId, PaymentCancelled,
-    PaymentEvent,
+    CancelPayment, Charged, Created, Event, Opened, Order, OrderCancelled, OrderEvent, OrderId,
+    PaymentCancelled, PaymentEvent,
 };
 use quadrille_faults::{Asked, Request, Said, Stored, check};
 
@@ -100,7 +100,10 @@ impl Forgery {
     fn cancelling(self, name: &str) -> Self {
         let order = stored_as(name, &wanted(name));
         let reason = "no".to_owned();
-        self.said(Event::Order(CancelPayment { order, reason }.into()), "http/cancel")
+        self.said(
+            Event::Order(CancelPayment { order, reason }.into()),
+            "http/cancel",
+        )
     }
 
     fn cancelled(self, name: &str) -> Self {
@@ -187,7 +190,10 @@ fn a_request_that_became_two_orders_is_found() {
         order: stored_as("a2", &wanted("a")),
     };
     let twin = || Event::Order(OrderEvent::from(twin.clone()));
-    accepted("a").order("a").said(twin(), "http/create").is_a_lie(ONCE);
+    accepted("a")
+        .order("a")
+        .said(twin(), "http/create")
+        .is_a_lie(ONCE);
     // One key is one order, however often it is sent.
     accepted("a")
         .keyed("k")
@@ -212,9 +218,15 @@ fn a_command_without_effect_is_found() {
         Asked::Approve,
         Asked::CancelOrder,
     ] {
-        accepted("a").asked(asked, "a", Some(200), "done").order("a").is_a_lie(EFFECT);
+        accepted("a")
+            .asked(asked, "a", Some(200), "done")
+            .order("a")
+            .is_a_lie(EFFECT);
         // In doubt it may have had none.
-        accepted("a").asked(asked, "a", Some(503), "").order("a").is_true();
+        accepted("a")
+            .asked(asked, "a", Some(503), "")
+            .order("a")
+            .is_true();
     }
     // A cancelled order that is not cancelled in the end.
     accepted("a")
@@ -227,8 +239,12 @@ fn a_command_without_effect_is_found() {
 #[test]
 fn an_effect_of_a_refused_command_is_found() {
     let refused = |asked| accepted("a").asked(asked, "a", Some(409), "too late").order("a");
-    refused(Asked::ConfirmPayment).charged("a", "http/confirm").is_a_lie(UNASKED);
-    refused(Asked::CancelPayment).cancelled_payment("a", "http/cancel").is_a_lie(UNASKED);
+    refused(Asked::ConfirmPayment)
+        .charged("a", "http/confirm")
+        .is_a_lie(UNASKED);
+    refused(Asked::CancelPayment)
+        .cancelled_payment("a", "http/cancel")
+        .is_a_lie(UNASKED);
     refused(Asked::CancelOrder).cancelling("a").is_a_lie(UNASKED);
     // The same effect, by somebody else's doing.
     refused(Asked::CancelPayment)
@@ -266,7 +282,10 @@ fn an_end_that_is_not_final_is_found() {
 
 #[test]
 fn a_service_that_breaks_is_found() {
-    accepted("a").order("a").asked(Asked::Show, "a", Some(500), "oops").is_a_lie(HONEST);
+    accepted("a")
+        .order("a")
+        .asked(Asked::Show, "a", Some(500), "oops")
+        .is_a_lie(HONEST);
 }
 
 #[test]

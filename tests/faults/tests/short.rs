@@ -13,7 +13,11 @@ async fn a_few_strikes(campaign: Campaign) {
     println!("{}\n{}", header(), row(campaign, &ran));
     match ran {
         Ran::Through(outcome) => {
-            assert!(outcome.violations.is_empty(), "{}", sentences(&outcome).join("\n"));
+            assert!(
+                outcome.violations.is_empty(),
+                "{}",
+                sentences(&outcome).join("\n")
+            );
             assert!(outcome.strikes > 0 && outcome.accepted > 0, "{outcome:#?}");
             assert_eq!(outcome.orders, outcome.ended, "{outcome:#?}");
         }
