@@ -8,6 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+/// How much of the ballast is written at once.
+const PIECE: usize = 64 * 1024;
+
 /// A mounted tmpfs; goes away with its handle.
 pub struct SmallDisk {
     folder: TempDir,
@@ -45,11 +48,11 @@ impl SmallDisk {
     /// # Errors
     /// It cannot be written to, for another reason than being full.
     pub fn fill(&self, free: u64) -> Result<()> {
-        const PIECE: [u8; 64 * 1024] = [0; 64 * 1024];
+        let piece = vec![0; PIECE];
         let mut file = File::create(self.ballast())?;
         let mut size: u64 = 0;
         loop {
-            match file.write(&PIECE) {
+            match file.write(&piece) {
                 Ok(written) => size += written as u64,
                 Err(error) if error.kind() == ErrorKind::StorageFull => break,
                 Err(error) => return Err(error).context("cannot write the ballast"),

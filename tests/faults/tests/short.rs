@@ -1,5 +1,7 @@
 //! A few strikes of every kind, as `just verify` runs them; `just faults` goes on for longer.
 
+#![allow(clippy::unwrap_used)]
+
 use quadrille_deploy::local::repo_root;
 use quadrille_faults::{Campaign, Plan, Ran, header, row, run, sentences};
 
