@@ -87,6 +87,12 @@ model *args:
 mutants *args:
     @cargo run --quiet --locked --package quadrille-model -- --mutants "$@"
 
+# strike the running system again and again, in nine ways, and check that nothing is lost or doubled: half an hour
+# (`--short`: two minutes; `--only kill-broker`; `--seed N`)
+[positional-arguments]
+faults *args: _nats-server _programs
+    @exec target/release/faults "$@"
+
 # format the code
 fmt:
     cargo fmt --all

@@ -2,6 +2,8 @@
 //!
 //! Everything is awaited by a condition, with a deadline; no story sleeps, and no port is fixed.
 
+mod provider;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -18,6 +20,8 @@ use quadrille_deploy::story::{Story, Telling};
 use quadrille_events::OrderId;
 use quadrille_runtime::operator::Operator;
 use tokio::sync::Mutex;
+
+pub use provider::Provider;
 
 /// How long anything awaited may take. Much longer than it ever does; it only ends a test that has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +42,7 @@ pub struct Options {
     order: Vec<Service>,
     env: Vec<(String, String)>,
     flow: &'static str,
+    through: Option<String>,
 }
 
 impl Default for Options {
@@ -49,6 +54,7 @@ impl Default for Options {
             order: Service::ALL.to_vec(),
             env: Vec::new(),
             flow: if reserve_first { RESERVE_FIRST } else { PAY_FIRST },
+            through: None,
         }
     }
 }
@@ -82,6 +88,13 @@ impl Options {
         self
     }
 
+    /// The services find the broker here, behind a proxy say, and not where it is.
+    #[must_use]
+    pub fn through(mut self, nats_url: &str) -> Self {
+        self.through = Some(nats_url.to_owned());
+        self
+    }
+
     /// Starts it, with plenty of apples, pears and plums, and two couriers who can carry them all.
     ///
     /// # Errors
@@ -102,13 +115,22 @@ impl Options {
     /// # Errors
     /// As [`Options::start`].
     pub async fn start_empty(self) -> Result<World> {
+        self.start_on(vec![NatsServer::builder().start().await?]).await
+    }
+
+    /// Starts the services on this server, or on these of a cluster, with nothing in stock.
+    ///
+    /// # Errors
+    /// As [`Options::start`].
+    pub async fn start_on(self, nats: Vec<NatsServer>) -> Result<World> {
         build()?;
-        let nats = NatsServer::builder().start().await?;
+        let urls: Vec<String> = nats.iter().map(NatsServer::url).collect();
+        let nats_url = urls.join(",");
         let mut services: BTreeMap<Service, Vec<Instance>> = BTreeMap::new();
         let in_turn = self.order != Service::ALL;
         for service in &self.order {
             for _ in 0..self.instances {
-                let mut instance = Instance::start(*service, &nats.url(), 0, &self)?;
+                let mut instance = Instance::start(*service, &nats_url, 0, &self)?;
                 if in_turn {
                     instance.wait_ready().await?;
                 }
@@ -118,7 +140,6 @@ impl Options {
         for instance in services.values_mut().flatten() {
             instance.wait_ready().await?;
         }
-        let nats_url = nats.url();
         let operator = Operator::connect(&nats_url).await?;
         let apis = (0..self.instances)
             .map(|n| Api::at(Service::ALL.map(|service| services[&service][n].url.clone())))
@@ -145,6 +166,7 @@ struct Instance {
 
 impl Instance {
     fn start(service: Service, nats_url: &str, port: u16, options: &Options) -> Result<Self> {
+        let nats_url = options.through.as_deref().unwrap_or(nats_url);
         let mut builder = service.on(nats_url, port)?.env("FLOW", options.flow);
         for (name, value) in &options.env {
             builder = builder.env(name, value);
@@ -191,8 +213,8 @@ impl Instance {
 pub struct World {
     // Dropped in this order: services before the server that they talk to.
     services: Mutex<BTreeMap<Service, Vec<Instance>>>,
-    nats: Mutex<NatsServer>,
-    /// Where the server is.
+    nats: Mutex<Vec<NatsServer>>,
+    /// Where the server is, or the servers.
     pub nats_url: String,
     /// Looks into every stream.
     pub operator: Operator,
@@ -302,7 +324,21 @@ impl World {
     /// # Errors
     /// It does not start.
     pub async fn restart_nats(&self) -> Result<()> {
-        self.nats.lock().await.restart().await
+        self.with_nats(0, async |server| server.restart().await).await
+    }
+
+    /// Does something with one of the servers: kills, freezes, restarts it.
+    ///
+    /// # Errors
+    /// What `act` fails with.
+    pub async fn with_nats<T>(
+        &self,
+        number: usize,
+        act: impl AsyncFnOnce(&mut NatsServer) -> Result<T>,
+    ) -> Result<T> {
+        let mut servers = self.nats.lock().await;
+        let server = servers.get_mut(number);
+        act(server.with_context(|| format!("there is no nats-server {number}"))?).await
     }
 
     /// Waits until so many messages are in the bucket of a service, or in `EVENTS`: the middle of something.
@@ -317,6 +353,34 @@ impl World {
         holds.await?.with_context(|| {
             format!("{service_or_events} has not held {messages} messages within {PATIENCE:?}")
         })
+    }
+
+    /// Waits until so many messages were ever stored there, some of which may have been replaced or gone since.
+    ///
+    /// # Errors
+    /// They are not in time.
+    pub async fn holds_ever(&self, service_or_events: &str, messages: u64) -> Result<()> {
+        let holds = until(PATIENCE, async || {
+            let size = self.operator.size(service_or_events).await?;
+            anyhow::Ok((size.last_sequence >= messages).then_some(()))
+        });
+        holds.await?.with_context(|| {
+            format!("{service_or_events} has not been given {messages} messages within {PATIENCE:?}")
+        })
+    }
+
+    /// The instances that have ended by themselves, each a sentence.
+    ///
+    /// # Errors
+    /// A process cannot be looked at.
+    pub async fn deaths(&self) -> Result<Vec<String>> {
+        let mut deaths = Vec::new();
+        for instance in self.services.lock().await.values_mut().flatten() {
+            if let Some(status) = instance.process.try_status()? {
+                deaths.push(format!("{:#}", instance.process.death(status)));
+            }
+        }
+        Ok(deaths)
     }
 
     /// Places an order, which must be accepted.
@@ -494,12 +558,15 @@ impl Drop for World {
                 eprintln!("    {}", line.text);
             }
         }
-        eprintln!("--- nats-server\n{}", self.nats.get_mut().log_tail());
+        for server in self.nats.get_mut() {
+            eprintln!("--- nats-server {}\n{}", server.url(), server.log_tail());
+        }
     }
 }
 
 /// Builds all programs once per process: cargo builds only the test's own package for a test, and a story of yesterday's
-/// services proves nothing. Whoever has just built them all says so with `QUADRILLE_BUILT=1`.
+/// services proves nothing. Whoever has just built them all says so with `QUADRILLE_BUILT=1`. A program that stands
+/// beside them was built with them.
 ///
 /// # Errors
 /// What cargo has to say.
@@ -509,7 +576,9 @@ pub fn build() -> Result<()> {
         if std::env::var_os("QUADRILLE_BUILT").is_some() {
             return Ok(());
         }
-        let folder = target_folder().map_err(|error| format!("{error:#}"))?;
+        let Some(folder) = test_folder() else {
+            return Ok(());
+        };
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--workspace", "--bins", "--locked", "--quiet"]);
         if folder.ends_with("release") {
@@ -556,17 +625,13 @@ pub fn build() -> Result<()> {
 /// It does not build.
 pub fn quadrille() -> Result<PathBuf> {
     build()?;
-    Ok(target_folder()?.join("quadrille"))
+    let folder = test_folder().context("this is no test: it is in no target folder")?;
+    Ok(folder.join("quadrille"))
 }
 
-/// `target/debug` or `target/release`: where this test's own program came from.
-fn target_folder() -> Result<PathBuf> {
-    let exe = std::env::current_exe()?;
-    let folder = exe
-        .ancestors()
-        .find(|folder| folder.ends_with("deps"))
-        .and_then(Path::parent);
-    Ok(folder
-        .with_context(|| format!("{} is in no target folder", exe.display()))?
-        .to_owned())
+/// `target/debug` or `target/release`: where this test's own program came from, if it is a test.
+fn test_folder() -> Option<PathBuf> {
+    let exe = std::env::current_exe().ok()?;
+    let deps = exe.ancestors().find(|folder| folder.ends_with("deps"))?;
+    deps.parent().map(Path::to_owned)
 }

@@ -1,150 +1,11 @@
 //! A payment provider behind HTTP, which fails, dawdles and loses its answers. Its own books are audited too.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
-
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use axum::{Json, Router};
 use futures::future::join;
 use quadrille_deploy::audit::{Account, Books};
 use quadrille_deploy::client::{NewOrder, until};
 use quadrille_deploy::local::Service;
 use quadrille_deploy::story::Ending;
-use quadrille_tests::{PATIENCE, World};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-
-/// A provider that behaves towards a customer as the customer's name says.
-#[derive(Clone)]
-struct Provider {
-    ledger: Arc<Mutex<Ledger>>,
-    /// Whether it answers those whom it keeps waiting.
-    released: watch::Sender<bool>,
-}
-
-#[derive(Default)]
-struct Ledger {
-    books: Books,
-    voided: HashSet<String>,
-    answers: HashMap<String, (StatusCode, Value)>,
-    calls: HashMap<String, usize>,
-}
-
-impl Provider {
-    /// Starts it on a free port; returns its URL too.
-    async fn start() -> (Self, String) {
-        let provider = Self {
-            ledger: Arc::default(),
-            released: watch::Sender::new(false),
-        };
-        let routes = Router::new()
-            .route("/v1/charges", post(charge))
-            .route("/v1/refunds", post(refund))
-            .route("/v1/voids", post(void))
-            .with_state(provider.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        tokio::spawn(axum::serve(listener, routes).into_future());
-        (provider, url)
-    }
-
-    fn books(&self) -> Books {
-        self.ledger.lock().unwrap().books.clone()
-    }
-
-    fn charges(&self) -> usize {
-        self.books().values().map(|account| account.charges.len()).sum()
-    }
-}
-
-type Called = (StatusCode, Json<Value>);
-
-async fn charge(State(provider): State<Provider>, headers: HeaderMap, Json(call): Json<Value>) -> Called {
-    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
-    let customer = call["customer_id"].as_str().unwrap().to_owned();
-    let (number, (status, answer)) = {
-        let mut ledger = provider.ledger.lock().unwrap();
-        let calls = ledger.calls.entry(key.clone()).or_default();
-        *calls += 1;
-        let number = *calls;
-        match customer.as_str() {
-            // Nothing has happened, twice.
-            "flaky" if number <= 2 => return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({}))),
-            // Somebody else is at it.
-            "busy" if number == 1 => return (StatusCode::CONFLICT, Json(json!({}))),
-            _ => {}
-        }
-        (number, ledger.charge(&key, &call))
-    };
-    match customer.as_str() {
-        // It has happened, and the answer is lost on the way.
-        "lossy" if number == 1 => (StatusCode::BAD_GATEWAY, Json(json!({}))),
-        "kept-waiting" => {
-            let mut released = provider.released.subscribe();
-            released.wait_for(|released| *released).await.unwrap();
-            (status, Json(answer))
-        }
-        _ => (status, Json(answer)),
-    }
-}
-
-async fn refund(State(provider): State<Provider>, headers: HeaderMap, Json(call): Json<Value>) -> Called {
-    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
-    let mut ledger = provider.ledger.lock().unwrap();
-    if ledger.answers.insert(key, (StatusCode::OK, json!({}))).is_none() {
-        let amount = call["amount"].as_u64().unwrap();
-        ledger.account(&call).refunds.push(amount);
-    }
-    (StatusCode::OK, Json(json!({})))
-}
-
-async fn void(State(provider): State<Provider>, Json(call): Json<Value>) -> Called {
-    let mut ledger = provider.ledger.lock().unwrap();
-    ledger
-        .voided
-        .insert(call["order_id"].as_str().unwrap().to_owned());
-    let account = ledger.account(&call);
-    if account.charges.len() > account.refunds.len() {
-        account.refunds.push(call["amount"].as_u64().unwrap());
-    }
-    (StatusCode::OK, Json(json!({})))
-}
-
-impl Ledger {
-    /// One key, one charge, one answer.
-    fn charge(&mut self, key: &str, call: &Value) -> (StatusCode, Value) {
-        if let Some(answer) = self.answers.get(key) {
-            return answer.clone();
-        }
-        let order_id = call["order_id"].as_str().unwrap();
-        let answer = if self.voided.contains(order_id) {
-            (StatusCode::OK, json!({"status": "declined", "reason": "voided"}))
-        } else if call["customer_id"] == "poor" {
-            (
-                StatusCode::PAYMENT_REQUIRED,
-                json!({"reason": "insufficient funds"}),
-            )
-        } else {
-            let amount = call["amount"].as_u64().unwrap();
-            self.account(call).charges.push(amount);
-            (
-                StatusCode::OK,
-                json!({"status": "approved", "reference": format!("ch_{order_id}")}),
-            )
-        };
-        self.answers.insert(key.to_owned(), answer.clone());
-        answer
-    }
-
-    fn account(&mut self, call: &Value) -> &mut Account {
-        self.books
-            .entry(call["order_id"].as_str().unwrap().parse().unwrap())
-            .or_default()
-    }
-}
+use quadrille_tests::{PATIENCE, Provider, World};
 
 fn order() -> NewOrder {
     NewOrder::new().line(2, "apple", 250)
@@ -152,7 +13,7 @@ fn order() -> NewOrder {
 
 #[tokio::test]
 async fn a_provider_that_fails_and_loses_answers_charges_once() {
-    let (provider, url) = Provider::start().await;
+    let (provider, url) = Provider::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -187,7 +48,7 @@ async fn a_provider_that_fails_and_loses_answers_charges_once() {
 
 #[tokio::test]
 async fn a_slow_provider_holds_up_nobody_else() {
-    let (provider, url) = Provider::start().await;
+    let (provider, url) = Provider::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -207,7 +68,7 @@ async fn a_slow_provider_holds_up_nobody_else() {
     for id in &waiting {
         assert_eq!(world.api().order(id).await.unwrap().state, "created");
     }
-    provider.released.send_replace(true);
+    provider.release();
     for ended in world.all_ended(&waiting).await.unwrap() {
         assert_eq!(ended.state, "completed");
     }
@@ -216,7 +77,7 @@ async fn a_slow_provider_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
-    let (provider, url) = Provider::start().await;
+    let (provider, url) = Provider::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -229,7 +90,7 @@ async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
     taken.await.unwrap().expect("the provider has taken the money");
     world.api().cancel_order(&id).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
-    provider.released.send_replace(true);
+    provider.release();
     world.audit_with(|| provider.books()).await.unwrap();
     assert_eq!(
         provider.books()[&id],
@@ -242,7 +103,7 @@ async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
 
 #[tokio::test]
 async fn a_payment_service_that_dies_while_charging_charges_once() {
-    let (provider, url) = Provider::start().await;
+    let (provider, url) = Provider::start().await.unwrap();
     let options = World::with()
         .instances(2)
         .env("PAYMENT_PROVIDER_URL", &url)
@@ -277,7 +138,7 @@ async fn a_payment_service_that_dies_while_charging_charges_once() {
 
 #[tokio::test]
 async fn the_audit_finds_what_is_wrong_with_the_books() {
-    let (provider, url) = Provider::start().await;
+    let (provider, url) = Provider::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()

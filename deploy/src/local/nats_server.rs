@@ -120,6 +120,7 @@ fn check_version(version: &str) -> Result<()> {
 pub struct NatsServerBuilder {
     port: Option<u16>,
     folder: Option<PathBuf>,
+    store: Option<PathBuf>,
     extra: String,
     binary: Option<PathBuf>,
 }
@@ -135,6 +136,15 @@ impl NatsServerBuilder {
     /// away with the handle.
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
+        self
+    }
+
+    /// Keeps its streams in this folder instead, on a disk of which it may take all.
+    ///
+    /// By default the server takes three quarters of what is free as its limit, and refuses what is beyond it while all
+    /// else goes on. Here there is no limit but the disk's own.
+    pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.store = Some(folder.into());
         self
     }
 
@@ -177,6 +187,7 @@ impl NatsServerBuilder {
         let mut server = NatsServer {
             program,
             port: self.port,
+            store: self.store,
             extra: self.extra,
             process: None,
             log_start: 0,
@@ -189,6 +200,8 @@ impl NatsServerBuilder {
     }
 }
 
+/// More than any disk has; 0 would be the default.
+const NO_LIMIT: &str = "1PB";
 const LOG_FILE: &str = "nats-server.log";
 const CONFIG_FILE: &str = "nats-server.conf";
 
@@ -214,6 +227,7 @@ pub struct NatsServer {
     process: Option<Process>,
     program: PathBuf,
     port: Option<u16>,
+    store: Option<PathBuf>,
     extra: String,
     log_start: u64,
     folder: PathBuf,
@@ -365,6 +379,13 @@ impl NatsServer {
         let folder = self.folder.to_string_lossy();
         // JSON strings are strings of the configuration language too.
         let quoted = serde_json::Value::from(folder.as_ref());
+        let store = match &self.store {
+            None => quoted.to_string(),
+            Some(store) => {
+                let store = serde_json::Value::from(store.to_string_lossy().as_ref());
+                format!("{store}, max_file: {NO_LIMIT}")
+            }
+        };
         let port = self
             .port
             .map_or_else(|| String::from("-1"), |port| port.to_string());
@@ -374,7 +395,7 @@ impl NatsServer {
              port: {port}\n\
              ports_file_dir: {quoted}\n\
              # Fsync before every acknowledgement: the default, every 2 minutes, loses acknowledged writes on power loss.\n\
-             jetstream {{ store_dir: {quoted}, sync_interval: always }}\n\
+             jetstream {{ store_dir: {store}, sync_interval: always }}\n\
              {}",
             self.extra
         )

@@ -1,0 +1,348 @@
+//! One campaign: an own server and own services, customers who never stop, one kind of strike that hits again and
+//! again; then everybody finishes, and everything is checked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use quadrille_deploy::audit::{Violation, audit};
+use quadrille_deploy::client::until;
+use quadrille_deploy::story::Ending;
+use quadrille_tests::{PATIENCE, World};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::arena::Arena;
+use crate::check::check;
+use crate::customers::Customers;
+use crate::history::{History, Strike, Tally, accepted};
+use crate::stored::Stored;
+
+/// What strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Campaign {
+    /// kill -9 of services, one or both instances, started again.
+    KillServices,
+    /// kill -9 of nats-server, started again.
+    KillBroker,
+    /// SIGSTOP of services and of nats-server for longer than `ACK_WAIT`, then SIGCONT.
+    Freeze,
+    /// 10 % of the deliveries come five times over, 10 % late and behind newer ones.
+    Repeat,
+    /// 20 % of the acknowledgements and 1 % of the answers to commits are lost.
+    LoseAcks,
+    /// Connections to nats-server are cut, stalled and slowed.
+    Disconnect,
+    /// One message in a hundred cannot be read.
+    Poison,
+    /// The disk of nats-server fills up, and space is made.
+    FullDisk,
+    /// Three nats-servers; whoever leads is killed or frozen.
+    Cluster,
+}
+
+impl Campaign {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 9] = [
+        Self::KillServices,
+        Self::KillBroker,
+        Self::Freeze,
+        Self::Repeat,
+        Self::LoseAcks,
+        Self::Disconnect,
+        Self::Poison,
+        Self::FullDisk,
+        Self::Cluster,
+    ];
+
+    /// Its name, as `--only` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KillServices => "kill-services",
+            Self::KillBroker => "kill-broker",
+            Self::Freeze => "freeze",
+            Self::Repeat => "repeat",
+            Self::LoseAcks => "lose-acks",
+            Self::Disconnect => "disconnect",
+            Self::Poison => "poison",
+            Self::FullDisk => "full-disk",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    /// What one strike is called.
+    pub fn strike(self) -> &'static str {
+        match self {
+            Self::KillServices | Self::KillBroker => "kills",
+            Self::Freeze => "freezes",
+            Self::Repeat => "deliveries",
+            Self::LoseAcks => "losses",
+            Self::Disconnect => "disturbances",
+            Self::Poison => "poisons",
+            Self::FullDisk => "fillings",
+            Self::Cluster => "leaders lost",
+        }
+    }
+
+    /// How often the long run strikes.
+    fn strikes(self) -> usize {
+        match self {
+            Self::KillServices => 300,
+            Self::KillBroker => 100,
+            Self::Freeze => 60,
+            Self::Repeat | Self::LoseAcks => 3_000,
+            Self::Disconnect => 100,
+            Self::Poison => 200,
+            Self::FullDisk => 10,
+            Self::Cluster => 30,
+        }
+    }
+
+    /// How often the short run strikes.
+    fn few_strikes(self) -> usize {
+        match self {
+            Self::KillServices => 8,
+            Self::KillBroker => 3,
+            Self::Freeze => 2,
+            Self::Repeat | Self::LoseAcks => 60,
+            Self::Disconnect => 5,
+            Self::Poison => 5,
+            Self::FullDisk => 1,
+            Self::Cluster => 2,
+        }
+    }
+}
+
+/// A campaign to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// What strikes.
+    pub campaign: Campaign,
+    /// From which everything random is drawn. What the machine does in between is not, so a run with the same seed has
+    /// the same victims and the same orders, and not the same moments.
+    pub seed: u64,
+    /// How often it strikes.
+    pub strikes: usize,
+    /// How many customers there are.
+    pub customers: usize,
+    /// How long each of them pauses at most between two orders.
+    pub pause: Duration,
+    /// `PAYMENT_DEADLINE`
+    pub deadline: Duration,
+}
+
+impl Plan {
+    /// The run by hand.
+    pub fn long(campaign: Campaign, seed: u64) -> Self {
+        Self {
+            campaign,
+            seed,
+            strikes: campaign.strikes(),
+            customers: 24,
+            pause: Duration::from_millis(400),
+            deadline: Duration::from_secs(5),
+        }
+    }
+
+    /// A few strikes: seconds.
+    pub fn short(campaign: Campaign, seed: u64) -> Self {
+        Self {
+            strikes: campaign.few_strikes(),
+            customers: 8,
+            pause: Duration::from_millis(200),
+            deadline: Duration::from_secs(2),
+            ..Self::long(campaign, seed)
+        }
+    }
+
+    /// What this campaign draws from: each has its own, so that `--only` changes nothing.
+    pub(crate) fn own_seed(&self) -> u64 {
+        // An odd number of many bits, so that neighbours have little in common.
+        self.seed
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(self.campaign as u64)
+    }
+}
+
+/// What came of a campaign.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which.
+    pub campaign: Campaign,
+    /// How often it struck.
+    pub strikes: usize,
+    /// How many requests came to what.
+    pub tally: Tally,
+    /// How many orders were answered 201.
+    pub accepted: usize,
+    /// How many orders there are: some were accepted, and the answer was lost.
+    pub orders: usize,
+    /// How many of them have ended.
+    pub ended: usize,
+    /// How they did.
+    pub endings: BTreeMap<Ending, usize>,
+    /// What should not be.
+    pub violations: Vec<Violation>,
+    /// After each strike: how long it took from the moment that it was healed until every order placed before that
+    /// needs nobody had ended. Others may have struck meanwhile.
+    pub catch_up: Vec<Duration>,
+    /// What else there is to know.
+    pub notes: Vec<String>,
+    /// How long all of it took.
+    pub took: Duration,
+}
+
+/// What came of planning one.
+#[derive(Debug)]
+pub enum Ran {
+    /// It ran.
+    Through(Box<Outcome>),
+    /// It cannot run here, for this reason. Nothing was tried, so nothing is proven.
+    LeftOut(String),
+}
+
+/// Runs a campaign, writes its history into `folder`, and tells `progress` how it goes.
+///
+/// # Errors
+/// The system does not start, or what was struck does not come back: that is as bad as a violation.
+pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<Ran> {
+    let began = Instant::now();
+    let mut rng = StdRng::seed_from_u64(plan.own_seed());
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join(format!("{}-{}.jsonl", plan.campaign.name(), plan.seed));
+    let mut arena = match Arena::build(&plan, &mut rng).await? {
+        Ok(arena) => arena,
+        Err(reason) => return Ok(Ran::LeftOut(reason)),
+    };
+    let history = Arc::new(History::begin(&path)?);
+    let world = Arc::clone(&arena.world);
+    let customers = Customers::come(&world, &history, plan.own_seed(), plan.customers, plan.pause);
+    let served = until(PATIENCE, async || {
+        anyhow::Ok((history.accepted() >= plan.customers).then_some(()))
+    });
+    served
+        .await?
+        .context("no orders were accepted before the first strike")?;
+
+    let mut told = 0;
+    let mut strikes = 0;
+    while strikes < plan.strikes {
+        let healed = history.now();
+        tokio::time::sleep(Duration::from_millis(rng.random_range(50..400))).await;
+        if rng.random_bool(0.5) {
+            // As often as not, only what has come to itself is struck again.
+            let works = until(PATIENCE, async || {
+                let served = history.count(healed, |request| request.status == Some(201));
+                anyhow::Ok((served > 0).then_some(()))
+            });
+            works.await?.context("no order was accepted any more")?;
+        }
+        let began = history.now();
+        let struck = arena.strike(&mut rng, &history, plan.strikes - strikes).await?;
+        let healed = history.now();
+        for strike in struck.blows {
+            history.struck(Strike {
+                began,
+                healed,
+                strike,
+            })?;
+        }
+        strikes += struck.count;
+        if (strikes - told) * 10 >= plan.strikes {
+            told = strikes;
+            let (what, accepted) = (plan.campaign.strike(), history.accepted());
+            progress(&format!(
+                "{strikes} of {} {what}, {accepted} orders accepted",
+                plan.strikes
+            ));
+        }
+    }
+    arena.calm();
+
+    let mut violations = Vec::new();
+    let mut found = |invariant: &'static str, sentences: Vec<String>| {
+        let each = sentences.into_iter();
+        violations.extend(each.map(|sentence| Violation { invariant, sentence }));
+    };
+    found("whoever asks gets an answer in the end", customers.leave().await?);
+    found(
+        "everybody handles everything in the end",
+        come_to_an_end(&world, &history).await?,
+    );
+    found("no process dies by itself", world.deaths().await?);
+    found("poison is parked", arena.unparked().await?);
+    let report = audit(&world.operator, Some(&arena.provider.books()), PATIENCE).await?;
+    let waiting = report.waiting.iter();
+    let waiting = waiting.map(|(order_id, what)| format!("order {order_id} still waits for {what}"));
+    found("1: every order ends completed or cancelled", waiting.collect());
+    let stored = Stored::read(&world.operator).await?;
+    let requests = history.requests();
+    violations.extend(report.violations);
+    violations.extend(check(&requests, &stored));
+    history.flush()?;
+
+    let ended = stored
+        .orders
+        .values()
+        .filter(|told| told.ending().is_some())
+        .count();
+    Ok(Ran::Through(Box::new(Outcome {
+        campaign: plan.campaign,
+        strikes,
+        tally: history.tally(),
+        accepted: accepted(&requests).len(),
+        orders: stored.orders.len(),
+        ended,
+        endings: report.endings,
+        violations,
+        catch_up: catch_up(&history.strikes(), history.began_at, &stored),
+        notes: [arena.notes(), report.notes].concat(),
+        took: began.elapsed(),
+    })))
+}
+
+/// Waits until every order has ended, and gives up for those who wait for approval and have gone. Says what still hangs.
+async fn come_to_an_end(world: &Arc<World>, history: &Arc<History>) -> Result<Vec<String>> {
+    let deadline = Instant::now() + 2 * PATIENCE;
+    loop {
+        if let Err(behind) = world.settle().await {
+            return Ok(vec![format!("{behind:#}")]);
+        }
+        let stored = Stored::read(&world.operator).await?;
+        let open = stored.orders.iter().filter(|(_, told)| told.ending().is_none());
+        let open: Vec<_> = open.collect();
+        // Whatever hangs then is the audit's to name.
+        if open.is_empty() || Instant::now() > deadline {
+            return Ok(Vec::new());
+        }
+        for (order_id, told) in open {
+            if told.awaits_approval() {
+                Customers::give_up(world, history, order_id).await?;
+            }
+        }
+        // The others wait for their deadline: a moment that nobody announces.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn catch_up(strikes: &[Strike], began_at: Timestamp, stored: &Stored) -> Vec<Duration> {
+    let mut lives: Vec<(Timestamp, Timestamp)> = stored
+        .orders
+        .values()
+        .filter(|told| told.needs_nobody())
+        .filter_map(|told| Some((told.placed_at()?, told.ended_at()?)))
+        .collect();
+    lives.sort();
+    let mut caught_up = Vec::new();
+    for strike in strikes {
+        let healed = began_at + Duration::from_micros(strike.healed);
+        let before = lives.partition_point(|(placed, _)| *placed <= healed);
+        let last = lives[..before].iter().map(|(_, ended)| *ended).max();
+        let after = last.map(|last| last.duration_since(healed));
+        caught_up.push(after.and_then(|after| after.try_into().ok()).unwrap_or_default());
+    }
+    caught_up
+}

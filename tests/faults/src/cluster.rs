@@ -1,0 +1,122 @@
+//! Three nats-servers that are one, and who leads what in it.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use quadrille_deploy::client::until;
+use quadrille_deploy::local::NatsServer;
+use quadrille_tests::PATIENCE;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use serde_json::Value;
+
+/// How many servers there are.
+pub const SERVERS: usize = 3;
+/// How long one look at a server may take.
+const LOOK: Duration = Duration::from_secs(2);
+/// From where ports are drawn that have to be known before somebody listens on them: below those that the kernel gives to
+/// outgoing connections (32768 on), so that none of these takes one while its server is down.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Where the three can be asked about themselves.
+pub struct Cluster {
+    monitors: Vec<u16>,
+    http: reqwest::Client,
+}
+
+impl Cluster {
+    /// Starts three servers and waits until they have a leader.
+    ///
+    /// # Errors
+    /// They do not start, or elect nobody.
+    pub async fn start(rng: &mut StdRng) -> Result<(Self, Vec<NatsServer>)> {
+        let routes: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
+        let monitors: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
+        let all: Vec<String> = routes
+            .iter()
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .collect();
+        let starting = routes
+            .iter()
+            .zip(&monitors)
+            .enumerate()
+            .map(|(number, (route, monitor))| {
+                let config = format!(
+                    "server_name: n{number}\n\
+                 http: \"127.0.0.1:{monitor}\"\n\
+                 cluster {{ name: quadrille, listen: \"127.0.0.1:{route}\", routes: [{}] }}",
+                    all.join(", ")
+                );
+                NatsServer::builder().config(&config).start()
+            });
+        let servers = futures::future::try_join_all(starting).await?;
+        let cluster = Self {
+            monitors,
+            http: reqwest::Client::builder().no_proxy().timeout(LOOK).build()?,
+        };
+        cluster.until_whole().await?;
+        Ok((cluster, servers))
+    }
+
+    /// Waits until every server is up, has caught up with its leaders, and knows who they are.
+    ///
+    /// # Errors
+    /// It is not in time.
+    pub async fn until_whole(&self) -> Result<()> {
+        let mut last = String::new();
+        let whole = until(PATIENCE, async || {
+            for (number, monitor) in self.monitors.iter().enumerate() {
+                let health = self.look(*monitor, "healthz").await;
+                if !health.as_ref().is_ok_and(|health| health["status"] == "ok") {
+                    last = format!("n{number}: {health:?}");
+                    return anyhow::Ok(None);
+                }
+            }
+            Ok(self.leader(None).await)
+        });
+        whole
+            .await?
+            .map(drop)
+            .with_context(|| format!("the cluster was not whole within {PATIENCE:?}: {last}"))
+    }
+
+    /// Who leads this stream, or everything (`None`), by the word of whoever answers.
+    pub async fn leader(&self, stream: Option<&str>) -> Option<usize> {
+        for monitor in &self.monitors {
+            let Ok(told) = self.look(*monitor, "jsz?streams=true").await else {
+                continue;
+            };
+            let name = match stream {
+                None => told["meta_cluster"]["leader"].as_str().map(str::to_owned),
+                Some(stream) => {
+                    let accounts = told["account_details"].as_array().into_iter().flatten();
+                    let mut streams =
+                        accounts.flat_map(|a| a["stream_detail"].as_array().into_iter().flatten());
+                    streams
+                        .find(|detail| detail["name"] == stream)
+                        .and_then(|detail| detail["cluster"]["leader"].as_str())
+                        .map(str::to_owned)
+                }
+            };
+            let number = name.and_then(|name| name.strip_prefix('n')?.parse().ok());
+            if number.is_some() {
+                return number;
+            }
+        }
+        None
+    }
+
+    async fn look(&self, monitor: u16, path: &str) -> Result<Value> {
+        let url = format!("http://127.0.0.1:{monitor}/{path}");
+        let text = self.http.get(url).send().await?.text().await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+fn free_port(rng: &mut StdRng) -> Result<u16> {
+    (0..100)
+        .map(|_| rng.random_range(PORTS))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .context("no free port found")
+}

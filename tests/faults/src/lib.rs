@@ -1,0 +1,26 @@
+//! Faults: the real system under load, while one kind of thing strikes it again and again; then everything is checked.
+//!
+//! To read it: [`Campaign`] says what strikes, and [`run`] is a campaign from beginning to end; `arena` strikes,
+//! `customers` are the load, `history` is what they were told, `stored` what there is in the end, and `check` whether
+//! the two agree; [`proxy`] spoils what passes between services and nats-server.
+//!
+//! What is left out: power loss (SIGKILL loses no write that the kernel has), disks that lie, clocks that jump,
+//! networks that split a cluster.
+
+mod arena;
+mod campaign;
+mod check;
+mod cluster;
+mod customers;
+mod disk;
+mod history;
+mod poison;
+pub mod proxy;
+mod stored;
+mod table;
+
+pub use campaign::{Campaign, Outcome, Plan, Ran, run};
+pub use check::check;
+pub use history::{Asked, History, Outcome as Answered, Request, Strike, Tally};
+pub use stored::{Said, Stored, Told};
+pub use table::{header, row, sentences};

@@ -1,0 +1,189 @@
+//! A payment provider behind HTTP, with books of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use axum::{Json, Router};
+use quadrille_deploy::audit::{Account, Books};
+use quadrille_events::{Money, OrderId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// A provider that behaves towards a customer as the customer's name says.
+///
+/// | customer | what happens |
+/// |---|---|
+/// | `poor` | is declined |
+/// | `flaky` | the first two calls fail, and nothing has happened |
+/// | `busy` | at the first call somebody else is at it |
+/// | `lossy` | the first call takes effect, and its answer is lost |
+/// | `kept-waiting` | the call takes effect, and is answered once [`Provider::release`] was called |
+/// | anybody else | is charged |
+#[derive(Clone)]
+pub struct Provider {
+    ledger: Arc<Mutex<Ledger>>,
+    /// Whether it answers those whom it keeps waiting.
+    released: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    books: Books,
+    voided: HashSet<OrderId>,
+    answers: HashMap<String, (StatusCode, Value)>,
+    calls: HashMap<String, usize>,
+}
+
+/// What a call is about; there is more in it.
+#[derive(Deserialize)]
+struct Call {
+    order_id: OrderId,
+    customer_id: String,
+    amount: Money,
+}
+
+impl Provider {
+    /// Starts it on a free port; returns its URL too.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub async fn start() -> Result<(Self, String)> {
+        let provider = Self {
+            ledger: Arc::default(),
+            released: watch::Sender::new(false),
+        };
+        let routes = Router::new()
+            .route("/v1/charges", post(charge))
+            .route("/v1/refunds", post(refund))
+            .route("/v1/voids", post(void))
+            .with_state(provider.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/v1", listener.local_addr()?);
+        tokio::spawn(axum::serve(listener, routes).into_future());
+        Ok((provider, url))
+    }
+
+    /// What it took and gave back.
+    pub fn books(&self) -> Books {
+        self.ledger().books.clone()
+    }
+
+    /// How often it took something.
+    pub fn charges(&self) -> usize {
+        self.ledger()
+            .books
+            .values()
+            .map(|account| account.charges.len())
+            .sum()
+    }
+
+    /// Answers those whom it has kept waiting.
+    pub fn release(&self) {
+        self.released.send_replace(true);
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Called = (StatusCode, Json<Value>);
+
+/// The call's name, or an answer to a call that has none.
+fn key(headers: &HeaderMap) -> Result<String, Called> {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
+    key.map(str::to_owned).ok_or_else(|| {
+        (
+            StatusCode::BAD_REQUEST,
+            Json(json!({"error": "no Idempotency-Key"})),
+        )
+    })
+}
+
+async fn charge(
+    State(provider): State<Provider>,
+    headers: HeaderMap,
+    Json(call): Json<Call>,
+) -> Result<Called, Called> {
+    let key = key(&headers)?;
+    let (number, (status, answer)) = {
+        let mut ledger = provider.ledger();
+        let calls = ledger.calls.entry(key.clone()).or_default();
+        *calls += 1;
+        let number = *calls;
+        match call.customer_id.as_str() {
+            "flaky" if number <= 2 => return Err((StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})))),
+            "busy" if number == 1 => return Err((StatusCode::CONFLICT, Json(json!({})))),
+            _ => {}
+        }
+        (number, ledger.charge(&key, &call))
+    };
+    match call.customer_id.as_str() {
+        "lossy" if number == 1 => return Err((StatusCode::BAD_GATEWAY, Json(json!({})))),
+        "kept-waiting" => {
+            let mut released = provider.released.subscribe();
+            // An error means that nobody is left who could release anybody.
+            drop(released.wait_for(|released| *released).await);
+        }
+        _ => {}
+    }
+    Ok((status, Json(answer)))
+}
+
+async fn refund(
+    State(provider): State<Provider>,
+    headers: HeaderMap,
+    Json(call): Json<Call>,
+) -> Result<Called, Called> {
+    let key = key(&headers)?;
+    let mut ledger = provider.ledger();
+    if ledger.answers.insert(key, (StatusCode::OK, json!({}))).is_none() {
+        ledger.account(&call).refunds.push(call.amount);
+    }
+    Ok((StatusCode::OK, Json(json!({}))))
+}
+
+async fn void(State(provider): State<Provider>, Json(call): Json<Call>) -> Called {
+    let mut ledger = provider.ledger();
+    ledger.voided.insert(call.order_id.clone());
+    let account = ledger.account(&call);
+    if account.charges.len() > account.refunds.len() {
+        account.refunds.push(call.amount);
+    }
+    (StatusCode::OK, Json(json!({})))
+}
+
+impl Ledger {
+    /// One key, one charge, one answer.
+    fn charge(&mut self, key: &str, call: &Call) -> (StatusCode, Value) {
+        if let Some(answer) = self.answers.get(key) {
+            return answer.clone();
+        }
+        let answer = if self.voided.contains(&call.order_id) {
+            (StatusCode::OK, json!({"status": "declined", "reason": "voided"}))
+        } else if call.customer_id == "poor" {
+            (
+                StatusCode::PAYMENT_REQUIRED,
+                json!({"reason": "insufficient funds"}),
+            )
+        } else {
+            self.account(call).charges.push(call.amount);
+            (
+                StatusCode::OK,
+                json!({"status": "approved", "reference": format!("ch_{}", call.order_id)}),
+            )
+        };
+        self.answers.insert(key.to_owned(), answer.clone());
+        answer
+    }
+
+    fn account(&mut self, call: &Call) -> &mut Account {
+        self.books.entry(call.order_id.clone()).or_default()
+    }
+}
