@@ -12,6 +12,7 @@ use async_nats::{
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
@@ -78,6 +79,21 @@ pub enum CommitError {
     /// Nothing was stored, nor will it be as it is (too large, malformed).
     #[error("the broker refuses it: {0}")]
     Rejected(String),
+}
+
+impl CommitError {
+    /// Every [`CommitError::kind`].
+    pub const KINDS: [&'static str; 4] = ["conflict", "unknown", "busy", "rejected"];
+
+    /// The error in a word, for whoever counts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            CommitError::Conflict => "conflict",
+            CommitError::Unknown(_) => "unknown",
+            CommitError::Busy(_) => "busy",
+            CommitError::Rejected(_) => "rejected",
+        }
+    }
 }
 
 /// Why a read brought nothing.
@@ -341,6 +357,24 @@ impl Broker {
             (None, Some(error)) => Err(failed(error.description)),
             (None, None) => Err(failed("an empty answer".to_owned())),
         }
+    }
+
+    /// Asks the JetStream API what the client has no words for: `STREAM.INFO.KV_order`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer, or it is no `T`.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: &serde_json::Value,
+    ) -> Result<T, ReadError> {
+        let failed = |error: String| ReadError(format!("asking for {what}: {error}"));
+        let answer = self
+            .client
+            .request(format!("$JS.API.{what}"), request.to_string().into())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))
     }
 
     /// The newest message of each subject, surely not older than this call: with several replicas, what the multi-get

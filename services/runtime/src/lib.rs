@@ -3,6 +3,7 @@
 //! To read it: [`decision`] are the words in which a service decides; `engine` gathers inputs into groups, decides them
 //! and stores each group in one commit; `listen` and [`Door`] bring the inputs; `store` turns what is said into messages
 //! and reads it back; `broker` speaks to the server; `topology` makes sure of the streams; [`main`] ties it together.
+//! What can be seen of all that from outside: `meters` counts, `spans` traces, `telemetry` writes the log and exports.
 
 pub mod decision;
 pub mod fate;
@@ -20,10 +21,13 @@ mod history;
 mod item;
 mod ledger;
 mod listen;
+mod meters;
 mod outside;
 mod run;
 mod settings;
+mod spans;
 mod store;
+mod telemetry;
 mod topology;
 
 pub use broker::{OLDEST_SERVER, ReadError};

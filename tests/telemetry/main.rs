@@ -1,0 +1,7 @@
+//! What can be seen of the system from outside, with the programs that look at it in earnest: traces at an OTLP receiver,
+//! metrics as Prometheus reads them, alerts that fire.
+
+#![allow(clippy::unwrap_used)]
+
+mod collector;
+mod traces;
