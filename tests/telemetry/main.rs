@@ -3,5 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod collector;
+mod metrics;
+mod prometheus;
+mod scrape;
 mod traces;

@@ -10,6 +10,7 @@ use quadrille_deploy::client::NewOrder;
 use quadrille_deploy::local::Service;
 use quadrille_events::{OrderId, TraceParent};
 use quadrille_tests::{PATIENCE, PAY_FIRST, World};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::collector::{Collector, Span};
@@ -30,7 +31,8 @@ async fn exporting_to(url: &str, env: &[(&str, &str)]) -> World {
     world.start().await.unwrap()
 }
 
-/// The trace as a tree: who, what; children in the order in which they began. Roots have no parent, or `caller`.
+/// The trace as a tree: what, who. Roots have no parent, or `caller`. Those who hear the same event are told by name, all
+/// else in the order in which it began.
 fn tree(spans: &[Span], trace: &str, caller: &str) -> String {
     let spans: Vec<&Span> = spans.iter().filter(|span| span.trace == trace).collect();
     let ids: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
@@ -51,7 +53,14 @@ fn tree(spans: &[Span], trace: &str, caller: &str) -> String {
 
 fn tell<'a>(children: &mut BTreeMap<&str, Vec<&'a Span>>, parent: &str, depth: usize, told: &mut String) {
     let mut spans = children.remove(parent).unwrap_or_default();
-    spans.sort_by_key(|span| (span.began, span.name.clone()));
+    spans.sort_by_key(|span| match span.kind {
+        SpanKind::Consumer => (0, span.service.clone()),
+        SpanKind::Unspecified
+        | SpanKind::Internal
+        | SpanKind::Server
+        | SpanKind::Client
+        | SpanKind::Producer => (span.began, span.name.clone()),
+    });
     for span in spans {
         let outcome = match span.attribute("quadrille.outcome") {
             "" | "acted" => String::new(),
@@ -68,12 +77,22 @@ fn of_order(id: &OrderId) -> String {
     format!("{:032x}", TraceParent::of_order(id).trace_id())
 }
 
-/// Waits until the trace is `expected`.
+/// Stops all services, which send their last spans.
+async fn stop(world: &World) {
+    world.settle().await.unwrap();
+    for service in Service::ALL {
+        let (status, took) = world.terminate(service, 0).await.unwrap();
+        assert_eq!(status.code(), Some(0), "{}", service.name());
+        assert!(took < Duration::from_secs(5), "{} took {took:?}", service.name());
+    }
+}
+
+/// The spans of a trace, which must be `expected`.
 async fn told(collector: &Collector, trace: &str, caller: &str, expected: Expect) -> Vec<Span> {
     let lines = expected.data().trim().lines().count();
     let spans = collector
         .wait(&format!("a trace of {lines} spans"), |spans| {
-            spans.iter().filter(|span| span.trace == trace).count() >= lines.max(1)
+            spans.iter().filter(|span| span.trace == trace).count() >= lines
         })
         .await;
     expected.assert_eq(&tree(&spans, trace, caller));
@@ -92,14 +111,119 @@ async fn one_order_is_one_trace_across_all_four_services() {
     )
     .await;
 
-    // Paid at once.
-    let id = world.place(order()).await.unwrap();
-    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
-    let spans = told(&collector, &of_order(&id), "", expect![[r#""#]]).await;
-    let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+    let at_once = world.place(order()).await.unwrap();
+    assert_eq!(world.ended(&at_once).await.unwrap().state, "completed");
+    let by_hand = world.place(order().paid_by_hand()).await.unwrap();
+    world.said("payment.opened", &by_hand).await.unwrap();
+    world.api().confirm_payment(&by_hand).await.unwrap();
+    assert_eq!(world.ended(&by_hand).await.unwrap().state, "completed");
+    world.api().put_item("quince", 1).await.unwrap();
+    let too_many = world.place(NewOrder::new().line(2, "quince", 90)).await.unwrap();
+    assert_eq!(world.ended(&too_many).await.unwrap().state, "cancelled");
+    world.audit().await.unwrap();
+    stop(&world).await;
+
+    let spans = told(
+        &collector,
+        &of_order(&at_once),
+        "",
+        expect![[r#"
+        POST /orders/create_order (order)
+          decide create (order)
+            publish order.created (order)
+              process order.created (payment)
+                publish payment.charged (payment)
+                  process payment.charged (inventory)
+                    publish inventory.reserved (inventory)
+                      process inventory.reserved (order)
+                        publish create-delivery (order)
+                          process create-delivery (delivery)
+                            publish delivery.assigned (delivery)
+                              process delivery.assigned (order)
+                                publish order.completed (order)
+    "#]],
+    )
+    .await;
     for service in Service::ALL {
         assert!(spans.iter().any(|span| span.service == service.name()));
     }
+    looks_as_the_conventions_say(&spans, &at_once);
+    // The confirmation is a request of its own in the same trace, and so is what the broker was to say.
+    told(
+        &collector,
+        &of_order(&by_hand),
+        "",
+        expect![[r#"
+        POST /orders/create_order (order)
+          decide create (order)
+            publish order.created (order)
+              process order.created (payment)
+                publish payment.opened (payment)
+                schedule payment.expired (payment)
+        POST /payments/confirm (payment)
+          decide confirm (payment)
+            publish payment.charged (payment)
+              process payment.charged (inventory)
+                publish inventory.reserved (inventory)
+                  process inventory.reserved (order)
+                    publish create-delivery (order)
+                      process create-delivery (delivery)
+                        publish delivery.assigned (delivery)
+                          process delivery.assigned (order)
+                            publish order.completed (order)
+    "#]],
+    )
+    .await;
+    // What undoes it is in it too.
+    told(
+        &collector,
+        &of_order(&too_many),
+        "",
+        expect![[r#"
+        POST /orders/create_order (order)
+          decide create (order)
+            publish order.created (order)
+              process order.created (payment)
+                publish payment.charged (payment)
+                  process payment.charged (inventory)
+                    publish inventory.reservation.failed (inventory)
+                      process inventory.reservation.failed (payment)
+                        publish payment.refunded (payment)
+                        publish cancel-order (payment)
+                          process cancel-order (order)
+                            publish order.cancelled (order)
+                              process order.cancelled (delivery): ignored, nothing was asked for
+                              process order.cancelled (inventory): ignored, nothing is reserved
+    "#]],
+    )
+    .await;
+
+    // A header may be a secret.
+    let headers = collector.headers();
+    assert!(
+        headers
+            .iter()
+            .all(|headers| headers["authorization"] == "Bearer of-nobody")
+    );
+    for service in Service::ALL {
+        let log = world.log(service, 0).await.unwrap().join("\n");
+        assert!(
+            !log.contains("of-nobody"),
+            "the log of {} tells it: {log}",
+            service.name()
+        );
+        let trace = format!("trace_id=\"{}\"", of_order(&at_once));
+        assert!(
+            log.contains(&trace),
+            "the log of {} names no trace: {log}",
+            service.name()
+        );
+    }
+}
+
+/// OpenTelemetry's semantic conventions for HTTP and messaging, and what there is of our own.
+fn looks_as_the_conventions_say(spans: &[Span], id: &OrderId) {
+    let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
     let request = find("POST /orders/create_order");
     assert_eq!(request.kind, SpanKind::Server);
     assert_eq!(request.attribute("http.request.method"), "POST");
@@ -108,10 +232,8 @@ async fn one_order_is_one_trace_across_all_four_services() {
     let process = find("process payment.charged");
     assert_eq!(process.kind, SpanKind::Consumer);
     assert_eq!(process.attribute("messaging.system"), "nats");
-    assert_eq!(
-        process.attribute("messaging.destination.name"),
-        format!("$KV.payment.charged.{id}")
-    );
+    let subject = format!("$KV.payment.charged.{id}");
+    assert_eq!(process.attribute("messaging.destination.name"), subject);
     assert_eq!(process.attribute("messaging.consumer.group.name"), "inventory");
     assert_eq!(process.attribute("quadrille.order_id"), id.as_str());
     assert_eq!(process.attribute("quadrille.outcome"), "acted");
@@ -129,40 +251,6 @@ async fn one_order_is_one_trace_across_all_four_services() {
     assert!(publish.ended > publish.began);
     assert_eq!(publish.resource["deployment.environment.name"], "story");
     assert_eq!(publish.resource["service.namespace"], "quadrille");
-    let headers = collector.headers();
-    assert!(
-        headers
-            .iter()
-            .all(|headers| headers["authorization"] == "Bearer of-nobody")
-    );
-
-    // Confirmed later: another request, the same trace. What the broker will say is in it.
-    let id = world.place(order().paid_by_hand()).await.unwrap();
-    world.said("payment.opened", &id).await.unwrap();
-    world.api().confirm_payment(&id).await.unwrap();
-    world.ended(&id).await.unwrap();
-    told(&collector, &of_order(&id), "", expect![[r#""#]]).await;
-
-    // Out of stock: what undoes it is in it.
-    world.api().put_item("quince", 1).await.unwrap();
-    let id = world.place(NewOrder::new().line(2, "quince", 90)).await.unwrap();
-    assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
-    told(&collector, &of_order(&id), "", expect![[r#""#]]).await;
-
-    world.audit().await.unwrap();
-    for service in Service::ALL {
-        let log = world.log(service, 0).await.unwrap().join("\n");
-        assert!(
-            !log.contains("of-nobody"),
-            "a header that is a secret is in the log: {log}"
-        );
-        let trace = format!("trace_id=\"{}\"", of_order(&id));
-        assert!(
-            log.contains(&trace),
-            "the log of {} names no trace: {log}",
-            service.name()
-        );
-    }
 }
 
 #[tokio::test]
@@ -171,7 +259,13 @@ async fn a_payment_deadline_fires_within_the_trace_of_its_order() {
     let world = exporting_to(&collector.url, &[("PAYMENT_DEADLINE", "1s")]).await;
     let id = world.place(order().paid_by_hand()).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
-    told(&collector, &of_order(&id), "", expect![[r#"
+    stop(&world).await;
+    // What payment remembers of the order is behind what the broker has said, so its first commit is refused.
+    told(
+        &collector,
+        &of_order(&id),
+        "",
+        expect![[r#"
         POST /orders/create_order (order)
           decide create (order)
             publish order.created (order)
@@ -186,27 +280,34 @@ async fn a_payment_deadline_fires_within_the_trace_of_its_order() {
                     publish cancel-order (payment)
                       process cancel-order (order)
                         publish order.cancelled (order)
-                          process order.cancelled (inventory): ignored, nothing was asked for
                           process order.cancelled (delivery): ignored, nothing was asked for
-    "#]]).await;
+                          process order.cancelled (inventory): ignored, nothing was asked for
+    "#]],
+    )
+    .await;
 }
 
 /// Places an order with a `traceparent`, and waits for its end.
 async fn placed_within(world: &World, traceparent: &str) -> OrderId {
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()
-        .unwrap();
-    let answer = http
-        .request(Method::POST, format!("{}/orders/create_order", world.api().order))
-        .header("traceparent", traceparent)
-        .json(&order())
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status().as_u16(), 201);
-    let answer: serde_json::Value = answer.json().await.unwrap();
+    let body = json!({
+        "customer_id": "ada", "lines": [{ "item_id": "apple", "quantity": 1, "unit_price": 250 }],
+        "total": 250, "currency": "EUR", "address": "1 Main St", "payment": "auto",
+    });
+    let headers = [("traceparent", traceparent)];
+    let path = "/orders/create_order";
+    let answer = world
+        .api()
+        .send(
+            Service::Order,
+            Method::POST,
+            path,
+            &headers,
+            Some(body.to_string()),
+        )
+        .await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let answer = answer.json();
     let id: OrderId = answer["order_id"].as_str().unwrap().parse().unwrap();
     world.ended(&id).await.unwrap();
     id
@@ -220,40 +321,45 @@ async fn a_callers_trace_goes_on_and_its_choice_not_to_be_recorded_holds() {
     let collector = Collector::start().await;
     let world = exporting_to(&collector.url, &[]).await;
     placed_within(&world, &format!("00-{UNRECORDED}-{CALLER}-00")).await;
-    world.settle().await.unwrap();
     let id = placed_within(&world, &format!("00-{TRACE}-{CALLER}-01")).await;
-    let spans = told(&collector, TRACE, CALLER, expect![[r#"
-        POST /orders/create_order (order)
-          decide create (order)
-            publish order.created (order)
-              process order.created (payment)
-                publish payment.charged (payment)
-                  process payment.charged (inventory)
-                    publish inventory.reserved (inventory)
-                      process inventory.reserved (order)
-                        publish create-delivery (order)
-    "#]]).await;
+    stop(&world).await;
+    let spans = told(
+        &collector,
+        TRACE,
+        CALLER,
+        expect![[r#"
+            POST /orders/create_order (order)
+              decide create (order)
+                publish order.created (order)
+                  process order.created (payment)
+                    publish payment.charged (payment)
+                      process payment.charged (inventory)
+                        publish inventory.reserved (inventory)
+                          process inventory.reserved (order)
+                            publish create-delivery (order)
+                              process create-delivery (delivery)
+                                publish delivery.assigned (delivery)
+                                  process delivery.assigned (order)
+                                    publish order.completed (order)
+        "#]],
+    )
+    .await;
     assert!(
         spans
             .iter()
             .any(|span| span.attribute("quadrille.order_id") == id.as_str())
     );
-    // Each service's spans arrive in the order in which they ended; so those of the first order would be there.
     assert!(collector.spans().iter().all(|span| span.trace != UNRECORDED));
 }
 
 /// Orders go through while nobody takes the spans, and everybody stops in time.
-async fn unaffected(world: World) {
+async fn unaffected(world: &World) {
     let ids = world.place_many(20, |_| order()).await.unwrap();
     for ended in world.all_ended(&ids).await.unwrap() {
         assert_eq!(ended.state, "completed");
     }
     world.audit().await.unwrap();
-    for service in Service::ALL {
-        let (status, took) = world.terminate(service, 0).await.unwrap();
-        assert_eq!(status.code(), Some(0), "{}", service.name());
-        assert!(took < Duration::from_secs(5), "{} took {took:?}", service.name());
-    }
+    stop(world).await;
 }
 
 #[tokio::test]
@@ -263,7 +369,15 @@ async fn a_collector_that_refuses_costs_spans_and_no_orders() {
     held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", held.local_addr().unwrap());
     let world = exporting_to(&url, &[]).await;
-    unaffected(world).await;
+    unaffected(&world).await;
+    for service in Service::ALL {
+        let log = world.log(service, 0).await.unwrap().join("\n");
+        assert!(
+            log.contains("BatchSpanProcessor.ExportError"),
+            "{} has not tried: {log}",
+            service.name()
+        );
+    }
 }
 
 #[tokio::test]
@@ -287,5 +401,5 @@ async fn a_collector_that_never_answers_costs_spans_and_no_orders() {
     world.place(order()).await.unwrap();
     let all = tokio::time::timeout(PATIENCE, tried.wait_for(|tried| *tried >= 4)).await;
     all.expect("all four try to export").unwrap();
-    unaffected(world).await;
+    unaffected(&world).await;
 }
