@@ -5,6 +5,7 @@
 
 mod alerts;
 mod collector;
+mod logs;
 mod metrics;
 mod prometheus;
 mod scrape;

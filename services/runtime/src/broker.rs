@@ -155,8 +155,9 @@ impl Broker {
                     }
                 }
             });
-        let servers = servers(url)?;
-        let client = connect_patiently(with_credentials(options, &servers), &servers, url).await?;
+        let options = with_credentials(options, &servers(url)?);
+        // The client logs the addresses that it tries, at debug.
+        let client = connect_patiently(options, &servers(&without_credentials(url))?, url).await?;
         let info = client.server_info();
         let shown = hide_credentials(url);
         check_version(&info.version).with_context(|| format!("the server at {shown} cannot be used"))?;
@@ -485,6 +486,16 @@ fn check_version(version: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The URLs without user and password, or token.
+fn without_credentials(url: &str) -> String {
+    let bare = |one: &str| match (one.find("://"), one.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &one[..scheme], &one[at + 1..]),
+        (Some(_) | None, Some(at)) => one[at + 1..].to_owned(),
+        (Some(_) | None, None) => one.to_owned(),
+    };
+    url.split(',').map(bare).collect::<Vec<_>>().join(",")
+}
+
 /// The URL as it may be logged.
 pub(crate) fn hide_credentials(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
@@ -606,6 +617,11 @@ mod tests {
         );
         assert_eq!(hide_credentials("nats://host:4222"), "nats://host:4222");
         assert_eq!(hide_credentials("token@host"), "***@host");
+        assert_eq!(
+            without_credentials("nats://ada:secret@one:4222,nats://two"),
+            "nats://one:4222,nats://two"
+        );
+        assert_eq!(without_credentials("token@host"), "host");
     }
 
     #[test]
