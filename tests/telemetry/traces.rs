@@ -51,7 +51,7 @@ fn tree(spans: &[Span], trace: &str, caller: &str) -> String {
     told
 }
 
-fn tell<'a>(children: &mut BTreeMap<&str, Vec<&'a Span>>, parent: &str, depth: usize, told: &mut String) {
+fn tell(children: &mut BTreeMap<&str, Vec<&Span>>, parent: &str, depth: usize, told: &mut String) {
     let mut spans = children.remove(parent).unwrap_or_default();
     spans.sort_by_key(|span| match span.kind {
         SpanKind::Consumer => (0, span.service.clone()),
@@ -350,6 +350,50 @@ async fn a_callers_trace_goes_on_and_its_choice_not_to_be_recorded_holds() {
             .any(|span| span.attribute("quadrille.order_id") == id.as_str())
     );
     assert!(collector.spans().iter().all(|span| span.trace != UNRECORDED));
+}
+
+#[tokio::test]
+async fn of_an_order_all_is_recorded_or_nothing() {
+    const ORDERS: usize = 24;
+    let collector = Collector::start().await;
+    let half = [
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.5"),
+    ];
+    let world = exporting_to(&collector.url, &half).await;
+    let ids = world.place_many(ORDERS, |_| order()).await.unwrap();
+    for ended in world.all_ended(&ids).await.unwrap() {
+        assert_eq!(ended.state, "completed");
+    }
+    stop(&world).await;
+    // Each service decides by itself, from the trace's id. Twelve inputs and events and a request at least; refused
+    // commits are seen too.
+    let complete = |trace: &str| {
+        let spans: Vec<Span> = collector
+            .spans()
+            .into_iter()
+            .filter(|span| span.trace == trace)
+            .collect();
+        spans
+            .iter()
+            .any(|span| span.name == "publish order.completed")
+            .then(|| tree(&spans, trace, ""))
+    };
+    let mut recorded = 0;
+    for id in &ids {
+        let trace = of_order(id);
+        match complete(&trace) {
+            Some(told) => {
+                assert!(told.lines().count() >= 13, "{told}");
+                recorded += 1;
+            }
+            None => assert!(
+                collector.spans().iter().all(|span| span.trace != trace),
+                "half of {id} arrived"
+            ),
+        }
+    }
+    assert!((1..ORDERS).contains(&recorded), "{recorded} of {ORDERS}");
 }
 
 /// Orders go through while nobody takes the spans, and everybody stops in time.

@@ -3,7 +3,6 @@
 //! No label is an id: subjects, outcomes and reasons are words of the code, so what a scrape brings is bounded.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -237,12 +236,8 @@ const STORED: &str = "stored";
 
 /// Keeps what only the broker knows up to date, and the recorder small, until the service stops. Never in anybody's way: it
 /// has requests of its own, and a look that fails leaves the values of the one before.
-pub(crate) fn keep(
-    metrics: Metrics,
-    store: Store,
-    mut stop: watch::Receiver<bool>,
-) -> impl Future<Output = ()> {
-    async move {
+pub(crate) async fn keep(metrics: Metrics, store: Store, mut stop: watch::Receiver<bool>) {
+    let looking = async {
         loop {
             // Without it, what histograms are told is kept one by one until somebody scrapes.
             metrics.0.run_upkeep();
@@ -251,11 +246,12 @@ pub(crate) fn keep(
                 Ok(Err(problem)) => debug!(%problem, "the streams could not be looked at"),
                 Err(_) => debug!("the streams could not be looked at in time"),
             }
-            tokio::select! {
-                () = stopped(&mut stop) => return,
-                () = tokio::time::sleep(LOOK) => {}
-            }
+            tokio::time::sleep(LOOK).await;
         }
+    };
+    tokio::select! {
+        () = stopped(&mut stop) => {}
+        () = looking => {}
     }
 }
 

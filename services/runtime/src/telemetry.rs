@@ -24,7 +24,7 @@ use crate::spans;
 
 /// How long the last spans may take to reach the collector at the stop. With what a stop may take before, it stays below
 /// the 5 s that a service promises.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(800);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The log and the spans of this process, as long as it runs.
 #[derive(Debug)]
@@ -147,10 +147,10 @@ fn resource(settings: &Settings, service: &str) -> anyhow::Result<Resource> {
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
         ("service.instance.id", uuid::Uuid::now_v7().to_string()),
     ];
-    let named = settings.get::<String>("OTEL_SERVICE_NAME")?.is_some();
+    let is_named = settings.get::<String>("OTEL_SERVICE_NAME")?.is_some();
     let known = known
         .into_iter()
-        .filter(|(key, _)| !is_said(key) && !(named && *key == "service.name"))
+        .filter(|(key, _)| !is_said(key) && (*key != "service.name" || !is_named))
         .map(|(key, value)| KeyValue::new(key, value));
     Ok(Resource::builder().with_attributes(known).build())
 }
