@@ -204,6 +204,22 @@ impl TraceParent {
         })
     }
 
+    /// The trace: 16 bytes, never 0.
+    pub fn trace_id(&self) -> u128 {
+        self.trace_id
+    }
+
+    /// The span in it: 8 bytes, never 0.
+    pub fn span_id(&self) -> u64 {
+        self.span_id
+    }
+
+    /// Whether whoever began the trace has it recorded. It says nothing in a trace of [`TraceParent::of_order`], which
+    /// nobody began.
+    pub fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
     /// The position of event `id` of `source` in the same trace. Derived, so that deciding again gives the same.
     pub fn child(&self, source: &str, id: &str) -> Self {
         let span_id = fnv1a(id.as_bytes(), fnv1a(source.as_bytes(), self.trace_id as u64)).max(1);

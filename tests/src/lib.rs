@@ -266,6 +266,18 @@ impl World {
             .await
     }
 
+    /// The last lines that an instance of a service wrote.
+    ///
+    /// # Errors
+    /// There is no such instance.
+    pub async fn log(&self, service: Service, instance: usize) -> Result<Vec<String>> {
+        let lines = async |instance: &mut Instance| {
+            let lines = instance.process.log().into_iter();
+            Ok(lines.map(|line| line.text).collect())
+        };
+        self.with_instance(service, instance, lines).await
+    }
+
     /// Asks an instance of a service to stop, with SIGTERM, and returns how it ended and how long it took.
     ///
     /// # Errors

@@ -158,6 +158,17 @@ impl Service for OrderService {
         };
     }
 
+    fn ending(said: &OrderEvent) -> Option<&'static str> {
+        match said {
+            OrderEvent::Completed(_) => Some("completed"),
+            OrderEvent::Cancelled(_) => Some("cancelled"),
+            OrderEvent::Created(_)
+            | OrderEvent::AwaitingApproval(_)
+            | OrderEvent::CreateDelivery(_)
+            | OrderEvent::CancelPayment(_) => None,
+        }
+    }
+
     fn decide(state: &State, input: &Input, _: &Context<'_, ()>) -> Decision<Self> {
         match (state, input) {
             // A customer places it. Its id is drawn, or derived from customer and idempotency key: if it is there

@@ -140,9 +140,22 @@ const MAX_TEXT: usize = 200;
 /// a payment that failed.
 pub struct HttpProvider {
     client: Client,
-    charges: Url,
-    refunds: Url,
-    voids: Url,
+    charges: Endpoint,
+    refunds: Endpoint,
+    voids: Endpoint,
+}
+
+/// Where a call goes. Shown without user and password, because errors are logged and kept in dead letters.
+struct Endpoint(Url);
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = self.0.clone();
+        // Fails only for a URL that cannot have them.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        shown.fmt(f)
+    }
 }
 
 /// What is sent with every call.
@@ -187,17 +200,20 @@ impl HttpProvider {
     /// # Errors
     /// If that is no URL that can be called.
     pub fn new(url: Url, timeout: Duration) -> anyhow::Result<Self> {
+        let shown = Endpoint(url.clone());
         if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
-            bail!("PAYMENT_PROVIDER_URL={url}: must be an http or https URL");
+            bail!("PAYMENT_PROVIDER_URL={shown}: must be an http or https URL");
         }
         if url.scheme() == "https" && !cfg!(feature = "tls") {
             bail!(
-                "PAYMENT_PROVIDER_URL={url}: this binary was built without TLS; build it with `--features tls`"
+                "PAYMENT_PROVIDER_URL={shown}: this binary was built without TLS; build it with `--features tls`"
             );
         }
         let endpoint = |name: &str| {
             let base = url.as_str().trim_end_matches('/');
-            Url::parse(&format!("{base}/{name}")).with_context(|| format!("PAYMENT_PROVIDER_URL={url}"))
+            Url::parse(&format!("{base}/{name}"))
+                .map(Endpoint)
+                .with_context(|| format!("PAYMENT_PROVIDER_URL={shown}"))
         };
         // Fails only if one is installed already, which is as good.
         #[cfg(feature = "tls")]
@@ -219,7 +235,12 @@ impl HttpProvider {
     }
 
     /// Sends one call. What comes back is an answer of the provider; anything doubtful is an error.
-    async fn call(&self, url: &Url, order: &Order, key: &str) -> Result<(StatusCode, Vec<u8>), AskError> {
+    async fn call(
+        &self,
+        url: &Endpoint,
+        order: &Order,
+        key: &str,
+    ) -> Result<(StatusCode, Vec<u8>), AskError> {
         let call = Call {
             order_id: order.order_id.as_str(),
             amount: order.total,
@@ -229,7 +250,7 @@ impl HttpProvider {
         let doubtful = |error: reqwest::Error| AskError::Transient(format!("{url}: {}", chain(&error)));
         let request = self
             .client
-            .post(url.clone())
+            .post(url.0.clone())
             .header("Idempotency-Key", key)
             .json(&call);
         let mut response = request.send().await.map_err(doubtful)?;
@@ -259,7 +280,7 @@ impl HttpProvider {
     }
 
     /// Sends one call that can only succeed, however often.
-    async fn settle(&self, url: &Url, order: &Order, key: &str) -> Result<(), AskError> {
+    async fn settle(&self, url: &Endpoint, order: &Order, key: &str) -> Result<(), AskError> {
         let (status, body) = self.call(url, order, key).await?;
         if status.is_success() {
             Ok(())
@@ -308,7 +329,7 @@ impl Provider for HttpProvider {
     }
 }
 
-fn misunderstanding(url: &Url, status: StatusCode, body: &[u8]) -> AskError {
+fn misunderstanding(url: &Endpoint, status: StatusCode, body: &[u8]) -> AskError {
     AskError::Permanent(format!(
         "{url} answered {status}: {}",
         shortened(&String::from_utf8_lossy(body))

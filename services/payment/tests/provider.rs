@@ -198,6 +198,18 @@ mod http {
     }
 
     #[tokio::test]
+    async fn what_is_told_of_a_failure_holds_no_password() {
+        let nobody = "http://shop:secret@127.0.0.1:1/v1".parse().unwrap();
+        let nobody = HttpProvider::new(nobody, Duration::from_secs(1)).unwrap();
+        let problem = nobody.charge(&order("42"), KEY).await.unwrap_err().to_string();
+        assert!(problem.contains("http://127.0.0.1:1/v1/charges"), "{problem}");
+        assert!(!problem.contains("secret"), "{problem}");
+        let wrong = HttpProvider::new("ftp://shop:secret@host/".parse().unwrap(), Duration::from_secs(1));
+        let problem = wrong.err().unwrap().to_string();
+        assert!(problem.contains("PAYMENT_PROVIDER_URL=ftp://host/"), "{problem}");
+    }
+
+    #[tokio::test]
     async fn a_decline_is_an_answer() {
         for (status, body, reason) in [
             (200, r#"{"status":"declined","reason":"no funds"}"#, "no funds"),

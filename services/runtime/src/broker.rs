@@ -12,6 +12,7 @@ use async_nats::{
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
@@ -80,6 +81,21 @@ pub enum CommitError {
     Rejected(String),
 }
 
+impl CommitError {
+    /// Every [`CommitError::kind`].
+    pub const KINDS: [&'static str; 4] = ["conflict", "unknown", "busy", "rejected"];
+
+    /// The error in a word, for whoever counts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            CommitError::Conflict => "conflict",
+            CommitError::Unknown(_) => "unknown",
+            CommitError::Busy(_) => "busy",
+            CommitError::Rejected(_) => "rejected",
+        }
+    }
+}
+
 /// Why a read brought nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("the broker does not answer: {0}")]
@@ -139,8 +155,9 @@ impl Broker {
                     }
                 }
             });
-        let servers = servers(url)?;
-        let client = connect_patiently(with_credentials(options, &servers), &servers, url).await?;
+        let options = with_credentials(options, &servers(url)?);
+        // The client logs the addresses that it tries, at debug.
+        let client = connect_patiently(options, &servers(&without_credentials(url))?, url).await?;
         let info = client.server_info();
         let shown = hide_credentials(url);
         check_version(&info.version).with_context(|| format!("the server at {shown} cannot be used"))?;
@@ -346,6 +363,24 @@ impl Broker {
         }
     }
 
+    /// Asks the JetStream API what the client has no words for: `STREAM.INFO.KV_order`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer, or it is no `T`.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: &serde_json::Value,
+    ) -> Result<T, ReadError> {
+        let failed = |error: String| ReadError(format!("asking for {what}: {error}"));
+        let answer = self
+            .client
+            .request(format!("$JS.API.{what}"), request.to_string().into())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))
+    }
+
     /// The newest message of each subject, surely not older than this call: with several replicas, what the multi-get
     /// brought is compared with what the leader has.
     ///
@@ -458,6 +493,16 @@ fn check_version(version: &str) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The URLs without user and password, or token.
+fn without_credentials(url: &str) -> String {
+    let bare = |one: &str| match (one.find("://"), one.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &one[..scheme], &one[at + 1..]),
+        (Some(_) | None, Some(at)) => one[at + 1..].to_owned(),
+        (Some(_) | None, None) => one.to_owned(),
+    };
+    url.split(',').map(bare).collect::<Vec<_>>().join(",")
 }
 
 /// The URL as it may be logged.
@@ -581,6 +626,11 @@ mod tests {
         );
         assert_eq!(hide_credentials("nats://host:4222"), "nats://host:4222");
         assert_eq!(hide_credentials("token@host"), "***@host");
+        assert_eq!(
+            without_credentials("nats://ada:secret@one:4222,nats://two"),
+            "nats://one:4222,nats://two"
+        );
+        assert_eq!(without_credentials("token@host"), "host");
     }
 
     #[test]

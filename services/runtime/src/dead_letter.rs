@@ -81,7 +81,7 @@ impl Store {
         match self.store_letter(&letter, said_at, message.payload.clone()).await {
             Ok(_) => {
                 warn!(id = %letter.id, subject = %letter.subject, attempts = letter.attempts, reason, "parked as a dead letter");
-                metrics::counter!("quadrille_dead_letters_total", "service" => self.service).increment(1);
+                self.meters.dead_letters.increment(1);
                 acknowledge(message, jetstream::AckKind::Ack).await;
             }
             Err(problem) => {

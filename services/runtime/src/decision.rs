@@ -41,6 +41,12 @@ pub trait Service: Send + Sync + 'static {
     /// What having said something means for the state.
     fn fold(state: &mut Self::State, said: &Self::Said);
 
+    /// How an order ends by this being said, in a word for those who count: `completed`. `None` if it goes on, or if it is
+    /// another service that ends it.
+    fn ending(_said: &Self::Said) -> Option<&'static str> {
+        None
+    }
+
     /// The answer to an input. Pure. Saying an event must make the same input ignored from then on.
     fn decide(
         state: &Self::State,
@@ -134,6 +140,17 @@ pub enum Refusal {
     Conflict(String),
     /// The same idempotency key came with another body (422).
     Mismatch(String),
+}
+
+impl Refusal {
+    /// Why, in a word for whoever counts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Refusal::NotFound(_) => "not found",
+            Refusal::Conflict(_) => "conflict",
+            Refusal::Mismatch(_) => "mismatch",
+        }
+    }
 }
 
 impl<S: Service> Decision<S> {

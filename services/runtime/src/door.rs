@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::Stream;
 use quadrille_events::OrderId;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Span;
 
 use crate::broker::ReadError;
 use crate::dead_letter::{DeadLetter, Parked};
@@ -16,7 +17,8 @@ use crate::history::{self, HistoryEntry};
 use crate::http::{Origin, Problem};
 use crate::item::{Item, Source, Verdict};
 use crate::listen::{Wires, read_event};
-use crate::store::{Cause, StateError, Store};
+use crate::spans;
+use crate::store::{Cause, StateError, Store, Subject};
 
 /// How long a command may take before its caller is told that the outcome is unknown.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -76,12 +78,25 @@ impl<S: Service> Door<S> {
     ) -> Result<Reply<S>, Problem> {
         let cause = Cause {
             reference: format!("http/{what}"),
+            subject: Subject::Command(what),
             trace: origin.trace,
         };
-        self.put(input, cause, false).await
+        let span = spans::command(
+            self.store.service,
+            what,
+            S::order_id(&input),
+            cause.trace.as_ref(),
+        );
+        self.put(input, cause, false, span).await
     }
 
-    async fn put(&self, input: S::Input, cause: Cause, read_first: bool) -> Result<Reply<S>, Problem> {
+    async fn put(
+        &self,
+        input: S::Input,
+        cause: Cause,
+        read_first: bool,
+        span: Span,
+    ) -> Result<Reply<S>, Problem> {
         let unknown = |why: &str| {
             Problem::unavailable(format!(
                 "{why}: it is not known whether the request took effect; send the same request again to find out"
@@ -97,6 +112,7 @@ impl<S: Service> Door<S> {
             read_first,
             must_finish: false,
             asking: None,
+            span,
         };
         let waiting = async {
             self.inputs
@@ -212,7 +228,12 @@ impl<S: Service> Door<S> {
         let header = |name: &'static str| letter.headers.get(name).map(String::as_str);
         let (input, cause) = read_event(&self.wires, &letter.subject, header, &body)
             .map_err(|problem| Problem::conflict(format!("it stays parked: {problem}")))?;
-        let reply = self.put(input, cause, true).await?;
+        let order_id = S::order_id(&input);
+        let attempt = i64::try_from(letter.attempts)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1);
+        let span = spans::heard(self.store.service, &cause, order_id, body.len(), attempt);
+        let reply = self.put(input, cause, true, span).await?;
         self.store.drop_letter(id).await.map_err(|error| {
             Problem::unavailable(format!(
                 "it was handled, but the letter is still there: {error}; retry again"

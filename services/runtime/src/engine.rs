@@ -21,9 +21,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::broker::{CommitError, MAX_BATCH, ReadError, Write};
 use crate::decision::{AskError, Context, Deadline, Decision, Reads, Say, Service};
-use crate::item::{Asking, Item, STOPPING, Source, Verdict, acknowledge, backoff, stopped};
+use crate::item::{Asking, Item, STOPPING, Source, Told, Verdict, acknowledge, backoff, stopped};
 use crate::ledger::Ledger;
 use crate::outside::{Limits, Outside};
+use crate::spans::{self, Publishing};
 use crate::store::{Known, StateError, Store};
 
 /// The most inputs of one group: one commit for all of them, and `just bench` shows how much that saves.
@@ -66,8 +67,8 @@ struct Plan<S: Service> {
     writes: Vec<Planned>,
     /// The state of each order after the group.
     states: HashMap<OrderId, Known<S::State>>,
-    /// What each input said, for the log.
-    said: Vec<Vec<&'static str>>,
+    /// What each input said, for those who look on.
+    told: Vec<Told>,
 }
 
 impl<S: Service> Plan<S> {
@@ -153,8 +154,7 @@ impl<S: Service> Engine<S> {
             {
                 group.push(input);
             }
-            metrics::histogram!("quadrille_group_inputs", "service" => self.store.service)
-                .record(group.len() as f64);
+            self.store.meters.group_inputs.record(group.len() as f64);
             self.settle(group).await;
         }
         self.inputs.close();
@@ -203,8 +203,6 @@ impl<S: Service> Engine<S> {
             match again {
                 Again::Conflict => {
                     conflicts += 1;
-                    metrics::counter!("quadrille_commit_conflicts_total", "service" => self.store.service)
-                        .increment(1);
                     if conflicts >= MAX_CONFLICTS {
                         if pending.len() > 1 {
                             return pending;
@@ -234,7 +232,8 @@ impl<S: Service> Engine<S> {
                 Again::Apart(_) if pending.len() > 1 => return pending,
                 Again::Apart(problem) => {
                     for item in pending.drain(..) {
-                        self.end(item, Verdict::Failed(problem.clone()), &[]).await;
+                        self.end(item, Verdict::Failed(problem.clone()), &Told::default())
+                            .await;
                     }
                 }
             }
@@ -259,7 +258,7 @@ impl<S: Service> Engine<S> {
             self.end(
                 item,
                 Verdict::Unknown("it was not settled in time".to_owned()),
-                &[],
+                &Told::default(),
             )
             .await;
         }
@@ -269,6 +268,11 @@ impl<S: Service> Engine<S> {
     /// Decides and commits once. What is settled leaves `pending`.
     async fn round(&mut self, pending: &mut Vec<Item<S>>) -> Result<(), Again> {
         let mut plan = self.plan(pending).await?;
+        let told = pending
+            .iter()
+            .zip(&plan.told)
+            .map(|(item, told)| (&item.span, &item.cause, S::order_id(&item.input), told));
+        let mut publishing = Publishing::begin(told, plan.writes.len());
         let stored = self.commit(&mut plan).await;
 
         // Of single commits some may be stored and some not; of a batch all or none.
@@ -291,8 +295,12 @@ impl<S: Service> Engine<S> {
                     .and_then(|r| r.clone().err()),
             };
             match unstored {
-                None => self.end(item, verdict, &plan.said[index]).await,
+                None => {
+                    publishing.stored(index);
+                    self.end(item, verdict, &plan.told[index]).await;
+                }
                 Some(error) => {
+                    publishing.failed(index, &error);
                     problem = Some(error);
                     kept.push(item);
                 }
@@ -413,13 +421,13 @@ impl<S: Service> Engine<S> {
             verdicts: Vec::with_capacity(pending.len()),
             writes: Vec::new(),
             states: HashMap::new(),
-            said: Vec::with_capacity(pending.len()),
+            told: Vec::with_capacity(pending.len()),
         };
         let mut doubts = Doubts::default();
         let mut asking = HashSet::new();
         let mut bytes = 0;
         for item in pending {
-            plan.said.push(Vec::new());
+            plan.told.push(Told::default());
             if plan.writes.len() + self.ledger.changed.len() >= MAX_WRITES || bytes >= MAX_COMMIT_BYTES {
                 // The rest of the group is the next round's.
                 plan.verdicts.push(None);
@@ -561,7 +569,7 @@ impl<S: Service> Engine<S> {
         now: Timestamp,
         plan: &mut Plan<S>,
     ) -> usize {
-        let mut bytes = 0;
+        let (mut bytes, mut told) = (0, Told::default());
         let mut add = |planned: Planned| {
             bytes += planned.write.body.len() + 512;
             plan.writes.push(planned);
@@ -572,6 +580,7 @@ impl<S: Service> Engine<S> {
                 write,
                 kind: Kind::Schedule(id.clone()),
             });
+            told.due = Some(says.name());
         }
         let mut clears = matches!(say.deadline, Deadline::Clear);
         for event in &say.events {
@@ -582,9 +591,14 @@ impl<S: Service> Engine<S> {
                 kind: Kind::Event(event.order().order_id.clone()),
             });
             S::fold(&mut known.state, event);
-            if let Some(said) = plan.said.last_mut() {
-                said.push(event.name().subject);
+            let since = *known.since.get_or_insert(now);
+            if let Some(ending) = S::ending(event) {
+                told.ends = Some((ending, now.duration_since(since).unsigned_abs()));
             }
+            told.events.push(event.name());
+        }
+        if let Some(last) = plan.told.last_mut() {
+            *last = told;
         }
         for (key, record) in say.records {
             self.ledger.change(key, record);
@@ -605,16 +619,20 @@ impl<S: Service> Engine<S> {
             let each = writes.into_iter().map(|write| self.store.broker.publish(write));
             let results = futures::future::join_all(each).await;
             let mut by_order = HashMap::new();
+            let meters = self.store.meters.clone();
             for (kind, result) in kinds.iter().zip(results) {
                 let Kind::Event(id) = kind else { continue };
                 if let Ok(sequence) = result {
                     self.remember(plan, id, sequence);
                 }
+                meters.commit(result.as_ref().map(drop));
                 by_order.insert(id.clone(), result.map(drop));
             }
             Stored::Each(by_order)
         } else {
-            match self.store.broker.publish_all(writes).await {
+            let stored = self.store.broker.publish_all(writes).await;
+            self.store.meters.commit(stored.as_ref().map(drop));
+            match stored {
                 Ok(last) => {
                     let first = last + 1 - count as u64;
                     for (sequence, kind) in (first..).zip(&kinds) {
@@ -633,9 +651,8 @@ impl<S: Service> Engine<S> {
                 }
             }
         };
-        let service = self.store.service;
-        metrics::histogram!("quadrille_commit_seconds", "service" => service).record(began.elapsed());
-        metrics::histogram!("quadrille_commit_messages", "service" => service).record(count as f64);
+        self.store.meters.commit_duration.record(began.elapsed());
+        self.store.meters.commit_messages.record(count as f64);
         stored
     }
 
@@ -646,44 +663,52 @@ impl<S: Service> Engine<S> {
                 Known {
                     state: known.state.clone(),
                     sequence,
+                    since: known.since,
                 },
             );
         }
     }
 
     /// Tells whoever waits, writes the line of the log, counts.
-    async fn end(&self, item: Item<S>, verdict: Verdict<S>, said: &[&'static str]) {
+    async fn end(&self, item: Item<S>, verdict: Verdict<S>, told: &Told) {
         let service = self.store.service;
-        let order_id = S::order_id(&item.input).map(OrderId::as_str).unwrap_or_default();
+        let id = S::order_id(&item.input);
+        let order_id = id.map(OrderId::as_str).unwrap_or_default();
         let cause = &item.cause.reference;
-        let outcome = match &verdict {
+        let trace_id = spans::trace_id(&item.cause, id);
+        let (outcome, reason) = match &verdict {
             Verdict::Done { .. } => {
-                info!(service, order_id, cause, said = said.join(" + "), "decided");
-                "acted"
+                info!(service, order_id, cause, said = told.words(), trace_id, "decided");
+                ("acted", "")
             }
             Verdict::Ignored { reason, .. } => {
-                info!(service, order_id, cause, reason, "ignored");
-                metrics::counter!("quadrille_ignored_total", "service" => service, "reason" => *reason)
-                    .increment(1);
-                "ignored"
+                info!(service, order_id, cause, reason, trace_id, "ignored");
+                ("ignored", *reason)
             }
             Verdict::Refused(refusal) => {
-                info!(service, order_id, cause, ?refusal, "refused");
-                "refused"
+                info!(service, order_id, cause, ?refusal, trace_id, "refused");
+                ("refused", refusal.kind())
             }
             Verdict::Failed(problem) => {
-                error!(service, order_id, cause, problem, "cannot be handled");
-                "failed"
+                error!(service, order_id, cause, problem, trace_id, "cannot be handled");
+                match &item.source {
+                    Source::Command { .. } => ("failed", ""),
+                    Source::Event(_) => ("parked", ""),
+                }
             }
             Verdict::Unknown(problem) => {
                 warn!(
                     service,
-                    order_id, cause, problem, "the caller is told that the outcome is unknown"
+                    order_id, cause, problem, trace_id, "the caller is told that the outcome is unknown"
                 );
-                "unknown"
+                ("unknown", "")
             }
         };
-        metrics::counter!("quadrille_inputs_total", "service" => service, "outcome" => outcome).increment(1);
+        self.store.meters.input(item.cause.subject, outcome, reason);
+        if let Some((ending, after)) = told.ends {
+            self.store.meters.order(ending, after);
+        }
+        spans::ended(&item.span, outcome, reason, told);
         match item.source {
             Source::Command { answer, .. } => drop(answer.send(verdict)),
             Source::Event(message) => match verdict {

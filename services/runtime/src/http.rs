@@ -1,13 +1,15 @@
 //! What every service's HTTP has in common: problem details (RFC 9457), bounded JSON bodies, health, metrics, dead letters.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, MatchedPath, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use quadrille_events::TraceParent;
@@ -15,6 +17,7 @@ use serde::de::{DeserializeOwned, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
+use tracing::{Instrument as _, Span};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -22,6 +25,8 @@ use crate::dead_letter::DeadLetter;
 use crate::decision::Service;
 use crate::document;
 use crate::door::{Door, Outcome};
+use crate::meters::{Meters, Metrics};
+use crate::spans;
 
 /// The largest request body: an order of a hundred lines with the longest ids is a tenth of it.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -267,8 +272,8 @@ pub(crate) fn around<S: Service>(routes: OpenApiRouter, door: Door<S>, metrics: 
         .route("/dead-letters", get(dead_letters::<S>))
         .route("/dead-letters/{id}", get(dead_letter::<S>))
         .route("/dead-letters/{id}/retry", post(retry::<S>))
-        .with_state(door)
-        .route("/metrics", get(render).with_state(metrics))
+        .with_state(door.clone())
+        .route("/metrics", get(render::<S>).with_state((metrics, door.clone())))
         .merge(document::routes(api));
     routes
         .merge(common)
@@ -293,11 +298,43 @@ pub(crate) fn around<S: Service>(routes: OpenApiRouter, door: Door<S>, metrics: 
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal("the handler panicked; the log says where").into_response()
         }))
+        .layer(middleware::from_fn_with_state(door.store.meters, observe))
 }
 
-/// Renders the metrics of this process.
-#[derive(Clone)]
-pub(crate) struct Metrics(pub metrics_exporter_prometheus::PrometheusHandle);
+/// What only asks how the process is: a span of each would bury those of the orders.
+const UNTRACED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Counts a request and traces it.
+async fn observe(State(meters): State<Arc<Meters>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = method_label(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let span = if route.is_some_and(|route| UNTRACED.contains(&route)) {
+        Span::none()
+    } else {
+        spans::request(
+            method,
+            route,
+            request.uri().path(),
+            trace_of(request.headers()).as_ref(),
+        )
+    };
+    let response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    spans::answered(&span, status);
+    meters.request(method, route.unwrap_or("none"), status, began.elapsed());
+    response
+}
+
+/// One of the methods that there are; a client can make up others without end.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("_OTHER")
+}
 
 /// What every service answers besides. The handlers are generic, so the router is told of them once more, above.
 #[derive(OpenApi)]
@@ -321,9 +358,10 @@ struct Common;
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operations", responses(
     (status = 200, description = "In Prometheus's text format.", body = String, content_type = "text/plain"),
 ))]
-async fn render(State(metrics): State<Metrics>) -> Response {
+async fn render<S: Service>(State((metrics, door)): State<(Metrics, Door<S>)>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (kind, metrics.0.render()).into_response()
+    let text = metrics.render(door.store.service, door.readiness().is_ok());
+    (kind, text).into_response()
 }
 
 /// How the service is.

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, AckKind};
 use futures::future::BoxFuture;
+use quadrille_events::EventName;
 use tokio::sync::{oneshot, watch};
-use tracing::debug;
+use tracing::{Span, debug};
 
 use crate::decision::{AskError, Refusal, Service};
 use crate::store::Cause;
@@ -28,6 +29,26 @@ pub(crate) struct Item<S: Service> {
     pub must_finish: bool,
     /// The outside call that was begun for it and is not done.
     pub asking: Option<Asking<S>>,
+    /// Its span, from its arrival to its end.
+    pub span: Span,
+}
+
+/// What an input comes to say.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub events: Vec<&'static EventName>,
+    /// What the broker is to say at the deadline.
+    pub due: Option<&'static EventName>,
+    /// How the order ends by it, and how long after it was first spoken of.
+    pub ends: Option<(&'static str, Duration)>,
+}
+
+impl Told {
+    /// The subjects of the events, for people.
+    pub fn words(&self) -> String {
+        let subjects: Vec<_> = self.events.iter().map(|name| name.subject).collect();
+        subjects.join(" + ")
+    }
 }
 
 /// An outside call that did not answer at once.

@@ -3,6 +3,7 @@
 //! To read it: [`decision`] are the words in which a service decides; `engine` gathers inputs into groups, decides them
 //! and stores each group in one commit; `listen` and [`Door`] bring the inputs; `store` turns what is said into messages
 //! and reads it back; `broker` speaks to the server; `topology` makes sure of the streams; [`main`] ties it together.
+//! What can be seen of all that from outside: `meters` counts, `spans` traces, `telemetry` writes the log and exports.
 
 /// Events are many small strings, made in one thread and freed in another, which is what glibc's allocator is slow at.
 /// `just bench` shows a quarter less CPU in every service with this one.
@@ -25,10 +26,13 @@ mod history;
 mod item;
 mod ledger;
 mod listen;
+mod meters;
 mod outside;
 mod run;
 mod settings;
+mod spans;
 mod store;
+mod telemetry;
 mod topology;
 
 pub use broker::{OLDEST_SERVER, ReadError};

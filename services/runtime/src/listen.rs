@@ -12,7 +12,8 @@ use tracing::{info, warn};
 
 use crate::decision::{Service, Wire};
 use crate::item::{Item, STOPPING, Source, acknowledge, stopped};
-use crate::store::{Cause, Store, split_entry};
+use crate::spans;
+use crate::store::{Cause, Store, Subject, split_entry};
 use crate::topology::ensure_consumer;
 
 /// The largest body of an event: an order of a hundred lines is a tenth of it.
@@ -37,6 +38,7 @@ pub(crate) struct Listener<S: Service> {
     pub wires: Wires<S::Input>,
     pub inputs: mpsc::Sender<Item<S>>,
     pub ack_wait: Duration,
+    pub redeliveries: metrics::Counter,
     /// How many listeners are pulling: readiness.
     pub pulling: Arc<AtomicUsize>,
     pub stop: watch::Receiver<bool>,
@@ -137,14 +139,17 @@ impl<S: Service> Listener<S> {
 
     async fn hand_on(&self, message: jetstream::Message, parking: &Arc<Semaphore>) {
         match self.read(&message) {
-            Ok((input, cause, redelivered)) => {
+            Ok((input, cause, attempt)) => {
+                let (order_id, size) = (S::order_id(&input), message.payload.len());
+                let span = spans::heard(self.store.service, &cause, order_id, size, attempt);
                 let item = Item {
                     input,
                     cause,
                     source: Source::Event(Box::new(message)),
-                    read_first: redelivered,
+                    read_first: attempt > 1,
                     must_finish: false,
                     asking: None,
+                    span,
                 };
                 if let Err(closed) = self.inputs.send(item).await {
                     closed.0.hand_back(STOPPING).await;
@@ -152,6 +157,9 @@ impl<S: Service> Listener<S> {
             }
             Err(problem) => {
                 let store = self.store.clone();
+                if let Some(wire) = wire_of(&self.wires, &message.subject) {
+                    store.meters.input(Subject::Event(wire.name), "parked", "");
+                }
                 let permit = parking.clone().acquire_owned().await;
                 tokio::spawn(async move {
                     let _permit = permit;
@@ -161,15 +169,16 @@ impl<S: Service> Listener<S> {
         }
     }
 
-    fn read(&self, message: &jetstream::Message) -> Result<(S::Input, Cause, bool), String> {
+    /// The input, its cause, and how often it was delivered by now.
+    fn read(&self, message: &jetstream::Message) -> Result<(S::Input, Cause, i64), String> {
         let delivered = message.info().map_err(|error| error.to_string())?.delivered;
         if delivered > 1 {
-            metrics::counter!("quadrille_redeliveries_total", "service" => self.store.service).increment(1);
+            self.redeliveries.increment(1);
         }
         let headers = message.headers.as_ref();
         let header = |name: &'static str| headers.and_then(|h| h.get(name)).map(|value| value.as_str());
         let (input, cause) = read_event(&self.wires, &message.subject, header, &message.payload)?;
-        Ok((input, cause, delivered > 1))
+        Ok((input, cause, delivered))
     }
 }
 
@@ -189,13 +198,8 @@ pub(crate) fn read_event<'a, I>(
             body.len()
         ));
     }
-    let service = subject.split('.').nth(1).unwrap_or_default();
-    let (entry, order_id) =
-        split_entry(subject).ok_or_else(|| format!("{subject} is no entry of an order"))?;
-    let wire = wires
-        .iter()
-        .find(|wire| wire.name.service == service && wire.name.entry == entry)
-        .ok_or_else(|| format!("no wire hears {service}/{entry}"))?;
+    let (_, order_id) = split_entry(subject).ok_or_else(|| format!("{subject} is no entry of an order"))?;
+    let wire = wire_of(wires, subject).ok_or_else(|| format!("no wire hears {subject}"))?;
     let order_id = OrderId::new(order_id).map_err(|error| format!("the order id {error}"))?;
     let envelope = Envelope::read(wire.name, &order_id, header).map_err(|error| error.to_string())?;
     let (said_of, input) = wire.decode(body).map_err(|error| error.to_string())?;
@@ -206,9 +210,18 @@ pub(crate) fn read_event<'a, I>(
     }
     let cause = Cause {
         reference: envelope.reference(),
+        subject: Subject::Event(wire.name),
         trace: Some(envelope.traceparent),
     };
     Ok((input, cause))
+}
+
+fn wire_of<'a, I>(wires: &'a [Wire<I>], subject: &str) -> Option<&'a Wire<I>> {
+    let service = subject.split('.').nth(1)?;
+    let (entry, _) = split_entry(subject)?;
+    wires
+        .iter()
+        .find(|wire| wire.name.service == service && wire.name.entry == entry)
 }
 
 struct Interrupted {

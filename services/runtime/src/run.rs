@@ -1,6 +1,5 @@
 //! From `main` to the last acknowledgement: settings, connection, streams, listeners, engine, HTTP, stop.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,25 +7,25 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use quadrille_events::Said;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::broker::Broker;
 use crate::decision::Service;
 use crate::door::Door;
 use crate::engine::Engine;
-use crate::http::{Metrics, around};
+use crate::http::around;
 use crate::item::stopped;
 use crate::listen::Listener;
+use crate::meters::{self, Metrics};
 use crate::outside::Limits;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 use crate::topology::{Keeping, ensure};
 
 /// How many inputs may wait for the engine before those who bring them are held back.
@@ -40,7 +39,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 ///
 /// Settings: `NATS_URL` (`nats://127.0.0.1:4222`), `NATS_CREDS`, `BIND` (`127.0.0.1`), `PORT` (0 takes a free one),
 /// `REPLICAS` (1), `RETENTION` (30d), `EVENTS_MAX_AGE` (7d), `ACK_WAIT` (10s), `CALL_GIVE_UP` (1h), `RUST_LOG`
-/// (`info`), `LOG_FORMAT` (`text` or `json`).
+/// (`info`), `LOG_FORMAT` (`text` or `json`), and OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` and what goes with it.
 pub fn main<S: Service>(
     default_port: u16,
     make: impl FnOnce(&Settings) -> anyhow::Result<S>,
@@ -56,7 +55,7 @@ pub fn main<S: Service>(
     )
 }
 
-/// The `main` of any program that listens on HTTP: starts the log, binds `BIND` and `PORT`, runs `body` until it ends,
+/// The `main` of any program that listens on HTTP: starts the log and the export of spans, binds `BIND` and `PORT`, runs `body` until it ends,
 /// which it should once `stop` turns true (SIGTERM or Ctrl-C), and says in one sentence why it cannot, if it cannot.
 pub fn program(
     name: &str,
@@ -64,20 +63,23 @@ pub fn program(
     body: impl AsyncFnOnce(Settings, TcpListener, watch::Receiver<bool>) -> anyhow::Result<()>,
 ) -> ExitCode {
     let settings = Settings::from_env();
-    let ended = start_log(&settings)
-        .and_then(|()| Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?))
-        .and_then(|runtime| {
-            runtime.block_on(async {
-                let listener = bind(&settings, default_port).await?;
-                let (stopper, stop) = watch::channel(false);
-                tokio::spawn(async move {
-                    stop_signal().await;
-                    info!("stopping: finishing what is in hand");
-                    let _ = stopper.send(true);
-                });
-                body(settings, listener, stop).await
-            })
+    let ended = Telemetry::start(&settings, name).and_then(|telemetry| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let ended = runtime.block_on(async {
+            let listener = bind(&settings, default_port).await?;
+            let (stopper, stop) = watch::channel(false);
+            tokio::spawn(async move {
+                stop_signal().await;
+                info!("stopping: finishing what is in hand");
+                let _ = stopper.send(true);
+            });
+            body(settings, listener, stop).await
         });
+        // The spans of what was in hand end with it, and are among the last that are sent.
+        drop(runtime);
+        telemetry.stop();
+        ended
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -99,7 +101,7 @@ pub async fn run<S: Service>(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let name = S::Said::SERVICE;
-    let metrics = start_metrics()?;
+    let metrics = Metrics::start()?;
     let url: String = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
     let keeping = keeping(settings)?;
     let limits = Limits {
@@ -133,12 +135,14 @@ pub async fn run<S: Service>(
                 wires: wires.clone(),
                 inputs: inputs.clone(),
                 ack_wait: limits.ack_wait,
+                redeliveries: store.meters.redeliveries(speaker),
                 pulling: pulling.clone(),
                 stop: stop.clone(),
             }
             .run(),
         );
     }
+    listening.spawn(meters::keep(metrics.clone(), store.clone(), stop.clone()));
     let client = store.broker.client().clone();
     let door = Door {
         store: store.clone(),
@@ -208,50 +212,6 @@ async fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListe
             "cannot listen on {address}: is another instance running? PORT chooses another port, 0 a free one"
         )
     })
-}
-
-fn start_log(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(settings.or("RUST_LOG", "info,async_nats=warn".to_owned())?)
-        .context("RUST_LOG makes no sense")?
-        // Where it listens is what whoever started it waits for, however silent it is to be.
-        .add_directive("quadrille_runtime::run=info".parse()?);
-    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(colours);
-    match settings.or("LOG_FORMAT", "text".to_owned())?.as_str() {
-        "text" => log.init(),
-        "json" => log.json().flatten_event(true).init(),
-        other => bail!("LOG_FORMAT={other}: must be `text` or `json`"),
-    }
-    Ok(())
-}
-
-/// One recorder a process; a second service in the same process (in tests) shares it.
-fn start_metrics() -> anyhow::Result<Metrics> {
-    use std::sync::OnceLock;
-    static RECORDER: OnceLock<Metrics> = OnceLock::new();
-    if let Some(metrics) = RECORDER.get() {
-        return Ok(metrics.clone());
-    }
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(
-            Matcher::Suffix("_seconds".to_owned()),
-            &[
-                0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1.0, 4.0,
-            ],
-        )?
-        .set_buckets_for_metric(
-            Matcher::Prefix("quadrille_group_".to_owned()),
-            &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0],
-        )?
-        .set_buckets_for_metric(
-            Matcher::Prefix("quadrille_commit_messages".to_owned()),
-            &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0],
-        )?
-        .install_recorder()?;
-    Ok(RECORDER.get_or_init(|| Metrics(handle)).clone())
 }
 
 async fn stop_signal() {

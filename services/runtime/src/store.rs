@@ -1,6 +1,7 @@
 //! What a service has said, read back; and what it is about to say, as messages to store.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, header};
@@ -9,6 +10,7 @@ use quadrille_events::{Envelope, EventName, OrderId, Said, TraceParent};
 
 use crate::broker::{Broker, Entry, MAX_MULTI_GET, ReadError, Write};
 use crate::decision::{Reads, Service};
+use crate::meters::Meters;
 use crate::topology::bucket_stream;
 
 /// The most records that share a prefix and are read together ([`Reads::All`]): what one multi-get answers.
@@ -27,6 +29,8 @@ pub(crate) struct Known<T> {
     pub state: T,
     /// The sequence of the last entry; 0 if there is none. What the next commit must name.
     pub sequence: u64,
+    /// When the first entry was said, or stored.
+    pub since: Option<Timestamp>,
 }
 
 impl<T: Default> Default for Known<T> {
@@ -34,6 +38,7 @@ impl<T: Default> Default for Known<T> {
         Self {
             state: T::default(),
             sequence: 0,
+            since: None,
         }
     }
 }
@@ -70,6 +75,7 @@ pub(crate) struct Store {
     pub stream: String,
     pub replicas: usize,
     pub retention: Option<Duration>,
+    pub meters: Arc<Meters>,
 }
 
 impl Store {
@@ -80,6 +86,7 @@ impl Store {
             stream: bucket_stream(service),
             replicas,
             retention,
+            meters: Arc::new(Meters::of(service)),
         }
     }
 
@@ -113,6 +120,7 @@ impl Store {
                 };
                 if let Ok(known) = slot {
                     known.sequence = entry.sequence;
+                    known.since.get_or_insert(entry.time);
                     if !entry.is_deleted() {
                         match S::Said::decode(name, &entry.body) {
                             Ok(said) => S::fold(&mut known.state, &said),
@@ -237,10 +245,21 @@ impl Store {
     }
 }
 
-/// What an input was: the name that its answer carries as causation id, and its place in the trace.
+/// What a service has to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// An event of somebody.
+    Event(&'static EventName),
+    /// A command: `create`.
+    Command(&'static str),
+}
+
+/// What an input was: the name that its answer carries as causation id, what it is an instance of, and its place in the
+/// trace.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
     pub reference: String,
+    pub subject: Subject,
     pub trace: Option<TraceParent>,
 }
 

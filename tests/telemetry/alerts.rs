@@ -1,0 +1,184 @@
+//! The rules that are shipped, as the real Prometheus evaluates them on the real system.
+
+use quadrille_deploy::client::{NewOrder, until};
+use quadrille_deploy::local::{Process, Service, console, repo_root};
+use quadrille_tests::{PATIENCE, PAY_FIRST, World, quadrille};
+
+use crate::metrics::expressions;
+use crate::prometheus::{Prometheus, find, promtool};
+use crate::scrape::Scrape;
+
+/// A console for a world, and where it is.
+pub async fn console_of(world: &World) -> (Process, String) {
+    let (order, payment) = (world.api().url(Service::Order), world.api().url(Service::Payment));
+    let mut process = console::on(&world.nats_url, 0, order, payment)
+        .unwrap()
+        .start()
+        .unwrap();
+    let url = process.wait_ready(PATIENCE).await.unwrap();
+    (process, url)
+}
+
+#[test]
+fn the_rules_pass_their_own_tests() {
+    promtool(&["check", "config", "deploy/prometheus/prometheus.yml"], "");
+    promtool(&["test", "rules", "deploy/prometheus/alerts.test.yml"], "");
+    let read =
+        |file: &str| std::fs::read_to_string(repo_root().join("deploy/prometheus").join(file)).unwrap();
+    let tests = read("alerts.test.yml");
+    for line in read("alerts.yml").lines() {
+        if let Some(alert) = line.trim().strip_prefix("- alert: ") {
+            let fires = format!("- alertname: {alert}\n");
+            let does_not = format!("- {{ alertname: {alert},");
+            assert!(
+                tests.contains(&fires) && tests.contains(&does_not),
+                "{alert} has no test"
+            );
+        }
+    }
+}
+
+/// The shipped configuration, for this world and in a hurry.
+fn configuration(world: &World, console: &str) -> String {
+    let shipped = std::fs::read_to_string(repo_root().join("deploy/prometheus/prometheus.yml")).unwrap();
+    let mut config = shipped.replace("_interval: 5s", "_interval: 200ms");
+    let ports = [7001, 7002, 7003, 7004, 7000];
+    let urls = Service::ALL.map(|service| world.api().url(service).to_owned());
+    for (port, url) in ports.iter().zip(urls.iter().map(String::as_str).chain([console])) {
+        let target = format!("\"127.0.0.1:{port}\"");
+        assert_eq!(config.matches(&target).count(), 1, "{target}");
+        config = config.replace(&target, &format!("{:?}", url.trim_start_matches("http://")));
+    }
+    config
+}
+
+/// The shipped rules, but that nobody waits before they fire.
+fn rules() -> String {
+    let shipped = std::fs::read_to_string(repo_root().join("deploy/prometheus/alerts.yml")).unwrap();
+    let lines = shipped
+        .lines()
+        .map(|line| match line.trim().starts_with("for: ") {
+            true => "        for: 0s",
+            false => line,
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Delivery is gone and an order waits for it: on the page's metrics, in `just stuck`, as a firing alert.
+#[tokio::test]
+async fn a_broken_order_is_a_firing_alert() {
+    let world = World::with().env("FLOW", PAY_FIRST).start().await.unwrap();
+    let (_console, console) = console_of(&world).await;
+    let fine = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    world.ended(&fine).await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let prometheus = match find("prometheus") {
+        None => None,
+        Some(program) => {
+            let config = folder.path().join("prometheus.yml");
+            std::fs::write(&config, configuration(&world, &console)).unwrap();
+            std::fs::write(folder.path().join("alerts.yml"), rules()).unwrap();
+            let prometheus = Prometheus::start(&program, &config, folder.path()).await;
+            // It knows all five, and nothing is wrong.
+            let up = until(PATIENCE, async || {
+                let answer = prometheus.get("/api/v1/query", &[("query", "sum(up)")]).await;
+                anyhow::Ok((answer["data"]["result"][0]["value"][1] == "5").then_some(()))
+            });
+            assert!(
+                up.await.unwrap().is_some(),
+                "{:#}",
+                prometheus.get("/api/v1/targets", &[]).await
+            );
+            let alerts = prometheus.get("/api/v1/alerts", &[]).await;
+            assert_eq!(
+                alerts["data"]["alerts"].as_array().unwrap().len(),
+                0,
+                "{alerts:#}"
+            );
+            // Whatever is asked for in what is shipped, it understands.
+            for expression in expressions() {
+                let answer = prometheus.get("/api/v1/query", &[("query", &expression)]).await;
+                assert_eq!(answer["status"], "success", "{expression}: {answer:#}");
+            }
+            Some(prometheus)
+        }
+    };
+
+    world.kill9(Service::Delivery, 0).await.unwrap();
+    let stuck = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let counted = until(PATIENCE, async || {
+        let mut scrape = Scrape::default();
+        scrape.read(&crate::scrape::text(&console).await);
+        let at = [("step", "confirmed")];
+        anyhow::Ok((scrape.sum("quadrille_orders_stuck", &at) >= 1.0).then_some(()))
+    });
+    assert!(
+        counted.await.unwrap().is_some(),
+        "the console counts no stuck order"
+    );
+    let listed = tokio::process::Command::new(quadrille().unwrap())
+        .arg("stuck")
+        .env("NATS_URL", &world.nats_url)
+        .output()
+        .await
+        .unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(
+        listed.contains(stuck.as_str()) && listed.contains("delivery"),
+        "{listed}"
+    );
+
+    // Its bucket's speaker sees that the listener does not come.
+    let behind = until(PATIENCE, async || {
+        let mut scrape = Scrape::default();
+        scrape.read(&crate::scrape::text(world.api().url(Service::Order)).await);
+        let listener = [("stream", "KV_order"), ("consumer", "delivery")];
+        let waits = scrape.sum("quadrille_consumer_pending", &listener)
+            + scrape.sum("quadrille_consumer_ack_pending", &listener);
+        anyhow::Ok((waits >= 1.0).then_some(()))
+    });
+    assert!(
+        behind.await.unwrap().is_some(),
+        "nobody sees that delivery is behind"
+    );
+
+    if let Some(prometheus) = prometheus {
+        let firing = |alerts: &serde_json::Value, name: &str, label: (&str, &str)| {
+            let alerts = alerts["data"]["alerts"].as_array().unwrap();
+            alerts.iter().any(|alert| {
+                alert["state"] == "firing"
+                    && alert["labels"]["alertname"] == name
+                    && alert["labels"][label.0] == label.1
+            })
+        };
+        let fires = until(PATIENCE, async || {
+            let alerts = prometheus.get("/api/v1/alerts", &[]).await;
+            let both = firing(&alerts, "QuadrilleOrdersStuck", ("step", "confirmed"))
+                && firing(&alerts, "QuadrilleServiceDown", ("service", "delivery"));
+            anyhow::Ok(both.then_some(()))
+        });
+        let fired = fires.await.unwrap().is_some();
+        assert!(fired, "{:#}", prometheus.get("/api/v1/alerts", &[]).await);
+
+        // And it is over once delivery is back.
+        world.restart(Service::Delivery, 0).await.unwrap();
+        assert_eq!(world.ended(&stuck).await.unwrap().state, "completed");
+        let resolved = until(PATIENCE, async || {
+            let alerts = prometheus.get("/api/v1/alerts", &[]).await;
+            anyhow::Ok(
+                alerts["data"]["alerts"]
+                    .as_array()
+                    .unwrap()
+                    .is_empty()
+                    .then_some(()),
+            )
+        });
+        assert!(
+            resolved.await.unwrap().is_some(),
+            "{:#}",
+            prometheus.get("/api/v1/alerts", &[]).await
+        );
+    }
+    world.audit().await.unwrap();
+}

@@ -1,0 +1,289 @@
+//! The metrics: those that are promised, as they should be for a known set of orders, and no others in what is shipped.
+
+use axum::http::Method;
+use quadrille_deploy::client::{NewOrder, until};
+use quadrille_deploy::local::{Service, repo_root};
+use quadrille_events::OrderId;
+use quadrille_tests::{PATIENCE, PAY_FIRST, World};
+use serde_json::{Value, json};
+
+use crate::alerts::console_of;
+use crate::prometheus::promtool;
+use crate::scrape::{Scrape, text};
+
+/// What every service says.
+const SERVICES_SAY: [(&str, &str); 16] = [
+    ("quadrille_build_info", "gauge"),
+    ("quadrille_commit_duration_seconds", "histogram"),
+    ("quadrille_commit_messages", "histogram"),
+    ("quadrille_commits_total", "counter"),
+    ("quadrille_consumer_ack_pending", "gauge"),
+    ("quadrille_consumer_pending", "gauge"),
+    ("quadrille_dead_letters_parked", "gauge"),
+    ("quadrille_dead_letters_total", "counter"),
+    ("quadrille_group_inputs", "histogram"),
+    ("quadrille_http_request_duration_seconds", "histogram"),
+    ("quadrille_inputs_total", "counter"),
+    ("quadrille_order_duration_seconds", "histogram"),
+    ("quadrille_ready", "gauge"),
+    ("quadrille_redeliveries_total", "counter"),
+    ("quadrille_stream_bytes", "gauge"),
+    ("quadrille_stream_lost_bytes", "gauge"),
+];
+/// What the console says.
+const CONSOLE_SAYS: [(&str, &str); 2] = [
+    ("quadrille_orders_in_flight", "gauge"),
+    ("quadrille_orders_stuck", "gauge"),
+];
+
+fn order() -> NewOrder {
+    NewOrder::new().line(2, "apple", 250)
+}
+
+/// Waits until what is scraped satisfies `enough`: some of it is looked at every 5 s only.
+async fn scraped(world: &World, what: &str, enough: impl Fn(&Scrape) -> bool) -> Scrape {
+    let waited = until(PATIENCE, async || {
+        let scrape = Scrape::of(world, None).await;
+        anyhow::Ok(enough(&scrape).then_some(scrape))
+    });
+    waited
+        .await
+        .unwrap()
+        .unwrap_or_else(|| panic!("{what} is not to be seen"))
+}
+
+#[tokio::test]
+async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
+    let world = World::with().env("FLOW", PAY_FIRST).start().await.unwrap();
+    let (_console, console) = console_of(&world).await;
+
+    // Three orders complete, one is declined; a request makes no sense, another comes for nothing; an input is poison.
+    let declined = order().by("test-declined");
+    for order in [order(), order(), order(), declined] {
+        let id = world.place(order).await.unwrap();
+        world.ended(&id).await.unwrap();
+    }
+    let nonsense = json!({ "customer_id": "ada" });
+    let api = world.api();
+    let refused = api
+        .send(
+            Service::Order,
+            Method::POST,
+            "/orders/create_order",
+            &[],
+            Some(nonsense.to_string()),
+        )
+        .await;
+    assert_eq!(refused.unwrap().status, 422);
+    let nobodys: OrderId = "nobodys".parse().unwrap();
+    let refused = api.approve_order(&nobodys).await.unwrap_err();
+    assert_eq!(refused.status(), Some(404));
+    let nothing = std::iter::empty::<(String, String)>();
+    world
+        .operator
+        .publish("$KV.order.created.x", nothing, b"not json")
+        .await
+        .unwrap();
+    world.settle().await.unwrap();
+
+    let parked = |scrape: &Scrape| {
+        scrape.sum("quadrille_dead_letters_parked", &[("service", "payment")]) == 1.0
+            && scrape.sum("quadrille_inputs_total", &[("outcome", "parked")]) == 1.0
+    };
+    let seen = scraped(&world, "the dead letter", parked).await;
+
+    let inputs = |labels: &[(&str, &str)]| seen.sum("quadrille_inputs_total", labels);
+    let of = |service: &'static str| ("service", service);
+    let acted = ("outcome", "acted");
+    assert_eq!(inputs(&[of("order"), ("subject", "http/create"), acted]), 4.0);
+    assert_eq!(inputs(&[of("payment"), ("subject", "order.created"), acted]), 4.0);
+    assert_eq!(
+        inputs(&[of("payment"), ("subject", "order.created"), ("outcome", "parked")]),
+        1.0
+    );
+    assert_eq!(
+        inputs(&[of("inventory"), ("subject", "payment.charged"), acted]),
+        3.0
+    );
+    assert_eq!(
+        inputs(&[of("delivery"), ("subject", "create-delivery"), acted]),
+        3.0
+    );
+    assert_eq!(inputs(&[of("order"), ("subject", "cancel-order"), acted]), 1.0);
+    let ignored = [
+        ("subject", "order.cancelled"),
+        ("outcome", "ignored"),
+        ("reason", "nothing was asked for"),
+    ];
+    assert_eq!(inputs(&ignored), 2.0, "by inventory and delivery");
+    let refused = [of("order"), ("outcome", "refused"), ("reason", "not found")];
+    assert_eq!(inputs(&refused), 1.0);
+    let ended = |ending| seen.sum("quadrille_order_duration_seconds_count", &[("ending", ending)]);
+    assert_eq!((ended("completed"), ended("cancelled")), (3.0, 1.0));
+    assert_eq!(seen.sum("quadrille_dead_letters_total", &[]), 1.0);
+    for service in Service::ALL.map(Service::name) {
+        // Every input that was not parked unread was in a group.
+        let unread = inputs(&[of(service), ("outcome", "parked")]);
+        let grouped = seen.sum("quadrille_group_inputs_sum", &[of(service)]);
+        assert_eq!(grouped, inputs(&[of(service)]) - unread, "{service}");
+        let commits = seen.sum("quadrille_commits_total", &[of(service)]);
+        assert!(seen.sum("quadrille_commits_total", &[of(service), ("outcome", "stored")]) > 0.0);
+        let timed = seen.sum("quadrille_commit_duration_seconds_count", &[of(service)]);
+        assert!(0.0 < timed && timed <= commits, "{service}: {timed} of {commits}");
+        assert_eq!(seen.sum("quadrille_ready", &[of(service)]), 1.0, "{service}");
+    }
+    let created = |status| {
+        let labels = [
+            ("method", "POST"),
+            ("route", "/orders/create_order"),
+            ("status", status),
+        ];
+        seen.sum("quadrille_http_request_duration_seconds_count", &labels)
+    };
+    assert_eq!((created("201"), created("422")), (4.0, 1.0));
+    for stream in ["KV_order", "KV_payment", "KV_inventory", "KV_delivery", "EVENTS"] {
+        assert!(
+            seen.sum("quadrille_stream_bytes", &[("stream", stream)]) > 0.0,
+            "{stream}"
+        );
+        assert_eq!(
+            seen.sum("quadrille_stream_lost_bytes", &[("stream", stream)]),
+            0.0
+        );
+    }
+
+    // As promised, and no others.
+    let all = Scrape::of(&world, Some(&console)).await;
+    let types: Vec<_> = all
+        .types
+        .iter()
+        .map(|(name, kind)| (name.as_str(), kind.as_str()))
+        .collect();
+    let mut promised = [SERVICES_SAY.as_slice(), &CONSOLE_SAYS].concat();
+    promised.sort_unstable();
+    assert_eq!(types, promised);
+
+    // What is shipped asks for nothing else.
+    for expression in expressions() {
+        for name in names(&expression) {
+            assert!(
+                name == "up" || all.has(&name),
+                "there is no metric {name}, which is asked for in `{expression}`"
+            );
+        }
+    }
+
+    // Prometheus' own eyes: names, units, help.
+    for url in Service::ALL
+        .map(|service| world.api().url(service).to_owned())
+        .iter()
+        .chain([&console])
+    {
+        promtool(&["check", "metrics"], &text(url).await);
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_hand_and_delivered_again_is_counted() {
+    let world = World::with()
+        .env("FLOW", PAY_FIRST)
+        .env("ACK_WAIT", "1s")
+        .start()
+        .await
+        .unwrap();
+    // A frozen listener holds its input until the broker tries again; whether it did shows once the listener is back.
+    let redelivered = until(PATIENCE, async || {
+        world.freeze(Service::Inventory, 0).await?;
+        let id = world.place(order()).await?;
+        let in_hand = until(PATIENCE, async || {
+            let payment = text(world.api().url(Service::Payment)).await;
+            let mut scrape = Scrape::default();
+            scrape.read(&payment);
+            let listener = [("stream", "KV_payment"), ("consumer", "inventory")];
+            let waiting = scrape.sum("quadrille_consumer_ack_pending", &listener)
+                + scrape.sum("quadrille_consumer_pending", &listener);
+            anyhow::Ok((waiting >= 1.0).then_some(()))
+        });
+        assert!(in_hand.await?.is_some(), "nothing waits for inventory");
+        world.thaw(Service::Inventory, 0).await?;
+        assert_eq!(world.ended(&id).await?.state, "completed");
+        world.settle().await?;
+        let scrape = Scrape::of(&world, None).await;
+        let again = [("service", "inventory"), ("speaker", "payment")];
+        anyhow::Ok((scrape.sum("quadrille_redeliveries_total", &again) >= 1.0).then_some(()))
+    });
+    assert!(redelivered.await.unwrap().is_some(), "nothing is delivered again");
+    world.audit().await.unwrap();
+}
+
+/// Every PromQL expression of the rules and of the dashboard.
+pub fn expressions() -> Vec<String> {
+    let read = |path: &str| std::fs::read_to_string(repo_root().join(path)).unwrap();
+    let rules = read("deploy/prometheus/alerts.yml");
+    let mut found: Vec<String> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("expr: "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(found.len(), rules.matches("- alert: ").count(), "one line each");
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/quadrille.json")).unwrap();
+    let shown = found.len();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            found.push(target["expr"].as_str().unwrap().replace("$__rate_interval", "1m"));
+        }
+    }
+    assert!(found.len() > shown + 20, "the dashboard shows something");
+    found
+}
+
+/// The metrics that an expression names: its words that are no function, no keyword, no label.
+fn names(expression: &str) -> Vec<String> {
+    const KEYWORDS: [&str; 9] = [
+        "by", "without", "on", "ignoring", "and", "or", "unless", "offset", "bool",
+    ];
+    // Without what is in braces, brackets and quotes, and without the labels after `by`.
+    let mut bare = String::new();
+    let mut depth = 0_u32;
+    for c in expression.chars() {
+        match c {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth -= 1,
+            _ if depth == 0 => bare.push(c),
+            _ => {}
+        }
+    }
+    let mut rest = bare.as_str();
+    let mut found = Vec::new();
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+        let word = &rest[start..];
+        let end = word
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(word.len());
+        let after = word[end..].trim_start();
+        // `rate(...)`, `sum by (...)`
+        let is_call = ["(", "by ", "without "]
+            .iter()
+            .any(|next| after.starts_with(next));
+        let word = &word[..end];
+        rest = match (word, is_call) {
+            ("by" | "without" | "on" | "ignoring", true) => after.split_once(')').unwrap().1,
+            (_, _) => &rest[start + end..],
+        };
+        if !is_call && !KEYWORDS.contains(&word) {
+            found.push(word.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn names_of_metrics_are_found_in_expressions() {
+    let names = |expression: &str| names(expression).join(" ");
+    assert_eq!(names("up{job=\"quadrille\"} == 0"), "up");
+    assert_eq!(
+        names("histogram_quantile(0.99, sum by (service, le) (rate(a_bucket[5m]))) > 0.5"),
+        "a_bucket"
+    );
+    assert_eq!(names("max by (stream) (a + b{c=~\"d|e\"}) > 1000"), "a b");
+}
