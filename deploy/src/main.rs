@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use quadrille_deploy::{audit, bench, demo, letters, run_all, stuck, watch};
+use quadrille_runtime::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 /// Runs, drives and audits a Quadrille, an order system of four services on NATS JetStream.
 #[derive(Parser)]

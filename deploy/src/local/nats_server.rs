@@ -246,6 +246,12 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port())
     }
 
+    /// Where it can be asked about itself over HTTP, if its configuration says so (`http: "127.0.0.1:-1"`).
+    pub fn monitoring(&self) -> Option<String> {
+        let ports = written_ports(&self.folder)?;
+        ports.monitoring.into_iter().next()
+    }
+
     /// The port that it listens on. It stays the same over restarts.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or_default()
@@ -347,7 +353,10 @@ impl NatsServer {
             if let Some(status) = process.try_status()? {
                 return Err(self.did_not_start(&format!("{status}")));
             }
-            if let Some(port) = self.port.or_else(|| written_port(&self.folder)) {
+            if let Some(port) = self
+                .port
+                .or_else(|| written_ports(&self.folder).and_then(|ports| ports.client_port()))
+            {
                 match probe(&format!("127.0.0.1:{port}")).await {
                     Ok(probe) => {
                         self.port = Some(port);
@@ -420,15 +429,23 @@ fn ports_files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The port that the server has written to its ports file (`{"nats":["nats://127.0.0.1:34065"]}`), once it is whole.
-fn written_port(folder: &Path) -> Option<u16> {
-    #[derive(Deserialize)]
-    struct Ports {
-        nats: Vec<String>,
-    }
+/// What the server has written to its ports file (`{"nats":["nats://127.0.0.1:34065"]}`), once it is whole.
+fn written_ports(folder: &Path) -> Option<Ports> {
     let text = std::fs::read(ports_files(folder).pop()?).ok()?;
-    let ports: Ports = serde_json::from_slice(&text).ok()?;
-    ports.nats.first()?.rsplit(':').next()?.parse().ok()
+    serde_json::from_slice(&text).ok()
+}
+
+#[derive(Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+    #[serde(default)]
+    monitoring: Vec<String>,
+}
+
+impl Ports {
+    fn client_port(&self) -> Option<u16> {
+        self.nats.first()?.rsplit(':').next()?.parse().ok()
+    }
 }
 
 async fn wait_for_port(port: u16, is_restart: bool) -> Result<()> {

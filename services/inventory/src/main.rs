@@ -3,6 +3,10 @@
 use std::process::ExitCode;
 
 use quadrille_inventory::{InventoryService, http};
+use quadrille_runtime::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     quadrille_runtime::main(7003, InventoryService::new, http::routes)

@@ -3,6 +3,10 @@
 use std::process::ExitCode;
 
 use quadrille_payment::{PaymentService, http};
+use quadrille_runtime::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     // Every reqwest client of the process needs one, the one that exports spans too, which comes first.

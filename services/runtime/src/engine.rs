@@ -40,7 +40,7 @@ const MAX_COMMIT_BYTES: usize = 4 * 1024 * 1024;
 /// directory of its own.
 pub(crate) const MAX_SINGLES: usize = 8;
 
-/// The orders whose state an instance remembers: 16,384 of about 0.6 KB.
+/// The orders whose state an instance remembers, of about 0.6 KB each: more than are in flight in `just bench`.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// After so many refused checks in a row a group is taken apart; after so many more a lone input is given back.

@@ -1,0 +1,152 @@
+//! What the broker is given to do.
+
+use quadrille_deploy::client::NewOrder;
+use quadrille_deploy::local::{NatsServer, Service};
+use quadrille_tests::{PLENTY, World};
+use serde_json::Value;
+
+/// What orders have cost so far.
+struct Bill {
+    /// Messages stored in the buckets.
+    stored: u64,
+    /// Messages stored in EVENTS.
+    events: u64,
+    /// Bytes held by all streams.
+    bytes: u64,
+    /// Messages that the services have sent to the server: what is stored, acknowledgements, reads, pulls.
+    sent: u64,
+}
+
+impl Bill {
+    async fn of(world: &World) -> Self {
+        let (mut stored, mut bytes) = (0, 0);
+        for service in Service::ALL {
+            let size = world.operator.size(service.name()).await.unwrap();
+            stored += size.last_sequence;
+            bytes += size.bytes;
+        }
+        let events = world.operator.size("EVENTS").await.unwrap();
+        let monitoring = world.with_nats(0, async |server| Ok(server.monitoring())).await;
+        let url = format!("{}/connz?limit=1000", monitoring.unwrap().unwrap());
+        let connections: Value =
+            serde_json::from_str(&reqwest::get(url).await.unwrap().text().await.unwrap()).unwrap();
+        let connections = connections["connections"].as_array().unwrap();
+        let services = Service::ALL.map(|service| format!("quadrille-{}", service.name()));
+        let sent = connections
+            .iter()
+            .filter(|connection| services.iter().any(|name| connection["name"] == name.as_str()))
+            .map(|connection| connection["in_msgs"].as_u64().unwrap())
+            .collect::<Vec<_>>();
+        assert_eq!(
+            sent.len(),
+            services.len(),
+            "a connection a service: {connections:?}"
+        );
+        Self {
+            stored,
+            events: events.last_sequence,
+            bytes: bytes + events.bytes,
+            sent: sent.iter().sum(),
+        }
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            stored: self.stored - before.stored,
+            events: self.events - before.events,
+            bytes: self.bytes - before.bytes,
+            sent: self.sent - before.sent,
+        }
+    }
+}
+
+/// A world whose server tells what its clients do.
+async fn watched() -> World {
+    let server = NatsServer::builder()
+        .config("http: \"127.0.0.1:-1\"")
+        .start()
+        .await
+        .unwrap();
+    let world = World::with().start_on(vec![server]).await.unwrap();
+    world.api().put_item("apple", PLENTY).await.unwrap();
+    world.api().put_courier("grace", PLENTY).await.unwrap();
+    // What a first order looks up is remembered from then on.
+    world.place(apple()).await.unwrap();
+    world.holds("EVENTS", 6).await.unwrap();
+    world
+}
+
+fn apple() -> NewOrder {
+    NewOrder::new().line(1, "apple", 250)
+}
+
+/// Six events, and a record each of stock and couriers.
+const STORED: u64 = 8;
+const EVENTS: u64 = 6;
+/// One for each event that somebody hears.
+const ACKNOWLEDGED: u64 = 5;
+/// Of one order of one line, in the buckets and in EVENTS together.
+const BYTES: u64 = 12_000;
+
+#[tokio::test]
+async fn a_lone_order_costs_the_broker_what_it_says_and_nothing_else() {
+    const ORDERS: u64 = 40;
+    let world = watched().await;
+    let before = Bill::of(&world).await;
+    for number in 1..=ORDERS {
+        world.place(apple()).await.unwrap();
+        world
+            .holds("EVENTS", before.events + number * EVENTS)
+            .await
+            .unwrap();
+    }
+    let bill = Bill::of(&world).await.since(&before);
+    assert_eq!(bill.stored, STORED * ORDERS);
+    assert_eq!(bill.events, EVENTS * ORDERS);
+    assert!(
+        bill.bytes <= BYTES * ORDERS,
+        "{} bytes an order",
+        bill.bytes / ORDERS
+    );
+    // No reads: the usual input is decided on the guess, or on what the instance said itself. What is left are pulls, and the
+    // looks that the metrics take at the streams, which depend on time and not on orders.
+    let needed = (STORED + ACKNOWLEDGED) * ORDERS;
+    let more = bill.sent.saturating_sub(needed);
+    assert!(
+        more <= ORDERS,
+        "{more} messages more than {needed} for {ORDERS} orders"
+    );
+}
+
+#[tokio::test]
+async fn a_flood_is_stored_in_few_commits() {
+    const ORDERS: usize = 400;
+    let world = watched().await;
+    world.freeze(Service::Payment, 0).await.unwrap();
+    world.place_many(ORDERS, |_| apple()).await.unwrap();
+    let before = Bill::of(&world).await;
+    world.thaw(Service::Payment, 0).await.unwrap();
+    world
+        .holds("EVENTS", before.events + 5 * ORDERS as u64)
+        .await
+        .unwrap();
+    let bill = Bill::of(&world).await.since(&before);
+    let text = reqwest::get(format!("{}/metrics", world.api().url(Service::Payment)));
+    let text = text.await.unwrap().text().await.unwrap();
+    let commits = text.lines().find_map(|line| {
+        let rest = line.strip_prefix("quadrille_commits_total{")?;
+        rest.contains("stored")
+            .then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+    });
+    let commits = commits.expect("payment counts its commits");
+    assert!(
+        commits >= 1.0 && commits <= ORDERS as f64 / 10.0,
+        "{commits} commits for {ORDERS} orders at once"
+    );
+    // A group writes a record once, however many of its orders change it.
+    let records = bill.stored - 5 * ORDERS as u64;
+    assert!(
+        records <= ORDERS as u64 / 2,
+        "{records} records written for {ORDERS} orders"
+    );
+}

@@ -1,0 +1,77 @@
+//! Allocations: most of what a decision costs, and the same in every run.
+
+use allocation_counter::measure;
+use quadrille_delivery::DeliveryService;
+use quadrille_events::{Created, Envelope, Event, OrderEvent, OrderId, Said, TraceParent};
+use quadrille_inventory::InventoryService;
+use quadrille_order::OrderService;
+use quadrille_payment::PaymentService;
+use quadrille_runtime::testing::{NOW, Samples, id, order};
+use quadrille_runtime::{Context, Service};
+
+/// Allocations of the dearest decision of any state on any input.
+fn dearest<S: Service>(samples: &Samples<S>) -> (u64, String) {
+    let context = Context {
+        now: NOW,
+        records: &samples.records,
+    };
+    let mut dearest = (0, String::new());
+    for (state, said) in &samples.states {
+        let mut folded = S::State::default();
+        for event in said {
+            S::fold(&mut folded, event);
+        }
+        for (name, input) in samples.heard.iter().chain(&samples.commands) {
+            let count = measure(|| drop(S::decide(&folded, input, &context))).count_total;
+            dearest = dearest.max((count, format!("{state} on {name}")));
+        }
+    }
+    dearest
+}
+
+#[track_caller]
+fn costs_at_most<S: Service>(samples: &Samples<S>, bound: u64) {
+    let (count, pair) = dearest(samples);
+    assert!(count > 0, "nothing is counted");
+    assert!(count <= bound, "{pair}: {count} allocations, {bound} are allowed");
+}
+
+#[test]
+fn a_decision_of_order_allocates_little() {
+    costs_at_most::<OrderService>(&quadrille_order::samples::samples(), 2);
+}
+
+#[test]
+fn a_decision_of_payment_allocates_little() {
+    costs_at_most::<PaymentService>(&quadrille_payment::samples::samples(), 3);
+}
+
+#[test]
+fn a_decision_of_inventory_allocates_little() {
+    costs_at_most::<InventoryService>(&quadrille_inventory::samples::samples(), 5);
+}
+
+#[test]
+fn a_decision_of_delivery_allocates_little() {
+    costs_at_most::<DeliveryService>(&quadrille_delivery::samples::samples(), 4);
+}
+
+#[test]
+fn an_event_is_written_and_read_with_few_allocations() {
+    let order = std::sync::Arc::new(order("01a1fce1-6e03-7519-9ba4-ae31b3a879f8"));
+    let event = OrderEvent::from(Created { order });
+    let body = event.encode();
+    let written = measure(|| drop(event.encode())).count_total;
+    let read = measure(|| drop(OrderEvent::decode(event.name().entry, &body))).count_total;
+    let order_id: OrderId = id("01a1fce1-6e03-7519-9ba4-ae31b3a879f8");
+    let trace = TraceParent::of_order(&order_id);
+    let name = Event::names().next().unwrap();
+    let headers = measure(|| {
+        drop(Envelope::new(name, &order_id, NOW, "http/create", &trace).headers());
+    })
+    .count_total;
+    assert!(written <= 1, "writing a body: {written}");
+    assert!(read <= 7, "reading it: {read}");
+    // Ten headers, of which most are a text of their own.
+    assert!(headers <= 13, "its headers: {headers}");
+}
