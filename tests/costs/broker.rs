@@ -1,9 +1,10 @@
 //! What the broker is given to do.
 
+use anyhow::{Context, Result, ensure};
 use quadrille_deploy::client::NewOrder;
 use quadrille_deploy::local::{NatsServer, Service};
 use quadrille_tests::{PLENTY, World};
-use serde_json::Value;
+use serde::Deserialize;
 
 /// What orders have cost so far.
 struct Bill {
@@ -18,36 +19,35 @@ struct Bill {
 }
 
 impl Bill {
-    async fn of(world: &World) -> Self {
+    async fn of(world: &World) -> Result<Self> {
         let (mut stored, mut bytes) = (0, 0);
         for service in Service::ALL {
-            let size = world.operator.size(service.name()).await.unwrap();
+            let size = world.operator.size(service.name()).await?;
             stored += size.last_sequence;
             bytes += size.bytes;
         }
-        let events = world.operator.size("EVENTS").await.unwrap();
-        let monitoring = world.with_nats(0, async |server| Ok(server.monitoring())).await;
-        let url = format!("{}/connz?limit=1000", monitoring.unwrap().unwrap());
-        let connections: Value =
-            serde_json::from_str(&reqwest::get(url).await.unwrap().text().await.unwrap()).unwrap();
-        let connections = connections["connections"].as_array().unwrap();
+        let events = world.operator.size("EVENTS").await?;
+        let monitoring = world
+            .with_nats(0, async |server| server.monitoring().context("it tells nothing"))
+            .await?;
+        let text = reqwest::get(format!("{monitoring}/connz?limit=1000"))
+            .await?
+            .text()
+            .await?;
+        let connections: Connections = serde_json::from_str(&text)?;
         let services = Service::ALL.map(|service| format!("quadrille-{}", service.name()));
-        let sent = connections
-            .iter()
-            .filter(|connection| services.iter().any(|name| connection["name"] == name.as_str()))
-            .map(|connection| connection["in_msgs"].as_u64().unwrap())
-            .collect::<Vec<_>>();
-        assert_eq!(
-            sent.len(),
-            services.len(),
-            "a connection a service: {connections:?}"
-        );
-        Self {
+        let of_services = connections
+            .connections
+            .into_iter()
+            .filter(|connection| services.contains(&connection.name));
+        let sent: Vec<_> = of_services.map(|connection| connection.in_msgs).collect();
+        ensure!(sent.len() == services.len(), "{} connections", sent.len());
+        Ok(Self {
             stored,
             events: events.last_sequence,
             bytes: bytes + events.bytes,
             sent: sent.iter().sum(),
-        }
+        })
     }
 
     fn since(&self, before: &Self) -> Self {
@@ -60,20 +60,31 @@ impl Bill {
     }
 }
 
+#[derive(Deserialize)]
+struct Connections {
+    connections: Vec<Connection>,
+}
+
+#[derive(Deserialize)]
+struct Connection {
+    #[serde(default)]
+    name: String,
+    in_msgs: u64,
+}
+
 /// A world whose server tells what its clients do.
-async fn watched() -> World {
+async fn watched() -> Result<World> {
     let server = NatsServer::builder()
         .config("http: \"127.0.0.1:-1\"")
         .start()
-        .await
-        .unwrap();
-    let world = World::with().start_on(vec![server]).await.unwrap();
-    world.api().put_item("apple", PLENTY).await.unwrap();
-    world.api().put_courier("grace", PLENTY).await.unwrap();
+        .await?;
+    let world = World::with().start_on(vec![server]).await?;
+    world.api().put_item("apple", PLENTY).await?;
+    world.api().put_courier("grace", PLENTY).await?;
     // What a first order looks up is remembered from then on.
-    world.place(apple()).await.unwrap();
-    world.holds("EVENTS", 6).await.unwrap();
-    world
+    world.place(apple()).await?;
+    world.holds("EVENTS", 6).await?;
+    Ok(world)
 }
 
 fn apple() -> NewOrder {
@@ -91,8 +102,8 @@ const BYTES: u64 = 12_000;
 #[tokio::test]
 async fn a_lone_order_costs_the_broker_what_it_says_and_nothing_else() {
     const ORDERS: u64 = 40;
-    let world = watched().await;
-    let before = Bill::of(&world).await;
+    let world = watched().await.unwrap();
+    let before = Bill::of(&world).await.unwrap();
     for number in 1..=ORDERS {
         world.place(apple()).await.unwrap();
         world
@@ -100,7 +111,7 @@ async fn a_lone_order_costs_the_broker_what_it_says_and_nothing_else() {
             .await
             .unwrap();
     }
-    let bill = Bill::of(&world).await.since(&before);
+    let bill = Bill::of(&world).await.unwrap().since(&before);
     assert_eq!(bill.stored, STORED * ORDERS);
     assert_eq!(bill.events, EVENTS * ORDERS);
     assert!(
@@ -121,16 +132,16 @@ async fn a_lone_order_costs_the_broker_what_it_says_and_nothing_else() {
 #[tokio::test]
 async fn a_flood_is_stored_in_few_commits() {
     const ORDERS: usize = 400;
-    let world = watched().await;
+    let world = watched().await.unwrap();
     world.freeze(Service::Payment, 0).await.unwrap();
     world.place_many(ORDERS, |_| apple()).await.unwrap();
-    let before = Bill::of(&world).await;
+    let before = Bill::of(&world).await.unwrap();
     world.thaw(Service::Payment, 0).await.unwrap();
     world
         .holds("EVENTS", before.events + 5 * ORDERS as u64)
         .await
         .unwrap();
-    let bill = Bill::of(&world).await.since(&before);
+    let bill = Bill::of(&world).await.unwrap().since(&before);
     let text = reqwest::get(format!("{}/metrics", world.api().url(Service::Payment)));
     let text = text.await.unwrap().text().await.unwrap();
     let commits = text.lines().find_map(|line| {
