@@ -25,6 +25,7 @@ mod run;
 mod settings;
 mod store;
 mod topology;
+mod unreadable;
 
 pub use broker::{OLDEST_SERVER, ReadError};
 pub use dead_letter::{DeadLetter, MAX_LISTED};
