@@ -19,6 +19,8 @@ use quadrille_deploy::local::{NatsServer, Process, Service, repo_root};
 use quadrille_deploy::story::{Story, Telling};
 use quadrille_events::OrderId;
 use quadrille_runtime::operator::Operator;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 pub use provider::Provider;
@@ -351,6 +353,28 @@ impl World {
         let mut servers = self.nats.lock().await;
         let server = servers.get_mut(number);
         act(server.with_context(|| format!("there is no nats-server {number}"))?).await
+    }
+
+    /// Stores a message with headers that no client would write, byte for byte.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub async fn publish_bytes(&self, subject: &str, headers: &[u8], body: &[u8]) -> Result<()> {
+        let address = self.nats_url.trim_start_matches("nats://");
+        let mut server = BufReader::new(TcpStream::connect(address).await?);
+        let (some, all) = (headers.len(), headers.len() + body.len());
+        let head = format!("CONNECT {{\"headers\":true}}\r\nHPUB {subject} {some} {all}\r\n");
+        let message = [head.as_bytes(), headers, body, b"\r\nPING\r\n"].concat();
+        server.write_all(&message).await?;
+        let mut line = String::new();
+        while server.read_line(&mut line).await? > 0 {
+            match line.trim_end() {
+                "PONG" => return Ok(()),
+                error if error.starts_with("-ERR") => bail!("the server says {error}"),
+                _ => line.clear(),
+            }
+        }
+        bail!("the server has closed the connection")
     }
 
     /// Waits until so many messages are in the bucket of a service, or in `EVENTS`: the middle of something.

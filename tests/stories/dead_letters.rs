@@ -160,3 +160,46 @@ async fn a_wrong_envelope_is_poison_too() {
     );
     world.audit().await.unwrap();
 }
+
+/// Because of the first two the client library ends the connection, again and again, until somebody has parked them.
+#[tokio::test]
+async fn what_the_client_library_cannot_read_is_parked_too() {
+    let world = World::with().env("ACK_WAIT", "1s").start().await.unwrap();
+    let cases: [(&str, &[u8], &str); 4] = [
+        ("a", b"NATS/1.0\r\nno colon\r\n\r\n", "a line without a colon"),
+        ("b", b"NATS/1.0\r\nname: \xff\r\n\r\n", "not UTF-8"),
+        ("d", b"NATS/1.0 abc\r\n\r\n", "a status that is no number"),
+        (
+            "c",
+            b"NATS/1.0 503\r\n\r\n",
+            "the header `ce-specversion` is missing",
+        ),
+    ];
+    for (name, headers, _) in cases {
+        let subject = format!("$KV.order.created.{name}");
+        world.publish_bytes(&subject, headers, b"{}").await.unwrap();
+    }
+    let ids = world.place_many(20, order).await.unwrap();
+    for ended in world.all_ended(&ids).await.unwrap() {
+        assert_eq!(ended.state, "completed");
+    }
+
+    let listener = world.hears_orders();
+    let parked = quadrille_deploy::client::until(PATIENCE, async || {
+        match world.api().dead_letters(listener).await {
+            Ok(letters) => Ok((letters.len() == cases.len()).then_some(letters)),
+            // The connection may be down at this moment.
+            Err(error) if error.is_in_doubt() => Ok(None),
+            Err(error) => Err(error),
+        }
+    });
+    let parked = parked.await.unwrap().expect("a letter each");
+    for (name, _, says) in cases {
+        let subject = format!("$KV.order.created.{name}");
+        let letter = parked.iter().find(|letter| letter.subject == subject).unwrap();
+        assert!(letter.reason.contains(says), "{}", letter.reason);
+    }
+    // Once they are parked they do not come again, and the audit can read around them.
+    world.settle().await.unwrap();
+    world.audit().await.unwrap();
+}

@@ -1,10 +1,13 @@
 //! The metrics: those that are promised, as they should be for a known set of orders, and no others in what is shipped.
 
+use std::path::Path;
+
 use axum::http::Method;
 use quadrille_deploy::client::{NewOrder, until};
-use quadrille_deploy::local::{Service, repo_root};
+use quadrille_deploy::local::{NatsServer, Service, repo_root};
 use quadrille_events::OrderId;
-use quadrille_tests::{PATIENCE, PAY_FIRST, World};
+use quadrille_runtime::operator::Operator;
+use quadrille_tests::{PATIENCE, PAY_FIRST, World, build};
 use serde_json::{Value, json};
 
 use crate::alerts::console_of;
@@ -35,6 +38,8 @@ const CONSOLE_SAYS: [(&str, &str); 2] = [
     ("quadrille_orders_in_flight", "gauge"),
     ("quadrille_orders_stuck", "gauge"),
 ];
+
+const STREAMS: [&str; 5] = ["KV_order", "KV_payment", "KV_inventory", "KV_delivery", "EVENTS"];
 
 fn order() -> NewOrder {
     NewOrder::new().line(2, "apple", 250)
@@ -86,11 +91,12 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
         .unwrap();
     world.settle().await.unwrap();
 
-    let parked = |scrape: &Scrape| {
+    let looked = |scrape: &Scrape| {
+        let bytes = |stream: &str| scrape.sum("quadrille_stream_bytes", &[("stream", stream)]);
         scrape.sum("quadrille_dead_letters_parked", &[("service", "payment")]) == 1.0
-            && scrape.sum("quadrille_inputs_total", &[("outcome", "parked")]) == 1.0
+            && STREAMS.iter().all(|stream| bytes(stream) > 0.0)
     };
-    let seen = scraped(&world, "the dead letter", parked).await;
+    let seen = scraped(&world, "the dead letter, or what each stream holds,", looked).await;
 
     let inputs = |labels: &[(&str, &str)]| seen.sum("quadrille_inputs_total", labels);
     let of = |service: &'static str| ("service", service);
@@ -141,15 +147,9 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
         seen.sum("quadrille_http_request_duration_seconds_count", &labels)
     };
     assert_eq!((created("201"), created("422")), (4.0, 1.0));
-    for stream in ["KV_order", "KV_payment", "KV_inventory", "KV_delivery", "EVENTS"] {
-        assert!(
-            seen.sum("quadrille_stream_bytes", &[("stream", stream)]) > 0.0,
-            "{stream}"
-        );
-        assert_eq!(
-            seen.sum("quadrille_stream_lost_bytes", &[("stream", stream)]),
-            0.0
-        );
+    for stream in STREAMS {
+        let lost = seen.sum("quadrille_stream_lost_bytes", &[("stream", stream)]);
+        assert!(lost == 0.0, "{stream} has lost {lost} bytes");
     }
 
     // As promised, and no others.
@@ -214,6 +214,65 @@ async fn what_is_in_hand_and_delivered_again_is_counted() {
     });
     assert!(redelivered.await.unwrap().is_some(), "nothing is delivered again");
     world.audit().await.unwrap();
+}
+
+/// nats-server itself finds damage when it reads its files at the start, and says so to whoever asks in the right way.
+#[tokio::test]
+async fn what_a_stream_has_lost_on_disk_is_seen() {
+    build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let nats = NatsServer::builder().folder(folder.path()).start().await.unwrap();
+    let (url, port) = (nats.url(), nats.port());
+    let mut service = Service::Order.on(&url, 0).unwrap().start().unwrap();
+    let at = service.wait_ready(PATIENCE).await.unwrap();
+    let operator = Operator::connect(&url).await.unwrap();
+    for number in 0..50 {
+        let subject = format!("$KV.order.note.{number}");
+        let nothing = std::iter::empty::<(String, String)>();
+        operator.publish(&subject, nothing, &[b'x'; 100]).await.unwrap();
+    }
+    let lost = async || {
+        let mut scrape = Scrape::default();
+        scrape.read(&text(&at).await);
+        scrape.sum("quadrille_stream_lost_bytes", &[("stream", "KV_order")])
+    };
+    assert_eq!(lost().await, 0.0);
+
+    drop(nats);
+    damage(folder.path());
+    let _nats = NatsServer::builder()
+        .folder(folder.path())
+        .port(port)
+        .start()
+        .await
+        .unwrap();
+    let seen = until(PATIENCE, async || anyhow::Ok((lost().await > 0.0).then_some(())));
+    assert!(seen.await.unwrap().is_some(), "nobody misses anything");
+}
+
+/// Spoils a few bytes in the middle of the order bucket's only block, and takes away the index that would hide it.
+fn damage(folder: &Path) {
+    let mut folders = vec![folder.to_owned()];
+    let mut spoiled = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with("KV_order/msgs/1.blk") {
+                let mut block = std::fs::read(&path).unwrap();
+                let middle = block.len() / 2;
+                block[middle..middle + 20]
+                    .iter_mut()
+                    .for_each(|byte| *byte ^= 0xff);
+                std::fs::write(&path, block).unwrap();
+                spoiled += 1;
+            } else if path.ends_with("KV_order/msgs/index.db") {
+                std::fs::remove_file(&path).unwrap();
+            }
+        }
+    }
+    assert_eq!(spoiled, 1, "the block was there");
 }
 
 /// Every PromQL expression of the rules and of the dashboard.

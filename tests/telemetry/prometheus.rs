@@ -73,8 +73,10 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg("--web.listen-address=127.0.0.1:0")
             .on_line(move |line| {
-                // `msg="Listening on" address=127.0.0.1:33727`
-                if let Some((_, rest)) = line.text.split_once("msg=\"Listening on\" address=") {
+                // `... msg="Listening on" address=127.0.0.1:33727`
+                if line.text.contains("msg=\"Listening on\"")
+                    && let Some((_, rest)) = line.text.split_once(" address=")
+                {
                     address.send_replace(rest.split_whitespace().next().map(str::to_owned));
                 }
             })

@@ -676,24 +676,25 @@ impl<S: Service> Engine<S> {
         let order_id = id.map(OrderId::as_str).unwrap_or_default();
         let cause = &item.cause.reference;
         let trace_id = spans::trace_id(&item.cause, id);
-        let (outcome, reason) = match &verdict {
+        // The outcome and its reason in words of the code, to be counted; and the reason in full.
+        let (outcome, reason, why) = match &verdict {
             Verdict::Done { .. } => {
                 info!(service, order_id, cause, said = told.words(), trace_id, "decided");
-                ("acted", "")
+                ("acted", "", "")
             }
             Verdict::Ignored { reason, .. } => {
                 info!(service, order_id, cause, reason, trace_id, "ignored");
-                ("ignored", *reason)
+                ("ignored", *reason, *reason)
             }
             Verdict::Refused(refusal) => {
                 info!(service, order_id, cause, ?refusal, trace_id, "refused");
-                ("refused", refusal.kind())
+                ("refused", refusal.kind(), refusal.kind())
             }
             Verdict::Failed(problem) => {
                 error!(service, order_id, cause, problem, trace_id, "cannot be handled");
                 match &item.source {
-                    Source::Command { .. } => ("failed", ""),
-                    Source::Event(_) => ("parked", ""),
+                    Source::Command { .. } => ("failed", "", problem.as_str()),
+                    Source::Event(_) => ("parked", "", problem.as_str()),
                 }
             }
             Verdict::Unknown(problem) => {
@@ -701,14 +702,14 @@ impl<S: Service> Engine<S> {
                     service,
                     order_id, cause, problem, trace_id, "the caller is told that the outcome is unknown"
                 );
-                ("unknown", "")
+                ("unknown", "", problem.as_str())
             }
         };
         self.store.meters.input(item.cause.subject, outcome, reason);
         if let Some((ending, after)) = told.ends {
             self.store.meters.order(ending, after);
         }
-        spans::ended(&item.span, outcome, reason, told);
+        spans::ended(&item.span, outcome, why, told);
         match item.source {
             Source::Command { answer, .. } => drop(answer.send(verdict)),
             Source::Event(message) => match verdict {

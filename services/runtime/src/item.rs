@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{Span, debug};
 
 use crate::decision::{AskError, Refusal, Service};
+use crate::spans;
 use crate::store::Cause;
 
 /// What a caller is told whose input is not settled at the stop.
@@ -96,6 +97,7 @@ impl<S: Service> Item<S> {
 
     /// Gives an event back to the broker, for another instance or a later moment.
     pub async fn hand_back(self, reason: &str) {
+        spans::ended(&self.span, "handed back", reason, &Told::default());
         match self.source {
             Source::Event(message) => acknowledge(&message, AckKind::Nak(None)).await,
             Source::Command { answer, .. } => {

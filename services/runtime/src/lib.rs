@@ -29,6 +29,7 @@ mod spans;
 mod store;
 mod telemetry;
 mod topology;
+mod unreadable;
 
 /// The allocator of the programs here. Events are many small strings, made in one thread and freed in another, which is
 /// what glibc's is slow at: `just bench` shows a quarter less CPU in every service with this one.

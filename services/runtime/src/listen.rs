@@ -8,6 +8,8 @@ use async_nats::jetstream::{self, AckKind};
 use futures::{FutureExt, StreamExt};
 use quadrille_events::{Envelope, EventName, OrderId};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::decision::{Service, Wire};
@@ -15,6 +17,7 @@ use crate::item::{Item, STOPPING, Source, acknowledge, stopped};
 use crate::spans;
 use crate::store::{Cause, Store, Subject, split_entry};
 use crate::topology::ensure_consumer;
+use crate::unreadable::park_unreadable;
 
 /// The largest body of an event: an order of a hundred lines is a tenth of it.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
@@ -24,6 +27,9 @@ pub(crate) const PULL: usize = 1_000;
 
 /// How long a pull may stay silent before it counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How often at most a listener looks for inputs that never arrive: one small request, each time.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The most dead letters that one listener parks at once.
 const MAX_PARKING: usize = 64;
@@ -105,10 +111,25 @@ impl<S: Service> Listener<S> {
         );
         let mut heard = false;
         let mut stop = self.stop.clone();
+        // At once, because such an input may be what ended the last pull.
+        park_unreadable(&self.store, self.speaker, &self.wires, &consumer).await;
+        let period = self.ack_wait.max(LOOK_PERIOD);
+        let mut look = tokio::time::interval_at(Instant::now() + period, period);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looking = JoinSet::new();
         loop {
             let message = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
+                _ = look.tick() => {
+                    while looking.try_join_next().is_some() {}
+                    if looking.is_empty() {
+                        let (store, wires, consumer) = (self.store.clone(), self.wires.clone(), consumer.clone());
+                        let speaker = self.speaker;
+                        looking.spawn(async move { park_unreadable(&store, speaker, &wires, &consumer).await });
+                    }
+                    continue;
+                }
                 message = messages.next() => message,
             };
             match message {

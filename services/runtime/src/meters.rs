@@ -3,12 +3,14 @@
 //! No label is an id: subjects, outcomes and reasons are words of the code, so what a scrape brings is bounded.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::watch;
 use tracing::debug;
 
@@ -32,6 +34,10 @@ const SIZES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 
 const LOOK: Duration = Duration::from_secs(5);
 /// How long that may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often it is asked what a stream has lost, besides after every connection.
+const SEARCH: Duration = Duration::from_secs(300);
+/// Up to so many deleted messages: some 400 kB of answer. A record of the ledger that is written anew deletes one.
+const MAX_DELETED: u64 = 50_000;
 
 const COMMITS: &str = "quadrille_commits_total";
 const COMMIT_DURATION: &str = "quadrille_commit_duration_seconds";
@@ -137,7 +143,7 @@ fn describe() {
     gauge!(
         STREAM_LOST_BYTES,
         Unit::Bytes,
-        "What a stream has lost on disk (state.lost). Always 0, or somebody has to look at it."
+        "What a stream has lost on disk (state.lost). Always 0, or somebody has to look at it. Not there for a stream with too many deleted messages to ask."
     );
     gauge!(
         READY,
@@ -238,10 +244,21 @@ const STORED: &str = "stored";
 /// has requests of its own, and a look that fails leaves the values of the one before.
 pub(crate) async fn keep(metrics: Metrics, store: Store, mut stop: watch::Receiver<bool>) {
     let looking = async {
+        let mut searched = None;
         loop {
             // Without it, what histograms are told is kept one by one until somebody scrapes.
             metrics.0.run_upkeep();
-            match tokio::time::timeout(LOOK_TIMEOUT, look(&store)).await {
+            // A server finds what it has lost when it starts, and then there is another connection.
+            let connection = store
+                .broker
+                .client()
+                .statistics()
+                .connects
+                .load(Ordering::Relaxed);
+            let due =
+                searched.is_none_or(|(of, at): (u64, Instant)| of != connection || at.elapsed() >= SEARCH);
+            match tokio::time::timeout(LOOK_TIMEOUT, look(&store, due)).await {
+                Ok(Ok(())) if due => searched = Some((connection, Instant::now())),
                 Ok(Ok(())) => {}
                 Ok(Err(problem)) => debug!(%problem, "the streams could not be looked at"),
                 Err(_) => debug!("the streams could not be looked at in time"),
@@ -264,6 +281,8 @@ struct StreamInfo {
 struct StreamState {
     #[serde(default)]
     bytes: u64,
+    #[serde(default)]
+    num_deleted: u64,
     lost: Option<Lost>,
     #[serde(default)]
     subjects: HashMap<String, u64>,
@@ -296,22 +315,28 @@ struct ConsumerConfig {
     durable_name: Option<String>,
 }
 
-/// One look at the bucket, those who listen to it, and the log.
-async fn look(store: &Store) -> Result<(), ReadError> {
+/// One look at the bucket, those who listen to it, and the log; with a search for what they have lost.
+async fn look(store: &Store, search: bool) -> Result<(), ReadError> {
     let letters = format!("$KV.{}.dead-letter.>", store.service);
-    let ask = serde_json::json!({ "subjects_filter": letters });
-    for (stream, ask) in [(store.stream.as_str(), ask), (EVENTS, serde_json::json!({}))] {
-        let StreamInfo { state } = store.broker.ask(&format!("STREAM.INFO.{stream}"), &ask).await?;
-        let lost = state.lost.map_or(0, |lost| lost.bytes);
+    let ask = json!({ "subjects_filter": letters });
+    for (stream, ask) in [(store.stream.as_str(), ask), (EVENTS, json!({}))] {
+        let api = format!("STREAM.INFO.{stream}");
+        let StreamInfo { state } = store.broker.ask(&api, &ask).await?;
         metrics::gauge!(STREAM_BYTES, "stream" => stream.to_owned()).set(state.bytes as f64);
-        metrics::gauge!(STREAM_LOST_BYTES, "stream" => stream.to_owned()).set(lost as f64);
         if stream != EVENTS {
             metrics::gauge!(PARKED, "service" => store.service).set(state.subjects.len() as f64);
+        }
+        // It is told with the sequence of every deleted message only, so not of a stream that has a great many.
+        if search && state.num_deleted <= MAX_DELETED {
+            let ask = json!({ "deleted_details": true });
+            let StreamInfo { state } = store.broker.ask(&api, &ask).await?;
+            let lost = state.lost.map_or(0, |lost| lost.bytes);
+            metrics::gauge!(STREAM_LOST_BYTES, "stream" => stream.to_owned()).set(lost as f64);
         }
     }
     let listed: ConsumerList = store
         .broker
-        .ask(&format!("CONSUMER.LIST.{}", store.stream), &serde_json::json!({}))
+        .ask(&format!("CONSUMER.LIST.{}", store.stream), &json!({}))
         .await?;
     // Those without a name of their own are somebody's look, or EVENTS'.
     for consumer in listed

@@ -15,12 +15,13 @@ use crate::broker::{Broker, Write};
 use crate::dead_letter::{self, DeadLetter};
 use crate::history::{self, HistoryEntry};
 use crate::topology::bucket_stream;
+use crate::unreadable::problem;
 
 pub use crate::broker::Entry;
 pub use crate::topology::EVENTS;
 
 /// How long a stream that is being read may stay silent until somebody looks whether there is anything left.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A connection with an operator's rights.
 #[derive(Clone, Debug)]
@@ -160,7 +161,8 @@ impl Operator {
                 return Ok(());
             }
             let mut messages = pin!(consumer.messages().await?);
-            // What was to come may be overwritten or age away at this moment, and nothing comes: then look again.
+            // What was to come may be overwritten or age away at this moment, or it cannot be read, and nothing comes:
+            // then look again.
             while let Ok(Some(message)) = tokio::time::timeout(SILENCE, messages.next()).await {
                 let Followed { entry, behind } = followed(&message?)?;
                 last_seen = entry.sequence;
@@ -168,6 +170,12 @@ impl Operator {
                 if behind == 0 {
                     return Ok(());
                 }
+            }
+            if let Some(raw) = self.broker.raw(stream, ">", last_seen + 1).await?
+                && problem(&raw.headers).is_some()
+            {
+                last_seen = raw.sequence;
+                see(raw.into());
             }
         }
     }
@@ -309,6 +317,15 @@ impl Operator {
             body: body.to_vec().into(),
         };
         Ok(self.broker.publish(write).await?)
+    }
+
+    /// How many replicas the bucket of a service has.
+    ///
+    /// # Errors
+    /// The stream is not there.
+    pub async fn replicas(&self, service: &str) -> anyhow::Result<usize> {
+        let stream = self.broker.jetstream().get_stream(bucket_stream(service)).await?;
+        Ok(stream.cached_info().config.num_replicas)
     }
 
     /// How large the bucket of a service is, or EVENTS.

@@ -12,7 +12,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::warn;
 
 use crate::decision::{ASK_TIMEOUT, AskError, Service};
-use crate::item::{Asking, Item, STOPPING, Source, Verdict, acknowledge, backoff, stopped};
+use crate::item::{Asking, Item, STOPPING, Source, Told, Verdict, acknowledge, backoff, stopped};
+use crate::spans;
 use crate::store::Store;
 
 /// The most outside calls at once.
@@ -83,10 +84,18 @@ impl<S: Service> Outside<S> {
                     item.must_finish = true;
                     drop(outcomes.send(item));
                 }
-                Err(problem) => match item.source {
-                    Source::Event(message) => store.park(&message, &problem).await,
-                    Source::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
-                },
+                Err(problem) => {
+                    let outcome = match &item.source {
+                        Source::Event(_) => "parked",
+                        Source::Command { .. } => "unknown",
+                    };
+                    store.meters.input(item.cause.subject, outcome, "");
+                    spans::ended(&item.span, outcome, &problem, &Told::default());
+                    match item.source {
+                        Source::Event(message) => store.park(&message, &problem).await,
+                        Source::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
+                    }
+                }
             }
         });
     }

@@ -165,21 +165,21 @@ pub(crate) fn heard(
     span
 }
 
-/// How an input ended.
-pub(crate) fn ended(span: &Span, outcome: &str, reason: &str, told: &Told) {
+/// How an input ended, and why.
+pub(crate) fn ended(span: &Span, outcome: &str, why: &str, told: &Told) {
     if span.is_disabled() {
         return;
     }
     span.record("quadrille.outcome", outcome);
-    if !reason.is_empty() {
-        span.record("quadrille.reason", reason);
+    if !why.is_empty() {
+        span.record("quadrille.reason", why);
     }
     if !told.events.is_empty() {
         span.record("quadrille.said", told.words());
     }
     if matches!(outcome, "parked" | "failed" | "unknown") {
         span.record("otel.status_code", "ERROR");
-        span.record("otel.status_description", reason);
+        span.record("otel.status_description", why);
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use quadrille_deploy::audit::{Violation, audit};
 use quadrille_deploy::client::until;
@@ -93,7 +93,8 @@ impl Campaign {
             Self::KillServices => 300,
             Self::KillBroker => 100,
             Self::Freeze => 60,
-            Self::Repeat | Self::LoseAcks => 3_000,
+            Self::Repeat => 3_000,
+            Self::LoseAcks => 2_000,
             Self::Disconnect => 100,
             Self::Poison => 200,
             Self::FullDisk => 10,
@@ -238,7 +239,10 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
                 let served = history.count(healed, |request| request.status == Some(201));
                 anyhow::Ok((served > 0).then_some(()))
             });
-            works.await?.context("no order was accepted any more")?;
+            if works.await?.is_none() {
+                let deaths = world.deaths().await?.join("\n");
+                bail!("no order is accepted any more after {strikes} strikes; {deaths}");
+            }
         }
         let began = history.now();
         let struck = arena.strike(&mut rng, &history, plan.strikes - strikes).await?;

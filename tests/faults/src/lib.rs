@@ -10,7 +10,7 @@
 mod arena;
 mod campaign;
 mod check;
-mod cluster;
+pub mod cluster;
 mod customers;
 mod disk;
 mod history;

@@ -61,7 +61,7 @@ async fn main() -> ExitCode {
             }
             Err(problem) => {
                 good = false;
-                println!("{name}: BROKEN OFF: {problem:?}");
+                println!("{name}: BROKEN OFF: {problem:#}");
                 lines.push(format!("{name:<15}broken off: {problem:#}"));
             }
         }
