@@ -46,6 +46,9 @@ pub struct Args {
     /// Instead, let one system grow to these numbers of stored orders, and measure at each.
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["rate", "in_flight"])]
     growth: Vec<usize>,
+    /// Replicas of every stream: 3 starts a cluster of three servers, on this machine. (Without the limit, which is that of one server.)
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
     /// Runs the console beside it, to see what it costs.
     #[arg(long)]
     console: bool,
@@ -86,9 +89,14 @@ pub async fn run(args: Args) -> Result<()> {
         !cfg!(debug_assertions),
         "a debug build measures nothing: run `just bench`"
     );
+    ensure!(
+        args.replicas == 1 || args.replicas == 3 && args.nats_config.is_empty(),
+        "--replicas is 1, or 3 without --nats-config"
+    );
     println!("{}", machine());
     println!(
-        "fsync always; {} items; {} instance(s) a service{}; log {}",
+        "fsync always; {} replica(s); {} items; {} instance(s) a service{}; log {}",
+        args.replicas,
         args.items,
         args.instances,
         if args.console { ", and the console" } else { "" },
@@ -166,7 +174,7 @@ async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
     let done = measured.orders as f64;
     let used = after.since(&before, measured.orders);
     let groups = system.groups().await?;
-    let limit_rate = if args.no_limit || args.rate.is_some() {
+    let limit_rate = if args.no_limit || args.rate.is_some() || args.replicas > 1 {
         None
     } else {
         let sample = system

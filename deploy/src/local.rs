@@ -9,6 +9,7 @@
 //! dies without dropping anything (SIGKILL, `cargo test` interrupted, a static), a guardian per child notices and does
 //! the same, see [`process`].
 
+pub mod cluster;
 pub mod console;
 pub mod nats_server;
 pub mod process;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+pub use cluster::Cluster;
 pub use nats_server::{NatsServer, NatsServerBuilder, Probe, nats_server_binary, probe};
 pub use process::{Line, Process, ProcessBuilder, Stream};
 pub use service::Service;

@@ -10,7 +10,7 @@ use super::Args;
 use super::load::{self, Load};
 use super::process::Usage;
 use crate::audit::audit;
-use crate::local::{NatsServer, Process, Service, console};
+use crate::local::{Cluster, NatsServer, Process, Service, console};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -18,7 +18,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct System {
     // Dropped in this order: the services before the server that they talk to.
     processes: Vec<Process>,
-    server: NatsServer,
+    servers: Vec<NatsServer>,
     urls: Vec<(Service, String)>,
     pub operator: Operator,
     pub load: Load,
@@ -27,12 +27,20 @@ pub struct System {
 impl System {
     /// Starts it, with plenty in stock.
     pub async fn start(args: &Args) -> Result<Self> {
-        let server = NatsServer::builder().config(&args.nats_config).start().await?;
+        let servers = match args.replicas {
+            1 => vec![NatsServer::builder().config(&args.nats_config).start().await?],
+            _ => Cluster::start(&mut rand::rng()).await?.1,
+        };
+        let nats_urls: Vec<String> = servers.iter().map(NatsServer::url).collect();
+        let nats_url = nats_urls.join(",");
         let mut processes = Vec::new();
         let mut urls = Vec::new();
         for service in Service::ALL {
             for _ in 0..args.instances {
-                let builder = service.on(&server.url(), 0)?.env("RUST_LOG", &args.log);
+                let builder = service
+                    .on(&nats_url, 0)?
+                    .env("RUST_LOG", &args.log)
+                    .env("REPLICAS", args.replicas.to_string());
                 let mut process = builder.start()?;
                 urls.push((service, process.wait_ready(READY_TIMEOUT).await?));
                 processes.push(process);
@@ -47,17 +55,17 @@ impl System {
         if args.console {
             let order = first(Service::Order)?;
             let payment = first(Service::Payment)?;
-            let mut process = console::on(&server.url(), 0, &order, &payment)?.start()?;
+            let mut process = console::on(&nats_url, 0, &order, &payment)?.start()?;
             process.wait_ready(READY_TIMEOUT).await?;
             processes.push(process);
         }
-        let operator = Operator::connect(&server.url()).await?;
+        let operator = Operator::connect(&nats_url).await?;
         let load = Load::new(of(Service::Order).collect(), operator.clone(), args.items);
         load.stock(&first(Service::Inventory)?, &first(Service::Delivery)?)
             .await?;
         Ok(Self {
             processes,
-            server,
+            servers,
             urls,
             operator,
             load,
@@ -67,7 +75,7 @@ impl System {
     /// What has been used and stored up to now.
     pub async fn reading(&self) -> Result<Reading> {
         let mut usage = vec![Usage::of("driver", std::process::id())?];
-        if let Some(id) = self.server.id() {
+        for id in self.servers.iter().filter_map(NatsServer::id) {
             usage.push(Usage::of("nats-server", id)?);
         }
         for process in &self.processes {

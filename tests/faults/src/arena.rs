@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quadrille_deploy::client::until;
-use quadrille_deploy::local::{NatsServer, Service};
+use quadrille_deploy::local::{Cluster, NatsServer, Service};
 use quadrille_tests::{Options, PATIENCE, Provider, World};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use crate::campaign::{Campaign, Plan};
-use crate::cluster::Cluster;
 use crate::disk::SmallDisk;
 use crate::history::{Asked, History, Request};
 use crate::poison::Poison;

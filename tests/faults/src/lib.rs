@@ -10,7 +10,6 @@
 mod arena;
 mod campaign;
 mod check;
-pub mod cluster;
 mod customers;
 mod disk;
 mod history;

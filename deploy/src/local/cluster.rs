@@ -4,15 +4,16 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use quadrille_deploy::client::until;
-use quadrille_deploy::local::NatsServer;
-use quadrille_tests::PATIENCE;
-use rand::RngExt;
-use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
 use serde_json::Value;
+
+use super::NatsServer;
+use crate::client::until;
 
 /// How many servers there are.
 pub const SERVERS: usize = 3;
+/// How long three servers may take to become one, or to become one again.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one look at a server may take.
 const LOOK: Duration = Duration::from_secs(2);
 /// From where ports are drawn that have to be known before somebody listens on them: below those that the kernel gives to
@@ -30,7 +31,7 @@ impl Cluster {
     ///
     /// # Errors
     /// They do not start, or elect nobody.
-    pub async fn start(rng: &mut StdRng) -> Result<(Self, Vec<NatsServer>)> {
+    pub async fn start(rng: &mut impl Rng) -> Result<(Self, Vec<NatsServer>)> {
         let routes: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
         let monitors: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
         let all: Vec<String> = routes
@@ -114,7 +115,7 @@ impl Cluster {
     }
 }
 
-fn free_port(rng: &mut StdRng) -> Result<u16> {
+fn free_port(rng: &mut impl Rng) -> Result<u16> {
     (0..100)
         .map(|_| rng.random_range(PORTS))
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
