@@ -1,8 +1,10 @@
 //! The rules that are shipped, as the real Prometheus evaluates them on the real system.
 
+use anyhow::Context as _;
 use quadrille_deploy::client::{NewOrder, until};
 use quadrille_deploy::local::{Process, Service, console, repo_root};
 use quadrille_tests::{PATIENCE, PAY_FIRST, World, quadrille};
+use serde_json::Value;
 
 use crate::metrics::expressions;
 use crate::prometheus::{Prometheus, find, promtool};
@@ -143,42 +145,34 @@ async fn a_broken_order_is_a_firing_alert() {
         "nobody sees that delivery is behind"
     );
 
-    if let Some(prometheus) = prometheus {
-        let firing = |alerts: &serde_json::Value, name: &str, label: (&str, &str)| {
-            let alerts = alerts["data"]["alerts"].as_array().unwrap();
-            alerts.iter().any(|alert| {
-                alert["state"] == "firing"
-                    && alert["labels"]["alertname"] == name
-                    && alert["labels"][label.0] == label.1
-            })
-        };
-        let fires = until(PATIENCE, async || {
-            let alerts = prometheus.get("/api/v1/alerts", &[]).await;
-            let both = firing(&alerts, "QuadrilleOrdersStuck", ("step", "confirmed"))
-                && firing(&alerts, "QuadrilleServiceDown", ("service", "delivery"));
-            anyhow::Ok(both.then_some(()))
-        });
-        let fired = fires.await.unwrap().is_some();
-        assert!(fired, "{:#}", prometheus.get("/api/v1/alerts", &[]).await);
-
-        // And it is over once delivery is back.
-        world.restart(Service::Delivery, 0).await.unwrap();
-        assert_eq!(world.ended(&stuck).await.unwrap().state, "completed");
-        let resolved = until(PATIENCE, async || {
-            let alerts = prometheus.get("/api/v1/alerts", &[]).await;
-            anyhow::Ok(
-                alerts["data"]["alerts"]
-                    .as_array()
-                    .unwrap()
-                    .is_empty()
-                    .then_some(()),
-            )
-        });
-        assert!(
-            resolved.await.unwrap().is_some(),
-            "{:#}",
-            prometheus.get("/api/v1/alerts", &[]).await
-        );
+    if let Some(prometheus) = &prometheus {
+        prometheus_sees(prometheus, |alerts| {
+            let fires = |name: &str, label: &str, value: &str| {
+                alerts.iter().any(|alert| {
+                    let labels = &alert["labels"];
+                    alert["state"] == "firing" && labels["alertname"] == name && labels[label] == value
+                })
+            };
+            fires("QuadrilleOrdersStuck", "step", "confirmed")
+                && fires("QuadrilleServiceDown", "service", "delivery")
+        })
+        .await;
+    }
+    world.restart(Service::Delivery, 0).await.unwrap();
+    assert_eq!(world.ended(&stuck).await.unwrap().state, "completed");
+    if let Some(prometheus) = &prometheus {
+        prometheus_sees(prometheus, <[Value]>::is_empty).await;
     }
     world.audit().await.unwrap();
+}
+
+/// Waits until the alerts, pending and firing, are as they should be.
+async fn prometheus_sees(prometheus: &Prometheus, expected: impl Fn(&[Value]) -> bool) {
+    let mut seen = Value::Null;
+    let waited = until(PATIENCE, async || {
+        seen = prometheus.get("/api/v1/alerts", &[]).await;
+        let alerts = seen["data"]["alerts"].as_array().context("no alerts")?;
+        anyhow::Ok(expected(alerts).then_some(()))
+    });
+    assert!(waited.await.unwrap().is_some(), "after {PATIENCE:?}: {seen:#}");
 }
