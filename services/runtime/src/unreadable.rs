@@ -6,7 +6,7 @@
 //! listener looks now and then at what was delivered again, through the one request whose answer is JSON, and parks
 //! what no listener will ever see.
 
-use async_nats::jetstream::{self, consumer::PullConsumer};
+use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
 use async_nats::{HeaderMap, HeaderName, Message, StatusCode};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,6 +16,8 @@ use serde::Deserialize;
 use tracing::warn;
 
 use crate::broker::{Broker, Entry, ReadError};
+use crate::dead_letter::letter_id;
+use crate::item::acknowledge;
 use crate::listen::Wires;
 use crate::store::Store;
 
@@ -162,14 +164,19 @@ async fn try_park<I>(
                 .strip_suffix('*')
                 .is_some_and(|prefix| raw.subject.starts_with(prefix))
         });
-        if let Some(problem) = problem(&raw.headers).filter(|_| is_heard) {
-            let reason = format!(
-                "its headers cannot be read: {problem}: {}",
-                raw.headers.escape_ascii()
-            );
-            store
-                .park(&as_delivered(raw, stream, &info.name, store), &reason)
-                .await;
+        let Some(problem) = problem(&raw.headers).filter(|_| is_heard) else {
+            continue;
+        };
+        let reason = format!(
+            "its headers cannot be read: {problem}: {}",
+            raw.headers.escape_ascii()
+        );
+        let id = letter_id(stream, raw.sequence, &raw.subject);
+        let message = as_delivered(raw, stream, &info.name, store);
+        // It is met again for as long as something before it waits, or if its acknowledgement was lost.
+        match store.letter(&id).await.map_err(|error| error.to_string())? {
+            Some(_) => acknowledge(&message, AckKind::Ack).await,
+            None => store.park(&message, &reason).await,
         }
     }
     Ok(())

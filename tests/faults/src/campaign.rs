@@ -187,8 +187,8 @@ pub struct Outcome {
     pub endings: BTreeMap<Ending, usize>,
     /// What should not be.
     pub violations: Vec<Violation>,
-    /// After each strike: how long it took from the moment that it was healed until every order placed before that
-    /// needs nobody had ended. Others may have struck meanwhile.
+    /// After each strike: how long it took from the moment that it was healed until every order had ended that was
+    /// placed before and needs nobody. Others may have struck meanwhile; not after the last.
     pub catch_up: Vec<Duration>,
     /// What else there is to know.
     pub notes: Vec<String>,
