@@ -12,7 +12,7 @@ const ENOUGH: usize = 30;
 /// The line above the table.
 pub fn header() -> String {
     format!(
-        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>26}{:>8}",
+        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>29}{:>8}",
         "campaign",
         "strikes",
         "ok",
@@ -39,7 +39,7 @@ pub fn row(campaign: Campaign, ran: &Ran) -> String {
     let median = catch_up.get(catch_up.len() / 2).copied().unwrap_or_default();
     let most = catch_up.last().copied().unwrap_or_default();
     format!(
-        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>26}{:>7}s",
+        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>29}{:>7}s",
         campaign.name(),
         format!("{} {}", outcome.strikes, campaign.strike()),
         outcome.tally.ok,
