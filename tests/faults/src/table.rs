@@ -12,7 +12,7 @@ const ENOUGH: usize = 30;
 /// The line above the table.
 pub fn header() -> String {
     format!(
-        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>19}{:>8}",
+        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>29}{:>8}",
         "campaign",
         "strikes",
         "ok",
@@ -22,7 +22,7 @@ pub fn header() -> String {
         "orders",
         "ended",
         "violations",
-        "catch-up p50 / max",
+        "catch-up p50 / max / last",
         "time"
     )
 }
@@ -34,11 +34,12 @@ pub fn row(campaign: Campaign, ran: &Ran) -> String {
         Ran::Through(outcome) => outcome,
     };
     let mut catch_up = outcome.catch_up.clone();
+    let last = catch_up.last().copied().unwrap_or_default();
     catch_up.sort_unstable();
     let median = catch_up.get(catch_up.len() / 2).copied().unwrap_or_default();
     let most = catch_up.last().copied().unwrap_or_default();
     format!(
-        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>19}{:>7}s",
+        "{:<15}{:>19}{:>9}{:>8}{:>9}{:>10}{:>8}{:>7}{:>12}{:>29}{:>7}s",
         campaign.name(),
         format!("{} {}", outcome.strikes, campaign.strike()),
         outcome.tally.ok,
@@ -48,7 +49,7 @@ pub fn row(campaign: Campaign, ran: &Ran) -> String {
         outcome.orders,
         outcome.ended,
         outcome.violations.len(),
-        format!("{} / {}", seconds(median), seconds(most)),
+        format!("{} / {} / {}", seconds(median), seconds(most), seconds(last)),
         outcome.took.as_secs(),
     )
 }
