@@ -19,6 +19,9 @@ use load::{Latencies, Pace};
 use progress::Progress;
 use system::System;
 
+/// Orders before those that are measured, on the same server, of the services and of the limit.
+const WARM_UP: usize = 300;
+
 /// Measures orders per second, latency, CPU, memory and storage per order; with `sync_interval: always`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -147,7 +150,7 @@ async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
     let load = &system.load;
     let warm_up = Pace::Closed {
         in_flight: in_flight.clamp(1, 64),
-        orders: 300,
+        orders: WARM_UP,
     };
     let warm = load
         .drive(warm_up, args.seconds, &Progress::of(label, "warming up"))
@@ -186,9 +189,7 @@ async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
             couriers: load::COURIERS,
         };
         let fresh = NatsServer::builder().config(&args.nats_config).start().await?;
-        limit(&fresh.url(), &sample, spread, 300, in_flight.min(64)).await?;
-        let fresh = NatsServer::builder().config(&args.nats_config).start().await?;
-        let rate = limit(&fresh.url(), &sample, spread, measured.orders, in_flight).await?;
+        let rate = limit(&fresh.url(), &sample, spread, WARM_UP, measured.orders, in_flight).await?;
         Some(rate.orders as f64 / rate.took.as_secs_f64())
     };
     let rate = done / measured.took.as_secs_f64();

@@ -29,7 +29,7 @@ impl System {
     pub async fn start(args: &Args) -> Result<Self> {
         let servers = match args.replicas {
             1 => vec![NatsServer::builder().config(&args.nats_config).start().await?],
-            _ => Cluster::start(&mut rand::rng()).await?.1,
+            _ => Cluster::start().await?.1,
         };
         let nats_urls: Vec<String> = servers.iter().map(NatsServer::url).collect();
         let nats_url = nats_urls.join(",");

@@ -3,8 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use rand::{Rng, RngExt};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::NatsServer;
@@ -31,29 +30,31 @@ impl Cluster {
     ///
     /// # Errors
     /// They do not start, or elect nobody.
-    pub async fn start(rng: &mut impl Rng) -> Result<(Self, Vec<NatsServer>)> {
-        let routes: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
-        let monitors: Vec<u16> = (0..SERVERS).map(|_| free_port(rng)).collect::<Result<_>>()?;
+    pub async fn start() -> Result<(Self, Vec<NatsServer>)> {
+        let ports = free_ports(2 * SERVERS)?;
+        let (routes, monitors) = ports.split_at(SERVERS);
+        // Servers of another cluster that come upon one of these ports are not taken in.
+        let name: u64 = rand::random();
         let all: Vec<String> = routes
             .iter()
             .map(|port| format!("nats://127.0.0.1:{port}"))
             .collect();
         let starting = routes
             .iter()
-            .zip(&monitors)
+            .zip(monitors)
             .enumerate()
             .map(|(number, (route, monitor))| {
                 let config = format!(
                     "server_name: n{number}\n\
                  http: \"127.0.0.1:{monitor}\"\n\
-                 cluster {{ name: quadrille, listen: \"127.0.0.1:{route}\", routes: [{}] }}",
+                 cluster {{ name: \"quadrille-{name:x}\", listen: \"127.0.0.1:{route}\", routes: [{}] }}",
                     all.join(", ")
                 );
                 NatsServer::builder().config(&config).start()
             });
         let servers = futures::future::try_join_all(starting).await?;
         let cluster = Self {
-            monitors,
+            monitors: monitors.to_vec(),
             http: reqwest::Client::builder().no_proxy().timeout(LOOK).build()?,
         };
         cluster.until_whole().await?;
@@ -115,9 +116,21 @@ impl Cluster {
     }
 }
 
-fn free_port(rng: &mut impl Rng) -> Result<u16> {
-    (0..100)
-        .map(|_| rng.random_range(PORTS))
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .context("no free port found")
+/// Different ones: each is held until all are found.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let mut held = Vec::new();
+    for _ in 0..100 * count {
+        let port = rand::random_range(PORTS);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            held.push((port, listener));
+        }
+        if held.len() == count {
+            return Ok(held.into_iter().map(|(port, _)| port).collect());
+        }
+    }
+    bail!(
+        "no {count} free ports found from {} to {}",
+        PORTS.start,
+        PORTS.end
+    )
 }

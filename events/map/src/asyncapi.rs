@@ -228,11 +228,12 @@ fn headers() -> Value {
         "ce-time" => {
             json!({ "type": "string", "format": "date-time", "description": "When it was decided." })
         }
-        "ce-subject" => json!({ "type": "string", "description": "The order it is about." }),
         "ce-eventversion" => {
             json!({ "type": "string", "description": "The version of its body. A listener parks versions that it does not know." })
         }
-        "ce-correlationid" => json!({ "type": "string", "description": "The order it is about." }),
+        "ce-correlationid" => {
+            json!({ "type": "string", "description": "The order it is about: the last token of the subject." })
+        }
         "ce-causationid" => {
             json!({ "type": "string", "description": "What it answers: `<source>/<id>` of an event, or `http/<command>`." })
         }
@@ -240,7 +241,7 @@ fn headers() -> Value {
         "traceparent" => {
             json!({ "type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", "description": "W3C Trace Context: one trace for each order." })
         }
-        _ => json!({ "type": "string" }),
+        other => unreachable!("the header {other} of every envelope is not described here"),
     };
     let names: Vec<_> = Event::names()
         .next()

@@ -43,8 +43,13 @@ pub(crate) const MAX_SINGLES: usize = 8;
 /// The orders whose state an instance remembers, of about 0.6 KB each: more than are in flight in `just bench`.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// After so many refused checks in a row a group is taken apart; after so many more a lone input is given back.
-const MAX_CONFLICTS: u32 = 12;
+/// After so many refused checks in a row a group is taken apart; after so many more a lone input is given back. Of rivals
+/// who write the same records one always gets through, so a group that waits its turn keeps the records' price low.
+const MAX_CONFLICTS: u32 = 40;
+
+/// The shortest and the longest pause after a refused check: about what a group's commit takes its rival, so that it is
+/// through, and a few of them.
+const RIVAL: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(60));
 
 /// The engine of one instance of a service.
 pub(crate) struct Engine<S: Service> {
@@ -212,7 +217,7 @@ impl<S: Service> Engine<S> {
                             item.hand_back("others are faster; try again").await;
                         }
                     }
-                    backoff(Duration::from_millis(1), conflicts, Duration::from_millis(50)).await;
+                    backoff(RIVAL.0, conflicts, RIVAL.1).await;
                 }
                 Again::Later(problem) => {
                     failures += 1;
@@ -615,23 +620,29 @@ impl<S: Service> Engine<S> {
         let writes = std::mem::take(&mut plan.writes);
         let (writes, kinds): (Vec<_>, Vec<_>) = writes.into_iter().map(|p| (p.write, p.kind)).unzip();
         let began = Instant::now();
-        let stored = if count > 1 && count <= MAX_SINGLES && independent(&kinds) {
-            let each = writes.into_iter().map(|write| self.store.broker.publish(write));
+        if count > 1 && count <= MAX_SINGLES && independent(&kinds) {
+            let each = writes.into_iter().map(async |write| {
+                let result = self.store.broker.publish(write).await;
+                self.store
+                    .meters
+                    .commit(result.as_ref().map(drop), 1, began.elapsed());
+                result
+            });
             let results = futures::future::join_all(each).await;
             let mut by_order = HashMap::new();
-            let meters = self.store.meters.clone();
             for (kind, result) in kinds.iter().zip(results) {
                 let Kind::Event(id) = kind else { continue };
                 if let Ok(sequence) = result {
                     self.remember(plan, id, sequence);
                 }
-                meters.commit(result.as_ref().map(drop));
                 by_order.insert(id.clone(), result.map(drop));
             }
             Stored::Each(by_order)
         } else {
             let stored = self.store.broker.publish_all(writes).await;
-            self.store.meters.commit(stored.as_ref().map(drop));
+            self.store
+                .meters
+                .commit(stored.as_ref().map(drop), count, began.elapsed());
             match stored {
                 Ok(last) => {
                     let first = last + 1 - count as u64;
@@ -650,10 +661,7 @@ impl<S: Service> Engine<S> {
                     Stored::None(error)
                 }
             }
-        };
-        self.store.meters.commit_duration.record(began.elapsed());
-        self.store.meters.commit_messages.record(count as f64);
-        stored
+        }
     }
 
     fn remember(&mut self, plan: &Plan<S>, id: &OrderId, sequence: u64) {

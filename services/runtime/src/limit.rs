@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use async_nats::HeaderMap;
-use async_nats::jetstream::{self, AckKind};
+use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
 use futures::StreamExt;
 use quadrille_events::{Event, EventName, OrderId};
 use tokio::sync::{Semaphore, mpsc};
@@ -64,8 +64,8 @@ pub struct Rate {
     pub took: Duration,
 }
 
-/// Runs `orders` orders through the loop on the server at `url`, which must be new, at most `in_flight` at once. `sample`
-/// are the entries and the ledger records that the services stored for one completed order.
+/// Runs `orders` orders through the loop on the server at `url`, which must be new, at most `in_flight` at once, after
+/// `warm_up` orders that do not count. `sample` are the entries and the ledger records that the services stored for one completed order.
 ///
 /// # Errors
 /// The sample is not that of a completed order, or the broker does not answer.
@@ -73,6 +73,7 @@ pub async fn limit(
     url: &str,
     sample: &[Entry],
     spread: Spread,
+    warm_up: usize,
     orders: usize,
     in_flight: usize,
 ) -> anyhow::Result<Rate> {
@@ -125,21 +126,18 @@ pub async fn limit(
         .into();
     ensure!(template.len() == 36, "the sample's order id is no UUID");
 
-    let window = Arc::new(Semaphore::new(in_flight));
     let (finished, mut ends) = mpsc::unbounded_channel();
     let mut running = JoinSet::new();
-    let began = Instant::now();
+    let mut first = None;
     for (service, steps) in services {
         let broker = brokers[service].clone();
         let (inputs, gathered) = mpsc::channel(QUEUE);
         for (number, step) in steps.iter().enumerate() {
-            let inputs = inputs.clone();
             match step.hears {
-                None => {
-                    running.spawn(create(number, orders, window.clone(), inputs));
-                }
+                None => first = Some((number, inputs.clone())),
                 Some(name) => {
-                    running.spawn(hear(broker.clone(), number, name, inputs));
+                    let consumer = consumer_of(&broker, name).await?;
+                    running.spawn(hear(consumer, number, inputs.clone()));
                 }
             }
         }
@@ -151,20 +149,25 @@ pub async fn limit(
             finished.clone(),
         ));
     }
-    let mut done = 0;
-    while done < orders {
-        tokio::select! {
-            Some(count) = ends.recv() => {
-                done += count;
-                window.add_permits(count);
+    let (first, inputs) = first.context("nobody begins")?;
+    let mut took = Duration::ZERO;
+    for (count, in_flight) in [(warm_up, in_flight.min(64)), (orders, in_flight)] {
+        let window = Arc::new(Semaphore::new(in_flight));
+        let began = Instant::now();
+        running.spawn(create(first, count, window.clone(), inputs.clone()));
+        let mut done = 0;
+        while done < count {
+            tokio::select! {
+                Some(ended) = ends.recv() => {
+                    done += ended;
+                    window.add_permits(ended);
+                }
+                Some(ended) = running.join_next() => ended??,
             }
-            Some(ended) = running.join_next() => ended??,
         }
+        took = began.elapsed();
     }
-    Ok(Rate {
-        orders,
-        took: began.elapsed(),
-    })
+    Ok(Rate { orders, took })
 }
 
 /// Puts orders in, as fast as the window lets it.
@@ -188,16 +191,13 @@ async fn create(
     Ok(())
 }
 
-/// Hears one event of all orders.
-async fn hear(
-    broker: Broker,
-    step: usize,
-    name: &'static EventName,
-    inputs: mpsc::Sender<Input>,
-) -> anyhow::Result<()> {
+async fn consumer_of(broker: &Broker, name: &'static EventName) -> anyhow::Result<PullConsumer> {
     let listener = format!("limit-{}", name.entry);
-    let ack_wait = Duration::from_secs(30);
-    let consumer = ensure_consumer(&broker, &listener, name.service, &[name], ack_wait).await?;
+    ensure_consumer(broker, &listener, name.service, &[name], Duration::from_secs(30)).await
+}
+
+/// Hears one event of all orders.
+async fn hear(consumer: PullConsumer, step: usize, inputs: mpsc::Sender<Input>) -> anyhow::Result<()> {
     let mut pulled = consumer.stream().max_messages_per_batch(PULL).messages().await?;
     while let Some(message) = pulled.next().await {
         let message = message?;
@@ -210,7 +210,7 @@ async fn hear(
             })
             .await?;
     }
-    anyhow::bail!("the pull of {listener} ended")
+    anyhow::bail!("a pull ended")
 }
 
 /// The answers of one service: gathers what is there and stores it in one commit, as its engine does.

@@ -157,8 +157,8 @@ fn describe() {
 pub(crate) struct Meters {
     service: &'static str,
     pub group_inputs: Histogram,
-    pub commit_duration: Histogram,
-    pub commit_messages: Histogram,
+    commit_duration: Histogram,
+    commit_messages: Histogram,
     pub dead_letters: Counter,
     inputs: Mutex<HashMap<Counted, Counter>>,
     commits: HashMap<&'static str, Counter>,
@@ -210,8 +210,10 @@ impl Meters {
             .increment(1);
     }
 
-    /// One commit was stored, or not.
-    pub fn commit(&self, result: Result<(), &CommitError>) {
+    /// One commit of so many messages was stored, or not, and took so long.
+    pub fn commit(&self, result: Result<(), &CommitError>, messages: usize, took: Duration) {
+        self.commit_duration.record(took);
+        self.commit_messages.record(messages as f64);
         let outcome = result.err().map_or(STORED, CommitError::kind);
         if let Some(counter) = self.commits.get(outcome) {
             counter.increment(1);

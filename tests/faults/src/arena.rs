@@ -82,7 +82,7 @@ impl Arena {
     ///
     /// # Errors
     /// Something does not start.
-    pub async fn build(plan: &Plan, rng: &mut StdRng) -> Result<std::result::Result<Self, String>> {
+    pub async fn build(plan: &Plan) -> Result<std::result::Result<Self, String>> {
         let (provider, provider_url) = Provider::start().await?;
         let options = World::with()
             .env("PAYMENT_PROVIDER_URL", &provider_url)
@@ -145,7 +145,7 @@ impl Arena {
                 (world, gear)
             }
             Campaign::Cluster => {
-                let (cluster, servers) = Cluster::start(rng).await?;
+                let (cluster, servers) = Cluster::start().await?;
                 let world = open(options.env("REPLICAS", "3"), servers).await?;
                 (world, Gear::Cluster(cluster))
             }

@@ -222,7 +222,7 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     let mut rng = StdRng::seed_from_u64(plan.own_seed());
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join(format!("{}-{}.jsonl", plan.campaign.name(), plan.seed));
-    let mut arena = match Arena::build(&plan, &mut rng).await? {
+    let mut arena = match Arena::build(&plan).await? {
         Ok(arena) => arena,
         Err(reason) => return Ok(Ran::LeftOut(reason)),
     };

@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 const ORDERS: usize = 100;
 
 async fn clustered(rng: &mut StdRng, deadline: &str) -> World {
-    let (_, servers) = Cluster::start(rng).await.unwrap();
+    let (_, servers) = Cluster::start().await.unwrap();
     let options = World::with()
         .instances(2)
         .env("REPLICAS", "3")
