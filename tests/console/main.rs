@@ -10,29 +10,14 @@ use std::time::Duration;
 
 use browser::{Browser, DESK, Look, NIGHT, PHONE};
 use quadrille_deploy::client::{NewOrder, until};
-use quadrille_deploy::local::{Process, Service, console, repo_root};
+use quadrille_deploy::local::{Process, Service, repo_root};
 use quadrille_events::OrderId;
 use quadrille_tests::{PATIENCE, World, quadrille};
-
-/// A console for a world.
-async fn console_of(world: &World, port: u16) -> (Process, String) {
-    let api = world.api();
-    let builder = console::on(
-        &world.nats_url,
-        port,
-        api.url(Service::Order),
-        api.url(Service::Payment),
-    )
-    .unwrap();
-    let mut process = builder.start().unwrap();
-    let url = process.wait_ready(PATIENCE).await.unwrap();
-    (process, url)
-}
 
 /// A world, its console, and the page in a browser.
 async fn opened() -> (World, Process, String, Browser) {
     let world = World::start().await.unwrap();
-    let (process, url) = console_of(&world, 0).await;
+    let (process, url) = world.console(0).await.unwrap();
     let browser = Browser::start(DESK).await.unwrap();
     browser.open(&url).await.unwrap();
     browser.shows("//*[@id='live']", "live").await.unwrap();
@@ -467,7 +452,7 @@ async fn a_restarted_console_shows_what_it_showed() {
     assert!(status.success(), "{status}");
     browser.shows("//*[@id='live']", "connection lost").await.unwrap();
     let port = url.rsplit(':').next().unwrap().parse().unwrap();
-    let (_console, _) = console_of(&world, port).await;
+    let (_console, _) = world.console(port).await.unwrap();
     browser.shows("//*[@id='live']", "live").await.unwrap();
     browser.open(&url).await.unwrap();
     browser

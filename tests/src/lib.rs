@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures::{StreamExt, stream};
 use quadrille_deploy::audit::{Books, Report, audit};
 use quadrille_deploy::client::{Api, NewOrder, OrderView, until};
-use quadrille_deploy::local::{NatsServer, Process, Service, repo_root};
+use quadrille_deploy::local::{NatsServer, Process, Service, console, repo_root};
 use quadrille_deploy::story::{Story, Telling};
 use quadrille_events::OrderId;
 use quadrille_runtime::operator::Operator;
@@ -257,6 +257,17 @@ impl World {
     pub fn api(&self) -> &Api {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         &self.apis[turn % self.apis.len()]
+    }
+
+    /// Starts a console for it on this port, 0 for a free one; returns where, once it has read the log.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn console(&self, port: u16) -> Result<(Process, String)> {
+        let (order, payment) = (self.api().url(Service::Order), self.api().url(Service::Payment));
+        let mut process = console::on(&self.nats_url, port, order, payment)?.start()?;
+        let url = process.wait_ready(PATIENCE).await?;
+        Ok((process, url))
     }
 
     /// Kills an instance of a service with SIGKILL.

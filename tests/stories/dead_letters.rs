@@ -161,13 +161,34 @@ async fn a_wrong_envelope_is_poison_too() {
     world.audit().await.unwrap();
 }
 
-/// Because of the first two the client library ends the connection, again and again, until somebody has parked them.
+/// How many of ada's orders a console knows as completed.
+async fn seen_completed(console: &str) -> anyhow::Result<usize> {
+    let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+    let answer = http.get(format!("{console}/api/orders?q=ada")).send().await?;
+    // At this moment it may have no connection.
+    if answer.status().is_server_error() {
+        return Ok(0);
+    }
+    let found: serde_json::Value = answer.error_for_status()?.json().await?;
+    let orders = found["orders"].as_array().into_iter().flatten();
+    Ok(orders.filter(|order| order["step"] == "completed").count())
+}
+
+/// Because of all but the last two the client library ends the connection, again and again, until somebody has parked them;
+/// and in the log they stay.
 #[tokio::test]
 async fn what_the_client_library_cannot_read_is_parked_too() {
     let world = World::with().env("ACK_WAIT", "1s").start().await.unwrap();
-    let cases: [(&str, &[u8], &str); 4] = [
+    let (_live, live) = world.console(0).await.unwrap();
+    let cases: [(&str, &[u8], &str); 6] = [
         ("a", b"NATS/1.0\r\nno colon\r\n\r\n", "a line without a colon"),
         ("b", b"NATS/1.0\r\nname: \xff\r\n\r\n", "not UTF-8"),
+        ("e", b"\r\nNATS/1.0\r\n\r\n", "no version"),
+        (
+            "f",
+            b"NATS/1.0\r\na: b\r\n\r\n c\r\n\r\n",
+            "a line without a colon",
+        ),
         (
             "c",
             b"NATS/1.0 503\r\n\r\n",
@@ -206,4 +227,66 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
     // Once they are parked they do not come again, and the audit can read around them.
     world.settle().await.unwrap();
     world.audit().await.unwrap();
+
+    // So does a console, whether it was there before or reads the log from its start.
+    let (_late, late) = world.console(0).await.unwrap();
+    for console in [live, late] {
+        let sees_all = quadrille_deploy::client::until(PATIENCE, async || {
+            let seen = seen_completed(&console).await?;
+            anyhow::Ok((seen == ids.len()).then_some(()))
+        });
+        sees_all.await.unwrap().expect("it sees all orders");
+    }
+
+    // Nor can it be told how such an order is, but it is said why, as with any other that makes no sense.
+    for name in ["a", "c"] {
+        let refused = world.api().order(&name.parse().unwrap()).await.unwrap_err();
+        assert_eq!(refused.status(), Some(500), "{refused}");
+        assert!(
+            refused.to_string().contains(&format!("$KV.order.created.{name}")),
+            "{refused}"
+        );
+    }
+}
+
+/// Over this one the client library panics, and has no connection ever after: the service ends, and whoever starts it
+/// again gives it the chance to park what comes a second time.
+#[tokio::test]
+async fn what_kills_the_client_library_ends_the_service_until_it_is_parked() {
+    let world = World::with().env("ACK_WAIT", "2s").start().await.unwrap();
+    let listener = world.hears_orders();
+    let headers = b"NATS/1.0\r\nname: a\rb\r\n\r\n";
+    world
+        .publish_bytes("$KV.order.created.a", headers, b"{}")
+        .await
+        .unwrap();
+    let mut lives = 0;
+    let parked = quadrille_deploy::client::until(PATIENCE, async || {
+        if !world.deaths().await?.is_empty() {
+            lives += 1;
+            // It may end before it is ready.
+            let _ = world.restart(listener, 0).await;
+            return Ok(None);
+        }
+        match world.api().dead_letters(listener).await {
+            Ok(letters) => anyhow::Ok(letters.into_iter().next()),
+            Err(error) if error.is_in_doubt() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    });
+    let letter = parked.await.unwrap().expect("a letter");
+    assert!(
+        letter
+            .reason
+            .contains("a lone carriage return in a header: \"name\""),
+        "{}",
+        letter.reason
+    );
+    assert_eq!(letter.attempts, 0, "it never arrived");
+    assert!(
+        lives > 0,
+        "the client library has learned to read it: nothing has to end any more"
+    );
+    let id = world.place(order(0)).await.unwrap();
+    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
 }

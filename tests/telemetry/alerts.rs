@@ -2,24 +2,13 @@
 
 use anyhow::Context as _;
 use quadrille_deploy::client::{NewOrder, until};
-use quadrille_deploy::local::{Process, Service, console, repo_root};
+use quadrille_deploy::local::{Service, repo_root};
 use quadrille_tests::{PATIENCE, PAY_FIRST, World, quadrille};
 use serde_json::Value;
 
 use crate::metrics::expressions;
 use crate::prometheus::{Prometheus, find, promtool};
 use crate::scrape::Scrape;
-
-/// A console for a world, and where it is.
-pub async fn console_of(world: &World) -> (Process, String) {
-    let (order, payment) = (world.api().url(Service::Order), world.api().url(Service::Payment));
-    let mut process = console::on(&world.nats_url, 0, order, payment)
-        .unwrap()
-        .start()
-        .unwrap();
-    let url = process.wait_ready(PATIENCE).await.unwrap();
-    (process, url)
-}
 
 #[test]
 fn the_rules_pass_their_own_tests() {
@@ -70,7 +59,7 @@ fn rules() -> String {
 #[tokio::test]
 async fn a_broken_order_is_a_firing_alert() {
     let world = World::with().env("FLOW", PAY_FIRST).start().await.unwrap();
-    let (_console, console) = console_of(&world).await;
+    let (_console, console) = world.console(0).await.unwrap();
     let fine = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
     world.ended(&fine).await.unwrap();
 

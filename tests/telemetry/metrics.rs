@@ -10,7 +10,6 @@ use quadrille_runtime::operator::Operator;
 use quadrille_tests::{PATIENCE, PAY_FIRST, World, build};
 use serde_json::{Value, json};
 
-use crate::alerts::console_of;
 use crate::prometheus::promtool;
 use crate::scrape::{Scrape, text};
 
@@ -60,7 +59,7 @@ async fn scraped(world: &World, what: &str, enough: impl Fn(&Scrape) -> bool) ->
 #[tokio::test]
 async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     let world = World::with().env("FLOW", PAY_FIRST).start().await.unwrap();
-    let (_console, console) = console_of(&world).await;
+    let (_console, console) = world.console(0).await.unwrap();
 
     // Three orders complete, one is declined; a request makes no sense, another comes for nothing; an input is poison.
     let declined = order().by("test-declined");

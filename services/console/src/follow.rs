@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use anyhow::bail;
 use futures::StreamExt;
 use quadrille_runtime::DeadLetter;
 use quadrille_runtime::http::Problem;
@@ -19,8 +20,7 @@ use crate::view::View;
 pub const MAX_PAGES: usize = 32;
 /// So few events behind, the log counts as read.
 const NEARLY: u64 = 500;
-/// After so long without an event the log counts as read too (its last event has just expired), and the connection is
-/// looked at.
+/// After so long without an event the log counts as read too: its last event has just expired.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The pause before the log is read anew.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -115,12 +115,16 @@ impl Shared {
 /// Connects, and from then on keeps `shared` up to date.
 ///
 /// # Errors
-/// The server cannot be used. That it is not there yet, or not any more, is no error.
+/// The server cannot be used, or the connection can never be had back. That the server is not there yet, or not any more,
+/// is no error.
 pub async fn keep(nats_url: &str, shared: &Shared) -> anyhow::Result<Infallible> {
     let operator = Operator::connect(nats_url).await?;
     let operator = shared.0.operator.get_or_init(|| operator);
-    let ((), never) = tokio::join!(watch_listeners(operator, shared), follow(operator, shared));
-    match never {}
+    tokio::select! {
+        never = watch_listeners(operator, shared) => match never {},
+        never = follow(operator, shared) => match never {},
+        () = operator.died() => bail!("the NATS client has died; the log says where"),
+    }
 }
 
 /// Reads the log from its start, again and again: after a gap the fold is made anew, which is always right.
@@ -140,21 +144,21 @@ async fn follow(operator: &Operator, shared: &Shared) -> Infallible {
     }
 }
 
-/// Folds the log aside until it is nearly read, then shows it, and goes on live until the connection is lost.
+/// Folds the log aside until it is nearly read, then shows it, and goes on live until that is not possible without a gap.
 async fn read(operator: &Operator, shared: &Shared) -> anyhow::Result<()> {
-    let connections = operator.connections();
+    let mut connections = operator.connections();
     let mut events = pin!(operator.follow_since(">", Since::Start).await?);
     let mut fresh = Some(View::default());
     if operator.size(EVENTS).await?.messages == 0 {
         show(&mut fresh, shared);
     }
     loop {
-        let next = tokio::time::timeout(SILENCE, events.next()).await;
-        if operator.connections() != connections {
-            return Ok(());
-        }
-        let Ok(next) = next else {
-            show(&mut fresh, shared);
+        let Ok(next) = tokio::time::timeout(SILENCE, events.next()).await else {
+            // Unless it is silent because the connection was lost in the middle of the log.
+            let before = std::mem::replace(&mut connections, operator.connections());
+            if operator.is_connected() && connections == before {
+                show(&mut fresh, shared);
+            }
             continue;
         };
         let Some(followed) = next.transpose()? else {
@@ -185,7 +189,7 @@ fn show(fresh: &mut Option<View>, shared: &Shared) {
     }
 }
 
-async fn watch_listeners(operator: &Operator, shared: &Shared) {
+async fn watch_listeners(operator: &Operator, shared: &Shared) -> Infallible {
     loop {
         let found = tokio::try_join!(operator.lags(), operator.dead_letters());
         shared.0.vitals.send_if_modified(|known| {

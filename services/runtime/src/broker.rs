@@ -1,6 +1,7 @@
 //! The connection to NATS: who may be connected to, and the four requests that a commit needs - store one message,
 //! store a batch, read many entries at once, read from the leader.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,10 +10,13 @@ use anyhow::{Context as _, bail};
 use async_nats::{
     Client, ConnectOptions, HeaderMap, Request, ServerAddr, StatusCode, connection::State, header, jetstream,
 };
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
@@ -30,6 +34,12 @@ pub const MAX_BATCH: usize = 1_000;
 
 /// The most messages that one multi-get answers with.
 pub const MAX_MULTI_GET: usize = 1_024;
+
+/// How many requests a read by the leader has open at once.
+const LEADER_READS: usize = 16;
+
+/// The server's code for "there is no such message".
+const NOT_FOUND: u64 = 10037;
 
 /// A message to store.
 #[derive(Clone, Debug)]
@@ -62,6 +72,17 @@ impl Entry {
     pub fn is_deleted(&self) -> bool {
         self.headers.get("KV-Operation").is_some()
     }
+}
+
+/// A message as it is stored, of which only the frame is known to make sense.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub subject: String,
+    pub sequence: u64,
+    pub time: jiff::Timestamp,
+    /// From `NATS/1.0` on; empty if there are none.
+    pub headers: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// Why a commit did not happen, or may not have.
@@ -194,6 +215,19 @@ impl Broker {
         self.client.connection_state() == State::Connected
     }
 
+    /// Waits until there will be no connection any more: the client's own task has ended. It does where the client panics
+    /// over a message ([`crate::unreadable::read_headers`]), and says nothing.
+    pub(crate) async fn died(&self) {
+        let mut losses = self.losses.clone();
+        // That task holds, by way of the events it tells of, who tells of losses.
+        while losses.changed().await.is_ok() {}
+    }
+
+    /// How often it has connected.
+    pub(crate) fn connections(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
     /// Stores one message and returns its sequence.
     ///
     /// # Errors
@@ -283,7 +317,7 @@ impl Broker {
 
     /// What `answering` comes to, or nothing if the connection is lost meanwhile: then no answer will come, and there is no
     /// point in waiting for the time-out. (A request sent while there is no connection is sent after the next one.)
-    async fn unless_lost<T>(&self, answering: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_lost<T>(&self, answering: impl Future<Output = T>) -> Option<T> {
         let mut losses = self.losses.clone();
         losses.mark_unchanged();
         tokio::select! {
@@ -307,7 +341,7 @@ impl Broker {
             .subscribe(inbox.clone())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let request = serde_json::json!({ "multi_last": subjects }).to_string();
+        let request = json!({ "multi_last": subjects }).to_string();
         self.client
             .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into())
             .await
@@ -321,7 +355,7 @@ impl Broker {
                     }
                     Some(204 | 404) => return Ok(entries),
                     Some(503) => return Err(failed("no such stream, or it has no leader".into())),
-                    Some(413) => return Err(failed(format!("more than {MAX_MULTI_GET} entries"))),
+                    Some(413) => return Err(too_many(stream)),
                     Some(code) => {
                         return Err(failed(format!(
                             "{code} {}",
@@ -346,47 +380,162 @@ impl Broker {
     /// # Errors
     /// [`ReadError`] if there is no answer.
     pub async fn leader_sequence(&self, stream: &str, subject: &str) -> Result<u64, ReadError> {
-        let failed = |error: String| ReadError(format!("asking the leader of {stream}: {error}"));
-        let request = serde_json::json!({ "last_by_subj": subject }).to_string();
-        let answer = self
-            .client
-            .request(format!("$JS.API.STREAM.MSG.GET.{stream}"), request.into())
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let got: LeaderGet =
-            serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
-        match (got.message, got.error) {
-            (Some(message), _) => Ok(message.seq),
-            (None, Some(ApiError { err_code: 10037, .. })) => Ok(0),
-            (None, Some(error)) => Err(failed(error.description)),
-            (None, None) => Err(failed("an empty answer".to_owned())),
+        #[derive(Deserialize)]
+        struct Place {
+            seq: u64,
+        }
+        let request = json!({ "last_by_subj": subject });
+        let found: Option<Place> = self.leader_get(stream, &request).await?;
+        Ok(found.map_or(0, |place| place.seq))
+    }
+
+    /// The first message from `sequence` on whose subject matches `filter`, from the stream's leader: the one request whose
+    /// answer can be read whatever the headers of the message are.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub(crate) async fn raw(
+        &self,
+        stream: &str,
+        filter: &str,
+        sequence: u64,
+    ) -> Result<Option<Raw>, ReadError> {
+        #[derive(Deserialize)]
+        struct Stored {
+            subject: String,
+            seq: u64,
+            time: jiff::Timestamp,
+            #[serde(default)]
+            hdrs: String,
+            #[serde(default)]
+            data: String,
+        }
+        let request = json!({ "seq": sequence, "next_by_subj": filter });
+        let Some(stored): Option<Stored> = self.leader_get(stream, &request).await? else {
+            return Ok(None);
+        };
+        let decode = |text: &str| {
+            let decoded = BASE64_STANDARD.decode(text);
+            decoded.map_err(|error| ReadError(format!("reading {stream} at {}: {error}", stored.seq)))
+        };
+        Ok(Some(Raw {
+            headers: decode(&stored.hdrs)?,
+            body: decode(&stored.data)?.into(),
+            subject: stored.subject,
+            sequence: stored.seq,
+            time: stored.time,
+        }))
+    }
+
+    /// What `STREAM.MSG.GET` brings, if it finds a message.
+    async fn leader_get<T: DeserializeOwned>(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+    ) -> Result<Option<T>, ReadError> {
+        #[derive(Deserialize)]
+        struct Found<T> {
+            message: T,
+        }
+        let what = format!("STREAM.MSG.GET.{stream}");
+        match self.answer::<Found<T>>(&what, request).await? {
+            Ok(found) => Ok(Some(found.message)),
+            Err(ApiError {
+                err_code: NOT_FOUND, ..
+            }) => Ok(None),
+            Err(refusal) => Err(refused(&what, &refusal)),
         }
     }
 
     /// Asks the JetStream API what the client has no words for: `STREAM.INFO.KV_order`.
     ///
     /// # Errors
-    /// [`ReadError`] if there is no answer, or it is no `T`.
+    /// [`ReadError`] if there is no answer, or it is a refusal, or no `T`.
     pub async fn ask<T: DeserializeOwned>(
         &self,
         what: &str,
         request: &serde_json::Value,
     ) -> Result<T, ReadError> {
+        let answer = self.answer(what, request).await?;
+        answer.map_err(|refusal| refused(what, &refusal))
+    }
+
+    /// What the JetStream API answers: what was asked for, or a refusal.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: &serde_json::Value,
+    ) -> Result<Result<T, ApiError>, ReadError> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            error: Option<ApiError>,
+        }
         let failed = |error: String| ReadError(format!("asking for {what}: {error}"));
         let answer = self
             .client
             .request(format!("$JS.API.{what}"), request.to_string().into())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))
+        // First, because a `T` without obligatory fields would be found in a refusal too.
+        let refusal: Refusal =
+            serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
+        match refusal.error {
+            Some(error) => Ok(Err(error)),
+            None => serde_json::from_slice(&answer.payload)
+                .map(Ok)
+                .map_err(|error| failed(error.to_string())),
+        }
     }
 
-    /// The newest message of each subject, surely not older than this call: with several replicas, what the multi-get
-    /// brought is compared with what the leader has.
+    /// The newest message of each subject, surely not older than this call.
     ///
     /// # Errors
-    /// [`ReadError`] if there is no answer, or followers stay behind.
+    /// [`ReadError`] if there is no answer, or followers stay behind, or it would be more than [`MAX_MULTI_GET`] messages.
     pub async fn fresh_get(
+        &self,
+        stream: &str,
+        subjects: &[String],
+        replicas: usize,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let losses = *self.losses.borrow();
+        match self.fresh_multi_get(stream, subjects, replicas).await {
+            // Perhaps because of what it brings: headers that the client cannot read end the connection, each time.
+            Err(_) if *self.losses.borrow() != losses => self.get_one_by_one(stream, subjects).await,
+            other => other,
+        }
+    }
+
+    /// The newest message of each subject, each asked of the leader, and without its headers if they cannot be read.
+    async fn get_one_by_one(&self, stream: &str, subjects: &[String]) -> Result<Vec<Entry>, ReadError> {
+        let all_of = |subject: &String| {
+            let subject = subject.clone();
+            async move {
+                let mut newest = HashMap::new();
+                let mut next = 1;
+                while let Some(raw) = self.raw(stream, &subject, next).await? {
+                    next = raw.sequence + 1;
+                    newest.insert(raw.subject.clone(), Entry::from(raw));
+                    if newest.len() > MAX_MULTI_GET {
+                        return Err(too_many(stream));
+                    }
+                }
+                Ok(newest)
+            }
+        };
+        let found: Vec<_> = futures::stream::iter(subjects.iter().map(all_of))
+            .buffered(LEADER_READS)
+            .try_collect()
+            .await?;
+        let mut entries: Vec<Entry> = found.into_iter().flat_map(HashMap::into_values).collect();
+        if entries.len() > MAX_MULTI_GET {
+            return Err(too_many(stream));
+        }
+        entries.sort_by_key(|entry| entry.sequence);
+        Ok(entries)
+    }
+
+    /// With several replicas, what the multi-get brought is compared with what the leader has.
+    async fn fresh_multi_get(
         &self,
         stream: &str,
         subjects: &[String],
@@ -421,6 +570,19 @@ impl Broker {
             "the followers of {stream} are behind its leader"
         )))
     }
+}
+
+fn too_many(stream: &str) -> ReadError {
+    ReadError(format!("reading {stream}: more than {MAX_MULTI_GET} entries"))
+}
+
+fn refused(what: &str, refusal: &ApiError) -> ReadError {
+    let ApiError {
+        description,
+        err_code,
+        ..
+    } = refusal;
+    ReadError(format!("asking for {what}: {description} ({err_code})"))
 }
 
 /// What begins the ids of this connection's batches: 64 random bits, so that no two open batches share an id. Short,
@@ -564,17 +726,6 @@ struct Ack {
     #[serde(default)]
     seq: u64,
     error: Option<ApiError>,
-}
-
-#[derive(Deserialize)]
-struct LeaderGet {
-    message: Option<LeaderMessage>,
-    error: Option<ApiError>,
-}
-
-#[derive(Deserialize)]
-struct LeaderMessage {
-    seq: u64,
 }
 
 #[derive(Deserialize)]

@@ -36,7 +36,7 @@ pub struct DeadLetter {
     pub service: String,
     /// Why.
     pub reason: String,
-    /// How often it was delivered.
+    /// How often it was delivered; 0 if it never arrived, because the client library cannot read it.
     pub attempts: u64,
     /// The subject it came by.
     pub subject: String,
@@ -74,12 +74,13 @@ impl Store {
         let said_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).unwrap_or_default();
         match self.store_letter(&letter, said_at, message.payload.clone()).await {
             Ok(_) => {
-                warn!(id = %letter.id, subject = %letter.subject, attempts = letter.attempts, reason, "parked as a dead letter");
+                let (attempts, reason) = (letter.attempts, &letter.reason);
+                warn!(id = %letter.id, subject = %letter.subject, attempts, reason, "parked as a dead letter");
                 self.meters.dead_letters.increment(1);
                 acknowledge(message, jetstream::AckKind::Ack).await;
             }
             Err(problem) => {
-                error!(id = %letter.id, %problem, reason, "cannot be parked now; it will come again");
+                error!(id = %letter.id, %problem, reason = letter.reason, "cannot be parked now; it will come again");
                 let again = Duration::from_secs(5);
                 acknowledge(message, jetstream::AckKind::Nak(Some(again))).await;
             }

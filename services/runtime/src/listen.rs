@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt};
 use quadrille_events::{Envelope, EventName, OrderId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::decision::{Service, Wire};
@@ -17,7 +17,7 @@ use crate::item::{Item, STOPPING, Source, acknowledge, stopped};
 use crate::spans;
 use crate::store::{Cause, Store, Subject, split_entry};
 use crate::topology::ensure_consumer;
-use crate::unreadable::park_unreadable;
+use crate::unreadable::Looks;
 
 /// The largest body of an event: an order of a hundred lines is a tenth of it.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
@@ -28,7 +28,8 @@ pub(crate) const PULL: usize = 1_000;
 /// How long a pull may stay silent before it counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often at most a listener looks for inputs that never arrive: one small request, each time.
+/// How often at most a listener looks for inputs that never arrive: one small request, or as many reads as one look may
+/// take ([`Looks`]) while something was delivered again.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The most dead letters that one listener parks at once.
@@ -54,9 +55,10 @@ impl<S: Service> Listener<S> {
     /// Listens until told to stop; what was pulled and not handed on is given back.
     pub async fn run(mut self) {
         let parking = Arc::new(Semaphore::new(MAX_PARKING));
+        let looks = Arc::new(Looks::default());
         let mut failures = 0_u32;
         while !*self.stop.borrow() {
-            match self.pull(&parking).await {
+            match self.pull(&parking, &looks).await {
                 Ok(()) => return,
                 Err(problem) => {
                     failures = if problem.after_messages { 1 } else { failures + 1 };
@@ -73,7 +75,7 @@ impl<S: Service> Listener<S> {
         }
     }
 
-    async fn pull(&mut self, parking: &Arc<Semaphore>) -> Result<(), Interrupted> {
+    async fn pull(&mut self, parking: &Arc<Semaphore>, looks: &Arc<Looks>) -> Result<(), Interrupted> {
         let names: Vec<&EventName> = self
             .wires
             .iter()
@@ -111,10 +113,8 @@ impl<S: Service> Listener<S> {
         );
         let mut heard = false;
         let mut stop = self.stop.clone();
-        // At once, because such an input may be what ended the last pull.
-        park_unreadable(&self.store, self.speaker, &self.wires, &consumer).await;
-        let period = self.ack_wait.max(LOOK_PERIOD);
-        let mut look = tokio::time::interval_at(Instant::now() + period, period);
+        // The first at once, because such an input may be what ended the last pull.
+        let mut look = tokio::time::interval(self.ack_wait.max(LOOK_PERIOD));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looking = JoinSet::new();
         loop {
@@ -125,8 +125,10 @@ impl<S: Service> Listener<S> {
                     while looking.try_join_next().is_some() {}
                     if looking.is_empty() {
                         let (store, wires, consumer) = (self.store.clone(), self.wires.clone(), consumer.clone());
-                        let speaker = self.speaker;
-                        looking.spawn(async move { park_unreadable(&store, speaker, &wires, &consumer).await });
+                        let (speaker, looks) = (self.speaker, looks.clone());
+                        looking.spawn(async move {
+                            looks.park_unreadable(&store, speaker, &wires, &consumer).await;
+                        });
                     }
                     continue;
                 }

@@ -2,26 +2,31 @@
 //! command line, the console and the tests stand on it; services do not.
 
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream;
+use futures::stream::try_unfold;
 use futures::{Stream, StreamExt};
 use quadrille_events::{Event, EventName, OrderId};
 
-use crate::broker::{Broker, Write};
+use crate::broker::{Broker, Raw, ReadError, Write};
 use crate::dead_letter::{self, DeadLetter};
 use crate::history::{self, HistoryEntry};
 use crate::topology::bucket_stream;
-use crate::unreadable::problem;
+use crate::unreadable::read_headers;
 
 pub use crate::broker::Entry;
 pub use crate::topology::EVENTS;
 
 /// How long a stream that is being read may stay silent until somebody looks whether there is anything left.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// How often a reader looks for its place again after the connection was lost, if it is lost again meanwhile: what it was
+/// about to be sent can end the next one too.
+const RESUMES: usize = 5;
 
 /// A connection with an operator's rights.
 #[derive(Clone, Debug)]
@@ -160,7 +165,7 @@ impl Operator {
             if consumer.cached_info().num_pending == 0 {
                 return Ok(());
             }
-            let mut messages = pin!(consumer.messages().await?);
+            let mut messages = consumer.messages().await?;
             // What was to come may be overwritten or age away at this moment, or it cannot be read, and nothing comes:
             // then look again.
             while let Ok(Some(message)) = tokio::time::timeout(SILENCE, messages.next()).await {
@@ -171,9 +176,9 @@ impl Operator {
                     return Ok(());
                 }
             }
-            if let Some(raw) = self.broker.raw(stream, ">", last_seen + 1).await?
-                && problem(&raw.headers).is_some()
-            {
+            // They would ask for it again.
+            drop(messages);
+            if let Some(raw) = unreadable_next(&self.broker, stream, ">", last_seen + 1).await? {
                 last_seen = raw.sequence;
                 see(raw.into());
             }
@@ -200,8 +205,9 @@ impl Operator {
         Ok(followed.map(|followed| followed.map(|followed| followed.entry)))
     }
 
-    /// Every event that is in the EVENTS log, or comes, from `since` on. It ends with an error when the log cannot be
-    /// read on without a gap.
+    /// Every event that is in the EVENTS log, or comes, from `since` on; of one that cannot be read, without its headers. It
+    /// ends with an error when the log cannot be read on without a gap: after a server was killed, EVENTS may source its
+    /// tail anew, under other sequences than before.
     ///
     /// # Errors
     /// The log is not there.
@@ -210,22 +216,30 @@ impl Operator {
         filter: &str,
         since: Since,
     ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Followed>> + Send + use<>> {
-        let handle = self
+        let log = self
             .broker
             .jetstream()
             .get_stream(EVENTS)
             .await
             .context("no EVENTS log: has a service ever run here?")?;
-        let config = pull::OrderedConfig {
-            deliver_policy: match since {
-                Since::Start => DeliverPolicy::All,
-                Since::Now => DeliverPolicy::New,
-            },
-            filter_subject: filter.to_owned(),
-            ..Default::default()
+        let next = match since {
+            Since::Start => 1,
+            Since::Now => log.cached_info().state.last_sequence + 1,
         };
-        let messages = handle.create_consumer(config).await?.messages().await?;
-        Ok(messages.map(|message| followed(&message?)))
+        let mut reader = Reader {
+            broker: self.broker.clone(),
+            connections: self.broker.connections(),
+            log,
+            filter: filter.to_owned(),
+            next,
+            last: None,
+            messages: None,
+        };
+        reader.begin(next).await?;
+        Ok(try_unfold(reader, async |mut reader| {
+            let followed = reader.read().await?;
+            Ok(Some((followed, reader)))
+        }))
     }
 
     /// Whether there is a connection right now.
@@ -233,10 +247,14 @@ impl Operator {
         self.broker.is_connected()
     }
 
-    /// How often it has connected. After a server was killed, EVENTS may source its tail anew, under other sequences than
-    /// before: who follows it then has to begin again.
+    /// Waits until there will be no connection any more, whatever happens: only a new process helps.
+    pub async fn died(&self) {
+        self.broker.died().await;
+    }
+
+    /// How often it has connected.
     pub fn connections(&self) -> u64 {
-        self.broker.client().statistics().connects.load(Ordering::Relaxed)
+        self.broker.connections()
     }
 
     /// The parked inputs of all services, oldest first; at most [`crate::MAX_LISTED`] of each.
@@ -380,6 +398,129 @@ impl Operator {
         }
         Ok(lags)
     }
+}
+
+/// A place in the EVENTS log, and what comes from there on.
+struct Reader {
+    broker: Broker,
+    log: stream::Stream,
+    filter: String,
+    /// The sequence to go on with.
+    next: u64,
+    /// The last message that was read: its sequence, and when it was stored there.
+    last: Option<(u64, jiff::Timestamp)>,
+    messages: Option<pull::Ordered>,
+    /// How often there had been a connection when the messages were asked for.
+    connections: u64,
+}
+
+impl Reader {
+    async fn read(&mut self) -> anyhow::Result<Followed> {
+        loop {
+            let Some(messages) = &mut self.messages else {
+                self.begin(self.next).await?;
+                continue;
+            };
+            let next = tokio::time::timeout(SILENCE, messages.next()).await;
+            // Even if there is a message: it may be another one by this sequence now.
+            if self.broker.connections() != self.connections {
+                if let Some(followed) = self.resume().await? {
+                    return Ok(followed);
+                }
+                continue;
+            }
+            match next {
+                Err(_) => {}
+                Ok(None) => anyhow::bail!("the messages of {EVENTS} have ended"),
+                Ok(Some(message)) => {
+                    let followed = followed(&message?)?;
+                    self.seen(followed.entry.sequence, followed.entry.time);
+                    return Ok(followed);
+                }
+            }
+        }
+    }
+
+    fn seen(&mut self, sequence: u64, time: jiff::Timestamp) {
+        self.last = Some((sequence, time));
+        self.next = sequence + 1;
+    }
+
+    /// Asks for the messages from `start_sequence` on, and returns how many there are.
+    async fn begin(&mut self, start_sequence: u64) -> anyhow::Result<u64> {
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
+            filter_subject: self.filter.clone(),
+            ..Default::default()
+        };
+        let consumer = self.log.create_consumer(config).await?;
+        let pending = consumer.cached_info().num_pending;
+        self.messages = Some(consumer.messages().await?);
+        Ok(pending)
+    }
+
+    /// After the connection was lost: finds its place again, and steps over what may have ended it.
+    async fn resume(&mut self) -> anyhow::Result<Option<Followed>> {
+        // It would ask for the same message again.
+        self.messages = None;
+        let broker = self.broker.clone();
+        let mut problem = anyhow::anyhow!("the connection is lost again and again");
+        for _ in 0..RESUMES {
+            self.connections = broker.connections();
+            match broker.unless_lost(self.try_resume()).await {
+                Some(Ok(Resumed::AsBefore)) => return Ok(None),
+                Some(Ok(Resumed::Over(followed))) => return Ok(Some(followed)),
+                Some(Ok(Resumed::Elsewhere)) => {
+                    anyhow::bail!("{EVENTS} is not what it was before the connection was lost")
+                }
+                // It may be starting.
+                Some(Err(error)) => {
+                    problem = error;
+                    tokio::time::sleep(SILENCE).await;
+                }
+                None => {}
+            }
+        }
+        Err(problem)
+    }
+
+    async fn try_resume(&mut self) -> anyhow::Result<Resumed> {
+        if let Some((sequence, time)) = self.last {
+            let there = self.broker.raw(EVENTS, ">", sequence).await?;
+            if !there.is_some_and(|raw| raw.sequence == sequence && raw.time == time) {
+                return Ok(Resumed::Elsewhere);
+            }
+        }
+        let Some(raw) = unreadable_next(&self.broker, EVENTS, &self.filter, self.next).await? else {
+            self.begin(self.next).await?;
+            return Ok(Resumed::AsBefore);
+        };
+        let behind = self.begin(raw.sequence + 1).await?;
+        self.seen(raw.sequence, raw.time);
+        let entry = raw.into();
+        Ok(Resumed::Over(Followed { entry, behind }))
+    }
+}
+
+/// Where a reader finds itself after the connection was lost.
+enum Resumed {
+    /// Where it was.
+    AsBefore,
+    /// Behind this message, which nobody can read.
+    Over(Followed),
+    /// In a log in which the last message that it read is not what it was.
+    Elsewhere,
+}
+
+/// The first message from `sequence` on, if it is one that the client library cannot read.
+async fn unreadable_next(
+    broker: &Broker,
+    stream: &str,
+    filter: &str,
+    sequence: u64,
+) -> Result<Option<Raw>, ReadError> {
+    let raw = broker.raw(stream, filter, sequence).await?;
+    Ok(raw.filter(|raw| read_headers(&raw.headers).is_err()))
 }
 
 /// A delivered message, and how many are still to come.

@@ -156,7 +156,7 @@ pub async fn run<S: Service>(
         );
     }
     listening.spawn(meters::keep(metrics.clone(), store.clone(), stop.clone()));
-    let client = store.broker.client().clone();
+    let broker = store.broker.clone();
     let door = Door {
         store: store.clone(),
         inputs,
@@ -187,6 +187,8 @@ pub async fn run<S: Service>(
             served.context("the HTTP server panicked")?.context("the HTTP server failed")?;
             engine.await.context("the engine panicked; the log says where")?;
         }
+        // Whoever starts it again gives it a connection; here it would only pretend to have one.
+        () = broker.died() => bail!("the NATS client has died; the log says where"),
     }
     let finish = async {
         while listening.join_next().await.is_some() {}
@@ -194,7 +196,7 @@ pub async fn run<S: Service>(
             let _ = serving.await;
         }
         // What was acknowledged in memory only would be delivered again.
-        let _ = client.flush().await;
+        let _ = broker.client().flush().await;
     };
     if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
         warn!("some connections were still open after {STOP_TIMEOUT:?}; they are closed");

@@ -6,187 +6,141 @@
 //! listener looks now and then at what was delivered again, through the one request whose answer is JSON, and parks
 //! what no listener will ever see.
 
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
-use async_nats::{HeaderMap, HeaderName, Message};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use jiff::Timestamp;
-use serde::Deserialize;
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode};
 use tracing::warn;
 
-use crate::broker::{Broker, Entry, ReadError};
+use crate::broker::{Entry, Raw};
 use crate::dead_letter::letter_id;
 use crate::item::acknowledge;
 use crate::listen::Wires;
-use crate::store::Store;
+use crate::store::{Store, Subject};
 
-/// The most messages that one look goes through. The next one begins where something still waits.
+/// The most messages that one look goes through. The next look goes on from there.
 const MAX_LOOKED_AT: usize = 4_096;
 
-/// A message as it is stored, of which only the frame is known to make sense.
-pub(crate) struct Raw {
-    pub subject: String,
-    pub sequence: u64,
-    pub time: Timestamp,
-    /// From `NATS/1.0` on; empty if there are none.
-    pub headers: Vec<u8>,
-    pub body: Bytes,
-}
+/// So much of an offending header's name is told.
+const MAX_NAME: usize = 64;
 
-/// Without its headers, which nobody can read.
+/// Without its headers, if nobody can read them.
 impl From<Raw> for Entry {
     fn from(raw: Raw) -> Self {
         Self {
             subject: raw.subject,
             sequence: raw.sequence,
             time: raw.time,
-            headers: HeaderMap::new(),
+            headers: read_headers(&raw.headers).unwrap_or_default(),
             body: raw.body,
         }
     }
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    message: Option<Stored>,
-    error: Option<Refusal>,
+/// How far a listener has looked: a place in one wire's entries. Kept from look to look, so that what is held back at the
+/// front, and whatever is long acknowledged behind it, hides nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    wire: usize,
+    /// The next sequence; 0 for the first that may be unacknowledged.
+    next: u64,
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    subject: String,
-    seq: u64,
-    time: Timestamp,
-    #[serde(default)]
-    hdrs: String,
-    #[serde(default)]
-    data: String,
-}
+/// A listener's looks, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Looks(Mutex<Place>);
 
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    description: String,
-}
-
-/// The server's code for "there is no such message".
-const NOT_FOUND: u64 = 10037;
-
-impl Broker {
-    /// The first message from `sequence` on whose subject matches `filter`, from the stream's leader.
-    ///
-    /// # Errors
-    /// [`ReadError`] if there is no answer.
-    pub(crate) async fn raw(
+impl Looks {
+    /// Parks what was delivered to a listener again and again and cannot be read. Begins where the last look ended, and
+    /// ends with the last wire.
+    pub async fn park_unreadable<I>(
         &self,
-        stream: &str,
-        filter: &str,
-        sequence: u64,
-    ) -> Result<Option<Raw>, ReadError> {
-        let failed = |error: String| ReadError(format!("reading {stream} from {sequence} on: {error}"));
-        let request = serde_json::json!({ "seq": sequence, "next_by_subj": filter }).to_string();
-        let answer = self
-            .client()
-            .request(format!("$JS.API.STREAM.MSG.GET.{stream}"), request.into())
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let answer: Answer =
-            serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
-        let stored = match (answer.message, answer.error) {
-            (Some(stored), _) => stored,
-            (
-                None,
-                Some(Refusal {
-                    err_code: NOT_FOUND, ..
-                }),
-            ) => return Ok(None),
-            (None, Some(refusal)) => return Err(failed(refusal.description)),
-            (None, None) => return Err(failed("an empty answer".to_owned())),
-        };
-        let decode = |text: &str| {
-            BASE64_STANDARD
-                .decode(text)
-                .map_err(|error| failed(error.to_string()))
-        };
-        Ok(Some(Raw {
-            headers: decode(&stored.hdrs)?,
-            body: decode(&stored.data)?.into(),
-            subject: stored.subject,
-            sequence: stored.seq,
-            time: stored.time,
-        }))
-    }
-}
-
-/// Parks what was delivered to a listener again and again and cannot be read.
-pub(crate) async fn park_unreadable<I>(
-    store: &Store,
-    speaker: &'static str,
-    wires: &Wires<I>,
-    consumer: &PullConsumer,
-) {
-    if let Err(error) = try_park(store, speaker, wires, consumer).await {
-        warn!(
-            service = store.service,
-            speaker, error, "cannot look for unreadable inputs now"
-        );
-    }
-}
-
-async fn try_park<I>(
-    store: &Store,
-    speaker: &'static str,
-    wires: &Wires<I>,
-    consumer: &PullConsumer,
-) -> Result<(), String> {
-    let info = consumer.get_info().await.map_err(|error| error.to_string())?;
-    if info.num_redelivered == 0 {
-        return Ok(());
-    }
-    let (stream, filter) = (&info.stream_name, format!("$KV.{speaker}.*.*"));
-    let mut next = info.ack_floor.stream_sequence + 1;
-    for _ in 0..MAX_LOOKED_AT {
-        let raw = store
-            .broker
-            .raw(stream, &filter, next)
-            .await
-            .map_err(|error| error.to_string())?;
-        let Some(raw) = raw.filter(|raw| raw.sequence <= info.delivered.stream_sequence) else {
-            return Ok(());
-        };
-        next = raw.sequence + 1;
-        let is_heard = wires.iter().any(|wire| {
-            let filter = wire.name.filter();
-            filter
-                .strip_suffix('*')
-                .is_some_and(|prefix| raw.subject.starts_with(prefix))
-        });
-        let Some(problem) = problem(&raw.headers).filter(|_| is_heard) else {
-            continue;
-        };
-        let reason = format!(
-            "its headers cannot be read: {problem}: {}",
-            raw.headers.escape_ascii()
-        );
-        let id = letter_id(stream, raw.sequence, &raw.subject);
-        let message = as_delivered(raw, stream, &info.name, store);
-        // It is met again for as long as something before it waits, or if its acknowledgement was lost.
-        match store.letter(&id).await.map_err(|error| error.to_string())? {
-            Some(_) => acknowledge(&message, AckKind::Ack).await,
-            None => store.park(&message, &reason).await,
+        store: &Store,
+        speaker: &'static str,
+        wires: &Wires<I>,
+        consumer: &PullConsumer,
+    ) {
+        if let Err(error) = self.try_park(store, speaker, wires, consumer).await {
+            warn!(
+                service = store.service,
+                speaker, error, "cannot look for unreadable inputs now"
+            );
         }
     }
-    Ok(())
+
+    fn place(&self) -> Place {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn go_on_at(&self, place: Place) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+
+    async fn try_park<I>(
+        &self,
+        store: &Store,
+        speaker: &'static str,
+        wires: &Wires<I>,
+        consumer: &PullConsumer,
+    ) -> Result<(), String> {
+        let info = consumer.get_info().await.map_err(|error| error.to_string())?;
+        if info.num_redelivered == 0 {
+            return Ok(());
+        }
+        let stream = &info.stream_name;
+        let names: Vec<_> = wires
+            .iter()
+            .map(|wire| wire.name)
+            .filter(|name| name.service == speaker)
+            .collect();
+        for _ in 0..MAX_LOOKED_AT {
+            let Place { wire, next } = self.place();
+            let Some(name) = names.get(wire) else {
+                self.go_on_at(Place::default());
+                return Ok(());
+            };
+            let from = next.max(info.ack_floor.stream_sequence + 1);
+            let raw = store
+                .broker
+                .raw(stream, &name.filter(), from)
+                .await
+                .map_err(|error| error.to_string())?;
+            let Some(raw) = raw.filter(|raw| raw.sequence <= info.delivered.stream_sequence) else {
+                self.go_on_at(Place {
+                    wire: wire + 1,
+                    next: 0,
+                });
+                continue;
+            };
+            let behind = Place {
+                wire,
+                next: raw.sequence + 1,
+            };
+            if let Err(problem) = read_headers(&raw.headers) {
+                let id = letter_id(stream, raw.sequence, &raw.subject);
+                let message = as_delivered(raw, stream, &info.name, store);
+                // It is met again for as long as something before it waits, or if its acknowledgement was lost.
+                match store.letter(&id).await.map_err(|error| error.to_string())? {
+                    Some(_) => acknowledge(&message, AckKind::Ack).await,
+                    None => {
+                        store.meters.input(Subject::Event(name), "parked", "");
+                        let reason = format!("its headers cannot be read: {problem}");
+                        store.park(&message, &reason).await;
+                    }
+                }
+            }
+            self.go_on_at(behind);
+        }
+        Ok(())
+    }
 }
 
-/// The message as if it had been delivered, without its headers. To acknowledge it, the server looks at stream, consumer
-/// and sequence alone.
+/// The message as if it had been delivered, without its headers, for the 0th time: it never arrives, and nobody tells how
+/// often the server has tried. To acknowledge it, the server looks at stream, consumer and sequence alone.
 fn as_delivered(raw: Raw, stream: &str, consumer: &str, store: &Store) -> jetstream::Message {
     let (sequence, time) = (raw.sequence, raw.time.as_nanosecond());
-    let reply = format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.1.{time}.0");
+    let reply = format!("$JS.ACK.{stream}.{consumer}.0.{sequence}.1.{time}.0");
     jetstream::Message {
         message: Message {
             subject: raw.subject.into(),
@@ -201,34 +155,81 @@ fn as_delivered(raw: Raw, stream: &str, consumer: &str, store: &Store) -> jetstr
     }
 }
 
-/// Why the client library does not hand on a message with these headers, if it does not.
-pub(crate) fn problem(headers: &[u8]) -> Option<&'static str> {
+/// Why the client library does not hand on a message. Names a header at most, and not at length: what the headers hold is
+/// somebody else's, and may be secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    what: &'static str,
+    /// What stands where a header's name should.
+    name: Option<String>,
+}
+
+impl Unreadable {
+    fn because(what: &'static str) -> Self {
+        Self { what, name: None }
+    }
+
+    fn of(what: &'static str, name: &str) -> Self {
+        Self {
+            what,
+            name: Some(name.chars().take(MAX_NAME).collect()),
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            None => f.write_str(self.what),
+            Some(name) => write!(f, "{}: {name:?}", self.what),
+        }
+    }
+}
+
+/// The headers of a stored message as async-nats 0.51 reads them (`HMSG` in its `connection.rs`), line by line.
+///
+/// # Errors
+/// It stumbles over them. Over a lone `\r` in a value it even falls: it panics, and there is no connection ever after
+/// (<https://github.com/nats-io/nats.rs/pull/1612>).
+pub(crate) fn read_headers(headers: &[u8]) -> Result<HeaderMap, Unreadable> {
+    let mut read = HeaderMap::new();
+    // Such a message comes as `MSG`.
     if headers.is_empty() {
-        return None;
+        return Ok(read);
     }
-    let Ok(text) = std::str::from_utf8(headers) else {
-        return Some("not UTF-8");
-    };
-    let mut lines = text.lines().filter(|line| !line.is_empty());
-    // A status behind the version does not get this far: the server does not deliver it.
-    if !lines.next().is_some_and(|line| line.starts_with("NATS/1.0")) {
-        return Some("no version");
+    let text = std::str::from_utf8(headers).map_err(|_| Unreadable::because("not UTF-8"))?;
+    let mut lines = text.lines().peekable();
+    let status = lines
+        .next()
+        .and_then(|line| line.strip_prefix("NATS/1.0"))
+        .ok_or(Unreadable::because("no version"))?
+        .trim();
+    let status = status.split_once(' ').map_or(status, |(status, _)| status.trim());
+    if !status.is_empty() && status.parse::<StatusCode>().is_err() {
+        return Err(Unreadable::because("no status behind the version"));
     }
-    let mut is_first = true;
-    for line in lines {
-        // A line that begins with white space goes on with the value before.
-        let goes_on = !is_first && line.starts_with(char::is_whitespace);
-        is_first = false;
-        if goes_on {
+    while let Some(line) = lines.next() {
+        if line.is_empty() {
             continue;
         }
-        match line.split_once(':') {
-            None => return Some("a line without a colon"),
-            Some((name, _)) if name.parse::<HeaderName>().is_err() => return Some("no name of a header"),
-            Some(_) => {}
+        let (name, value) = line
+            .split_once(':')
+            .ok_or(Unreadable::because("a line without a colon"))?;
+        let key: HeaderName = name
+            .parse()
+            .map_err(|_| Unreadable::of("no name of a header", name))?;
+        let mut value = value.trim_start().to_owned();
+        // A line that begins with white space goes on with the value, if it follows at once.
+        while let Some(more) = lines.next_if(|line| line.starts_with(char::is_whitespace)) {
+            value.push_str(more);
         }
+        let value: HeaderValue = value
+            .trim_end()
+            .parse()
+            .map_err(|_| Unreadable::of("a lone carriage return in a header", name))?;
+        read.append(key, value);
     }
-    None
+    Ok(read)
 }
 
 #[cfg(test)]
@@ -237,29 +238,60 @@ mod tests {
 
     #[test]
     fn headers_that_the_client_reads_have_no_problem() {
-        let good: [&[u8]; 5] = [
+        let good: [&[u8]; 8] = [
             b"",
             b"NATS/1.0 503\r\n\r\n",
+            b"NATS/1.0 503 nobody there\r\n\r\n",
             b"NATS/1.0\r\n\r\n",
             b"NATS/1.0\r\nce-id: a\r\nEmpty:\r\n\r\n",
             b"NATS/1.0\r\nname: goes\r\n on\r\n\r\n",
+            b"NATS/1.0\r\n\r\nbehind: an empty line\r\n",
+            b"NATS/1.0\r\nname: goes\r\n on with a colon: and more\r\n\r\n",
         ];
         for headers in good {
-            assert_eq!(problem(headers), None, "{}", headers.escape_ascii());
+            assert!(read_headers(headers).is_ok(), "{}", headers.escape_ascii());
         }
+        let read = read_headers(b"NATS/1.0\r\nname: goes\r\n on \r\nname: again\r\n\r\n").unwrap();
+        let values: Vec<_> = read.get_all("name").map(|value| value.as_str()).collect();
+        assert_eq!(values, ["goes on", "again"]);
     }
 
     #[test]
     fn headers_that_it_stumbles_over_have_one() {
-        let bad: [&[u8]; 5] = [
-            b"\r\n",
-            b"HTTP/1.1\r\n\r\n",
-            b"NATS/1.0\r\nno colon\r\n\r\n",
-            b"NATS/1.0\r\nna me: x\r\n\r\n",
-            b"NATS/1.0\r\nname: \xff\r\n\r\n",
+        let bad: [(&[u8], &str); 11] = [
+            (b"\r\n", "no version"),
+            (b"\r\nNATS/1.0\r\n\r\n", "no version"),
+            (b"HTTP/1.1\r\n\r\n", "no version"),
+            (b"NATS/1.0 abc\r\n\r\n", "no status behind the version"),
+            (b"NATS/1.0\r\nno colon\r\n\r\n", "a line without a colon"),
+            // It goes on with nothing: before it stands no header, or an empty line.
+            (b"NATS/1.0\r\n c\r\n\r\n", "a line without a colon"),
+            (b"NATS/1.0\r\na: b\r\n\r\n c\r\n", "a line without a colon"),
+            (b"NATS/1.0\r\nna me: x\r\n\r\n", "no name of a header: \"na me\""),
+            (
+                b"NATS/1.0\r\n: x\r\n c: d\r\n\r\n e: f\r\n",
+                "no name of a header: \" e\"",
+            ),
+            (b"NATS/1.0\r\nname: \xff\r\n\r\n", "not UTF-8"),
+            (
+                b"NATS/1.0\r\nname: a\rb\r\n\r\n",
+                "a lone carriage return in a header: \"name\"",
+            ),
         ];
-        for headers in bad {
-            assert!(problem(headers).is_some(), "{}", headers.escape_ascii());
+        for (headers, says) in bad {
+            let problem = read_headers(headers).unwrap_err().to_string();
+            assert_eq!(problem, says, "{}", headers.escape_ascii());
         }
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_header_but_the_beginning_of_its_name() {
+        let headers = format!("NATS/1.0\r\n{}: secret\r\n\r\n", "é".repeat(10_000));
+        let problem = read_headers(headers.as_bytes()).unwrap_err().to_string();
+        assert!(problem.len() < 200 && !problem.contains("secret"), "{problem}");
+        let problem = read_headers(b"NATS/1.0\r\nsecret\r\n\r\n")
+            .unwrap_err()
+            .to_string();
+        assert!(!problem.contains("secret"), "{problem}");
     }
 }
