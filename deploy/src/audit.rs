@@ -30,6 +30,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long after its deadline a payment may still be open: the broker's timer, and a service that is being restarted.
 const EXPIRY_GRACE: Duration = Duration::from_secs(10);
+/// How long a cluster may go on checking commits without what its own timer has proposed: until a replica has applied it,
+/// an election included.
+const UNAPPLIED: Duration = Duration::from_secs(10);
 /// Where a stream has lost its start, orders this close to what is left are not checked: part of theirs may be gone.
 const HORIZON: Duration = Duration::from_secs(60);
 
@@ -490,20 +493,27 @@ impl File {
     /// it was purged. The decision stands.
     ///
     /// With several replicas nats-server 2.15.1 does not check a commit against what its own timer has proposed and no
-    /// replica has applied yet; so the entry may then stand before a charge or a refusal as well.
+    /// replica has applied yet; so the entry may then stand directly before a charge or a refusal as well, of the same
+    /// moment.
     fn expired_in_vain(&self) -> bool {
-        let is_settled = self.said("payment", "charged") || self.said("payment", "failed");
-        if self.is_replicated && is_settled {
-            return self.said("payment", "expired");
-        }
-        let decisions = ["charged", "failed", "cancelled"]
+        let decided = ["charged", "failed", "cancelled"]
             .iter()
-            .filter_map(|entry| self.get("payment", entry));
-        let decided = decisions.map(|said| said.sequence).min();
-        let expired = self.get("payment", "expired").map(|said| said.sequence);
-        decided
-            .zip(expired)
-            .is_some_and(|(decided, expired)| expired > decided)
+            .filter_map(|entry| self.get("payment", entry))
+            .min_by_key(|said| said.sequence);
+        let (Some(decided), Some(expired)) = (decided, self.get("payment", "expired")) else {
+            return false;
+        };
+        if decided.sequence < expired.sequence {
+            return true;
+        }
+        let between = expired.sequence + 1..decided.sequence;
+        let is_next = !self
+            .said
+            .values()
+            .any(|said| said.name.service == "payment" && between.contains(&said.sequence));
+        let is_of_the_moment = decided.at <= expired.at.checked_add(UNAPPLIED).unwrap_or(Timestamp::MAX);
+        let is_settled = decided.name.entry != "cancelled";
+        self.is_replicated && is_settled && is_next && is_of_the_moment
     }
 
     /// What a person has to do for it to go on.
@@ -675,7 +685,7 @@ fn judge(snapshot: &Snapshot, books: Option<&Books>, mut notes: Vec<String>) -> 
     let in_vain = snapshot.checked().filter(|file| file.expired_in_vain()).count();
     if in_vain > 0 {
         notes.push(format!(
-            "{in_vain} payments expired after they were decided; the decisions stand"
+            "{in_vain} payments expired when they were decided already, or at that moment; the decisions stand"
         ));
     }
     if let Some(since) = snapshot.orders_since {
@@ -1116,5 +1126,109 @@ impl Display for Report {
             write!(f, "\n  ... and {} more", many - SHOWN)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What payment has said of an order that is paid by hand, in this order and so many seconds after it began.
+    fn file(is_replicated: bool, entries: &[(&'static str, i64)]) -> File {
+        let order = Order {
+            order_id: "a".parse().unwrap(),
+            customer_id: "ada".parse().unwrap(),
+            lines: Vec::new(),
+            total: 250,
+            currency: "EUR".parse().unwrap(),
+            address: "1 Main St".to_owned(),
+            payment: PaymentMode::Manual,
+            approval: Approval::Auto,
+        };
+        let said = |(number, (entry, at)): (usize, &(&'static str, i64))| {
+            let mut names = Event::names();
+            let name = names.find(|name| name.service == "payment" && name.entry == *entry);
+            let said = Said {
+                name: name.unwrap(),
+                at: Timestamp::from_second(*at).unwrap(),
+                // The entries of other orders stand between.
+                sequence: 10 * number as u64,
+                cause: "http/confirm".to_owned(),
+                digest: 0,
+                carries_the_order: true,
+                courier: None,
+                expires_at: None,
+                logged: Vec::new(),
+            };
+            (("payment", *entry), said)
+        };
+        let mut said: BTreeMap<_, _> = entries.iter().enumerate().map(said).collect();
+        let created = Said {
+            name: Event::names()
+                .find(|name| name.subject == "order.created")
+                .unwrap(),
+            at: Timestamp::UNIX_EPOCH,
+            sequence: 1,
+            cause: "http/create".to_owned(),
+            digest: 0,
+            carries_the_order: true,
+            courier: None,
+            expires_at: None,
+            logged: Vec::new(),
+        };
+        said.insert(("order", "created"), created);
+        File {
+            order: Arc::new(order),
+            said,
+            parked: Vec::new(),
+            is_replicated,
+        }
+    }
+
+    #[track_caller]
+    fn is_excused(is_replicated: bool, entries: &[(&'static str, i64)]) -> bool {
+        let file = file(is_replicated, entries);
+        let found = services_say_what_they_can(&file);
+        assert_eq!(found.is_empty(), file.expired_in_vain(), "{found:?}");
+        found.is_empty()
+    }
+
+    #[test]
+    fn a_deadline_behind_the_decision_is_in_vain_anywhere_and_whenever() {
+        for is_replicated in [false, true] {
+            for decision in ["charged", "failed"] {
+                let entries: &[_] = match decision {
+                    "charged" => &[("opened", 0), ("charged", 5), ("expired", 60)],
+                    _ => &[("opened", 0), ("failed", 5), ("cancel-order", 5), ("expired", 60)],
+                };
+                assert!(is_excused(is_replicated, entries), "{decision}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_charge_behind_the_deadline_is_excused_in_a_cluster_and_of_the_same_moment_alone() {
+        let charged_at = |at| [("opened", 0), ("expired", 60), ("charged", at)];
+        assert!(is_excused(true, &charged_at(60)));
+        assert!(is_excused(true, &charged_at(70)));
+        assert!(!is_excused(true, &charged_at(71)), "far too late");
+        assert!(
+            !is_excused(false, &charged_at(60)),
+            "one server sees its own entry"
+        );
+    }
+
+    #[test]
+    fn a_charge_of_what_the_deadline_has_cancelled_is_found() {
+        let entries = [
+            ("opened", 0),
+            ("expired", 60),
+            ("cancelled", 60),
+            ("cancel-order", 60),
+            ("charged", 60),
+        ];
+        assert!(!is_excused(true, &entries), "it was decided before");
+        let entries = [("opened", 0), ("expired", 60), ("refunded", 60), ("charged", 60)];
+        assert!(!is_excused(true, &entries), "something stands between");
     }
 }

@@ -5,6 +5,7 @@
 mod provider;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
@@ -664,6 +665,21 @@ pub fn build() -> Result<()> {
     built
         .clone()
         .map_err(|error| anyhow!("the programs do not build:\n{error}"))
+}
+
+/// Says that something is left out, and what it lacks on this machine. On a developer's machine that may be; in CI there
+/// has to be all that is tested with, unless the variable `unless` is set.
+///
+/// # Panics
+/// `CI` is set, and `unless` is not.
+pub fn leave_out(lacks: &str, unless: &str) {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    assert!(
+        !is_set("CI") || is_set(unless),
+        "{lacks}; {unless}=1 leaves out what is tested with it"
+    );
+    // Not `eprintln!`: of a test that passes, cargo shows nothing that was printed so.
+    drop(writeln!(std::io::stderr(), "LEFT OUT: {lacks}"));
 }
 
 /// The `quadrille` program.

@@ -1,7 +1,10 @@
 //! The nats-server dies in the middle of orders and comes back, on the same port and data.
 
+use std::collections::BTreeSet;
+
 use futures::future::join;
 use quadrille_deploy::client::NewOrder;
+use quadrille_deploy::local::Service;
 use quadrille_deploy::story::Ending;
 use quadrille_tests::{Options, World};
 
@@ -40,4 +43,40 @@ async fn orders_outlive_two_deaths_of_the_server() {
 #[tokio::test]
 async fn orders_outlive_two_deaths_of_the_server_with_two_instances() {
     orders_outlive_the_server(World::with().instances(2)).await;
+}
+
+/// Nobody decides from the log, so it may go: whichever service starts next makes it again, from the buckets.
+#[tokio::test]
+async fn a_deleted_log_is_sourced_anew() {
+    let world = World::start().await.unwrap();
+    let ids = world.place_many(40, order).await.unwrap();
+    world.all_ended(&ids).await.unwrap();
+    world.audit().await.unwrap();
+    let before = log(&world).await;
+    assert!(before.len() > 200, "{} events", before.len());
+
+    world.operator.delete_log().await.unwrap();
+    assert!(world.operator.log().await.is_err(), "it is gone");
+    let meanwhile = world.place(order(0)).await.unwrap();
+    world.ended(&meanwhile).await.unwrap();
+    world.terminate(Service::Delivery, 0).await.unwrap();
+    world.restart(Service::Delivery, 0).await.unwrap();
+    // The audit waits until it has everything again.
+    world.audit().await.unwrap();
+    let after = log(&world).await;
+    assert!(before.is_subset(&after), "what it had it has again");
+    assert!(after.len() > before.len(), "and what came meanwhile");
+
+    // And it goes on.
+    let next = world.place(order(0)).await.unwrap();
+    world.ended(&next).await.unwrap();
+    world.audit().await.unwrap();
+}
+
+/// Subjects and bodies.
+async fn log(world: &World) -> BTreeSet<(String, Vec<u8>)> {
+    let entries = world.operator.log().await.unwrap().into_iter();
+    entries
+        .map(|entry| (entry.subject, entry.body.to_vec()))
+        .collect()
 }

@@ -70,6 +70,11 @@ impl Scrape {
 
     /// The sum of all samples of this name that have these labels; 0 if there is none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.values(name, labels).iter().sum()
+    }
+
+    /// All samples of this name that have these labels.
+    pub fn values(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
         let has = |sample: &Sample, (key, value): &(&str, &str)| {
             sample.labels.get(*key).is_some_and(|found| found == value)
         };
@@ -77,7 +82,7 @@ impl Scrape {
             .iter()
             .filter(|sample| sample.name == name && labels.iter().all(|label| has(sample, label)))
             .map(|sample| sample.value)
-            .sum()
+            .collect()
     }
 }
 

@@ -30,14 +30,18 @@ const DURATIONS: [f64; 16] = [
 /// Up to the largest group and the largest batch.
 const SIZES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 
-/// How often the broker is asked about the bucket: three small requests. Prometheus usually scrapes every 15 s.
+/// How often the broker is asked about the bucket, the log and who listens: three requests with small answers, however
+/// much there is. Prometheus usually scrapes every 15 s.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long that may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often it is asked what a stream has lost, besides after every connection.
 const SEARCH: Duration = Duration::from_secs(300);
-/// Up to so many deleted messages: some 400 kB of answer. A record of the ledger that is written anew deletes one.
-const MAX_DELETED: u64 = 50_000;
+/// Up to so many deleted messages, each of which is named in the answer: some 2 MB. A record of the ledger that is
+/// written anew deletes one, so the buckets of inventory and delivery get there in time; then it is not known any more.
+const MAX_DELETED: u64 = 200_000;
+/// Beyond the last of any list: what is asked for from here on is counted and not told.
+const BEYOND: u64 = 1 << 40;
 
 const COMMITS: &str = "quadrille_commits_total";
 const COMMIT_DURATION: &str = "quadrille_commit_duration_seconds";
@@ -143,7 +147,7 @@ fn describe() {
     gauge!(
         STREAM_LOST_BYTES,
         Unit::Bytes,
-        "What a stream has lost on disk (state.lost). Always 0, or somebody has to look at it. Not there for a stream with too many deleted messages to ask."
+        "What a stream has lost on disk (state.lost). Always 0, or somebody has to look at it. NaN for a stream with too many deleted messages to ask."
     );
     gauge!(
         READY,
@@ -277,6 +281,9 @@ pub(crate) async fn keep(metrics: Metrics, store: Store, mut stop: watch::Receiv
 #[derive(Deserialize)]
 struct StreamInfo {
     state: StreamState,
+    /// How many subjects there are of those that were asked for; 0 if none were.
+    #[serde(default)]
+    total: u64,
 }
 
 #[derive(Deserialize)]
@@ -286,8 +293,6 @@ struct StreamState {
     #[serde(default)]
     num_deleted: u64,
     lost: Option<Lost>,
-    #[serde(default)]
-    subjects: HashMap<String, u64>,
 }
 
 #[derive(Deserialize)]
@@ -317,23 +322,32 @@ struct ConsumerConfig {
     durable_name: Option<String>,
 }
 
+/// The bytes that a stream has lost. The server tells it with the sequence of every deleted message only, so it is not
+/// asked about a stream that has a great many: NaN, which is no number that anybody could take for "none".
+async fn lost(store: &Store, api: &str, num_deleted: u64) -> Result<f64, ReadError> {
+    if num_deleted > MAX_DELETED {
+        return Ok(f64::NAN);
+    }
+    let ask = json!({ "deleted_details": true });
+    let StreamInfo { state, .. } = store.broker.ask(api, &ask).await?;
+    Ok(state.lost.map_or(0.0, |lost| lost.bytes as f64))
+}
+
 /// One look at the bucket, those who listen to it, and the log; with a search for what they have lost.
 async fn look(store: &Store, search: bool) -> Result<(), ReadError> {
     let letters = format!("$KV.{}.dead-letter.>", store.service);
-    let ask = json!({ "subjects_filter": letters });
+    // How many there are, and not which.
+    let ask = json!({ "subjects_filter": letters, "offset": BEYOND });
     for (stream, ask) in [(store.stream.as_str(), ask), (EVENTS, json!({}))] {
         let api = format!("STREAM.INFO.{stream}");
-        let StreamInfo { state } = store.broker.ask(&api, &ask).await?;
+        let StreamInfo { state, total } = store.broker.ask(&api, &ask).await?;
         metrics::gauge!(STREAM_BYTES, "stream" => stream.to_owned()).set(state.bytes as f64);
         if stream != EVENTS {
-            metrics::gauge!(PARKED, "service" => store.service).set(state.subjects.len() as f64);
+            metrics::gauge!(PARKED, "service" => store.service).set(total as f64);
         }
-        // It is told with the sequence of every deleted message only, so not of a stream that has a great many.
-        if search && state.num_deleted <= MAX_DELETED {
-            let ask = json!({ "deleted_details": true });
-            let StreamInfo { state } = store.broker.ask(&api, &ask).await?;
-            let lost = state.lost.map_or(0, |lost| lost.bytes);
-            metrics::gauge!(STREAM_LOST_BYTES, "stream" => stream.to_owned()).set(lost as f64);
+        if search {
+            let lost = lost(store, &api, state.num_deleted).await?;
+            metrics::gauge!(STREAM_LOST_BYTES, "stream" => stream.to_owned()).set(lost);
         }
     }
     let listed: ConsumerList = store

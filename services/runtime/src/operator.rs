@@ -242,6 +242,15 @@ impl Operator {
         }))
     }
 
+    /// Deletes the EVENTS log. The next service that starts makes it again, and the server sources it anew from the buckets.
+    ///
+    /// # Errors
+    /// There is none, or the broker does not answer.
+    pub async fn delete_log(&self) -> anyhow::Result<()> {
+        self.broker.jetstream().delete_stream(EVENTS).await?;
+        Ok(())
+    }
+
     /// Whether there is a connection right now.
     pub fn is_connected(&self) -> bool {
         self.broker.is_connected()

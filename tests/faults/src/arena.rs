@@ -62,8 +62,8 @@ enum Gear {
 
 /// What a strike was.
 pub struct Struck {
-    /// Each blow in a sentence.
-    pub blows: Vec<String>,
+    /// The blow in a sentence.
+    pub blow: String,
     /// How many it counts for.
     pub count: usize,
 }
@@ -71,7 +71,7 @@ pub struct Struck {
 impl Struck {
     fn once(blow: impl Into<String>) -> Self {
         Self {
-            blows: vec![blow.into()],
+            blow: blow.into(),
             count: 1,
         }
     }
@@ -164,7 +164,7 @@ impl Arena {
     pub async fn strike(&mut self, rng: &mut StdRng, history: &History, left: usize) -> Result<Struck> {
         let world = &self.world;
         match &mut self.gear {
-            Gear::KillServices => kill_services(world, rng, left).await,
+            Gear::KillServices => kill_services(world, rng).await,
             Gear::KillBroker => {
                 world.with_nats(0, async |server| server.kill9().await).await?;
                 // Down for a moment, or for as long as a start takes.
@@ -179,7 +179,7 @@ impl Arena {
                 let next = *events + EVENTS_PER_POISON;
                 world.holds_ever("EVENTS", next).await?;
                 *events = next;
-                Ok(Struck::once(poison.drop_in(&world.operator, rng).await?))
+                Ok(Struck::once(poison.drop_in(world, rng).await?))
             }
             Gear::FullDisk {
                 disk,
@@ -284,10 +284,10 @@ async fn behind_proxy(options: Options, seed: u64) -> Result<(World, Proxy)> {
     Ok((world, proxy))
 }
 
-/// One instance of a service, or both at the same moment.
-async fn kill_services(world: &World, rng: &mut StdRng, left: usize) -> Result<Struck> {
+/// One instance of a service, or both at the same moment, which is one strike.
+async fn kill_services(world: &World, rng: &mut StdRng) -> Result<Struck> {
     let service = *Service::ALL.choose(rng).context("there are four services")?;
-    let both = left >= INSTANCES && rng.random_bool(0.25);
+    let both = rng.random_bool(0.25);
     let victims = if both {
         vec![0, 1]
     } else {
@@ -299,11 +299,11 @@ async fn kill_services(world: &World, rng: &mut StdRng, left: usize) -> Result<S
     for victim in &victims {
         world.restart(service, *victim).await?;
     }
-    let blow = |victim: &usize| format!("kill -9 {} {victim}", service.name());
-    Ok(Struck {
-        blows: victims.iter().map(blow).collect(),
-        count: victims.len(),
-    })
+    let blow = match victims.as_slice() {
+        [victim] => format!("kill -9 {} {victim}", service.name()),
+        _ => format!("kill -9 both of {}", service.name()),
+    };
+    Ok(Struck::once(blow))
 }
 
 async fn freeze(world: &World, rng: &mut StdRng) -> Result<Struck> {
@@ -339,7 +339,7 @@ async fn spoil(proxy: &Proxy, left: usize) -> Result<Struck> {
     });
     let spoiled = spoiled.await?.context("nothing passes that could be spoiled")?;
     Ok(Struck {
-        blows: vec![format!("{spoiled} frames spoiled")],
+        blow: format!("{spoiled} frames spoiled"),
         count: usize::try_from(spoiled)?,
     })
 }

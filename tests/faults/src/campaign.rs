@@ -32,7 +32,7 @@ const LOG_PATIENCE: Duration = Duration::from_secs(10);
 /// What strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Campaign {
-    /// kill -9 of services, one or both instances, started again.
+    /// kill -9 of services, one instance or both at once, started again.
     KillServices,
     /// kill -9 of nats-server, started again.
     KillBroker,
@@ -125,13 +125,20 @@ impl Campaign {
     }
 }
 
+/// The seed of the n-th of those who draw from one seed.
+pub(crate) fn nth(seed: u64, number: u64) -> u64 {
+    // An odd number of many bits, so that neighbours have little in common.
+    seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number)
+}
+
 /// A campaign to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// What strikes.
     pub campaign: Campaign,
-    /// From which everything random is drawn. What the machine does in between is not, so a run with the same seed has
-    /// the same victims and the same orders, and not the same moments.
+    /// From which everything random is drawn, for each strike and each visit of a customer anew. So a run with the same
+    /// seed has the same n-th strike and, of each customer, the same n-th order; not the same moments, nor what hangs on
+    /// them: how many visits there are, which connections are open when one is cut, which frames the proxy spoils.
     pub seed: u64,
     /// How often it strikes.
     pub strikes: usize,
@@ -169,10 +176,7 @@ impl Plan {
 
     /// What this campaign draws from: each has its own, so that `--only` changes nothing.
     pub(crate) fn own_seed(&self) -> u64 {
-        // An odd number of many bits, so that neighbours have little in common.
-        self.seed
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add(self.campaign as u64)
+        nth(self.seed, self.campaign as u64)
     }
 }
 
@@ -219,7 +223,6 @@ pub enum Ran {
 /// The system does not start, or what was struck does not come back: that is as bad as a violation.
 pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<Ran> {
     let began = Instant::now();
-    let mut rng = StdRng::seed_from_u64(plan.own_seed());
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join(format!("{}-{}.jsonl", plan.campaign.name(), plan.seed));
     let mut arena = match Arena::build(&plan).await? {
@@ -238,7 +241,11 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
 
     let mut told = 0;
     let mut strikes = 0;
-    while strikes < plan.strikes {
+    for turn in 0.. {
+        if strikes >= plan.strikes {
+            break;
+        }
+        let mut rng = StdRng::seed_from_u64(nth(plan.own_seed(), turn));
         let healed = history.now();
         tokio::time::sleep(Duration::from_millis(rng.random_range(50..400))).await;
         if rng.random_bool(0.5) {
@@ -255,13 +262,11 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
         let began = history.now();
         let struck = arena.strike(&mut rng, &history, plan.strikes - strikes).await?;
         let healed = history.now();
-        for strike in struck.blows {
-            history.struck(Strike {
-                began,
-                healed,
-                strike,
-            })?;
-        }
+        history.struck(Strike {
+            began,
+            healed,
+            strike: struck.blow,
+        })?;
         strikes += struck.count;
         if (strikes - told) * 10 >= plan.strikes {
             told = strikes;

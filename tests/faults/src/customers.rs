@@ -16,6 +16,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::campaign::nth;
 use crate::history::{Asked, History, Outcome, Request};
 
 /// How long somebody goes on asking: far longer than anything is down.
@@ -155,7 +156,8 @@ impl Customers {
         for number in 0..count {
             let customer = Customer {
                 desk: Arc::clone(&desk),
-                rng: StdRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(number as u64)),
+                seed: nth(seed, number as u64),
+                rng: StdRng::seed_from_u64(seed),
             };
             crowd.spawn(customer.shop(number, pause));
         }
@@ -193,12 +195,16 @@ impl Customers {
 
 struct Customer {
     desk: Arc<Desk>,
+    seed: u64,
+    /// Of the visit.
     rng: StdRng,
 }
 
 impl Customer {
     async fn shop(mut self, number: usize, pause: Duration) -> Result<()> {
         for visit in 0.. {
+            // What was drawn depends on how the visits before went; what will be must not.
+            self.rng = StdRng::seed_from_u64(nth(self.seed, visit));
             tokio::time::sleep(pause.mul_f64(self.rng.random_range(0.0..=1.0))).await;
             if self.desk.closed.load(Ordering::Relaxed) {
                 break;

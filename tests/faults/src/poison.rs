@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use quadrille_events::{Created, Envelope, EventName, Line, Order, OrderEvent, OrderId, Said, TraceParent};
 use quadrille_runtime::operator::Operator;
+use quadrille_tests::World;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
@@ -25,6 +26,10 @@ const HEADERS: [(&str, &str); 8] = [
     ("ce-causationid", ""),
     ("traceparent", "00-0-0-00"),
 ];
+/// Headers for which the client library ends the connection, until somebody has parked the message.
+const MALFORMED: [&[u8]; 2] = [b"NATS/1.0\r\nno colon\r\n\r\n", b"NATS/1.0\r\nname: \xff\r\n\r\n"];
+/// One in so many has them.
+const MALFORMED_EVERY: u64 = 5;
 /// Beyond what a service reads.
 const TOO_LARGE: usize = 300_000;
 /// Beyond what a parser that recurses can bear.
@@ -65,14 +70,21 @@ impl Poison {
     ///
     /// # Errors
     /// The broker does not take it.
-    pub async fn drop_in(&mut self, operator: &Operator, rng: &mut StdRng) -> Result<String> {
+    pub async fn drop_in(&mut self, world: &World, rng: &mut StdRng) -> Result<String> {
         let (name, _) = self.heard.choose(rng).context("nobody hears anything")?;
         let name = *name;
         self.count += 1;
         let order_id: OrderId = format!("poison-{}", self.count).parse()?;
-        let (what, headers, body) = draw(name, &order_id, rng);
         let subject = name.stored_as(&order_id);
-        operator.publish(&subject, headers, &body).await?;
+        let what = if self.count.is_multiple_of(MALFORMED_EVERY) {
+            let headers = MALFORMED.choose(rng).context("there are two")?;
+            world.publish_bytes(&subject, headers, &body(&order_id)).await?;
+            "malformed headers"
+        } else {
+            let (what, headers, body) = draw(name, &order_id, rng);
+            world.operator.publish(&subject, headers, &body).await?;
+            what
+        };
         let hears = self.heard.iter().filter(|(heard, _)| *heard == name);
         self.letters
             .extend(hears.map(|(_, listener)| (subject.clone(), listener.clone())));

@@ -88,8 +88,9 @@ pub fn sentences(outcome: &Outcome) -> Vec<String> {
     sentences
 }
 
-/// Whether its strikes are independent trials. With none failed of n, the rate of failures is below 3/n with a confidence
-/// of 95 %, the rule of three: (1 - 3/n)^n is about e^-3, which is 5 %.
+/// Whether its strikes count as independent trials: each is drawn for itself and hits once, whatever the ones before left
+/// behind. With none failed of n, the rate of failures is below 3/n with a confidence of 95 %, the rule of three:
+/// (1 - 3/n)^n is about e^-3, which is 5 %.
 fn is_counted(campaign: Campaign) -> bool {
     match campaign {
         Campaign::KillServices | Campaign::KillBroker => true,

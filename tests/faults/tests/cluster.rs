@@ -3,20 +3,21 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use jiff::Timestamp;
-use quadrille_deploy::client::NewOrder;
+use quadrille_deploy::client::{ApiError, NewOrder, until};
 use quadrille_deploy::local::Cluster;
-use quadrille_events::OrderId;
-use quadrille_tests::World;
+use quadrille_events::{Event, OrderId, PaymentEvent};
+use quadrille_tests::{PATIENCE, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-const ORDERS: usize = 100;
+/// How many orders there are at once.
+const ORDERS: usize = 40;
 
-async fn clustered(rng: &mut StdRng, deadline: &str) -> World {
+async fn clustered(deadline: &str) -> World {
     let (_, servers) = Cluster::start().await.unwrap();
     let options = World::with()
         .instances(2)
@@ -29,58 +30,115 @@ async fn clustered(rng: &mut StdRng, deadline: &str) -> World {
     world
 }
 
-/// An order whose payment is open, and until when.
-async fn opened(world: &World) -> (OrderId, Timestamp) {
+/// An order whose payment is open, and until when, as it is stored.
+async fn opened(world: &World, key: &str) -> (OrderId, Timestamp) {
     let order = NewOrder::new().line(1, "apple", 250).paid_by_hand();
-    let id = world.place(order).await.unwrap();
-    world.said("payment.opened", &id).await.unwrap();
-    let payment = world.api().payment(&id).await.unwrap();
-    (id, payment["expires_at"].as_str().unwrap().parse().unwrap())
+    let id = world.place_surely(&order, key).await.unwrap();
+    let expires_at = until(PATIENCE, async || {
+        let said = events(world, &id).await;
+        anyhow::Ok(said.iter().find_map(|(_, event)| match event {
+            Event::Payment(PaymentEvent::Opened(opened)) => Some(opened.expires_at),
+            Event::Payment(_) | Event::Order(_) | Event::Inventory(_) | Event::Delivery(_) => None,
+        }))
+    });
+    let expires_at = expires_at.await.unwrap().expect("the payment is opened");
+    (id, expires_at)
+}
+
+/// What was said of an order, with its sequence in its bucket.
+async fn events(world: &World, id: &OrderId) -> Vec<(u64, Event)> {
+    let entries = world.operator.entries_of(id, &[]).await.unwrap();
+    let read = entries.iter().map(|entry| {
+        let tokens: Vec<&str> = entry.subject.split('.').collect();
+        let event = Event::decode(tokens[1], tokens[2], &entry.body).unwrap();
+        (entry.sequence, event)
+    });
+    read.collect()
+}
+
+/// Whether a command had its effect or was refused; nothing if its service does not know, which happens to a cluster.
+#[track_caller]
+fn settled<T>(answer: Result<T, ApiError>) -> Option<bool> {
+    match answer {
+        Ok(_) => Some(true),
+        Err(error) if error.status() == Some(409) => Some(false),
+        Err(error) if error.is_in_doubt() => None,
+        Err(error) => panic!("neither done nor refused: {error}"),
+    }
+}
+
+/// Waits for the end of an order, which has to be the one that a payment with this answer leads to.
+async fn ends(world: &World, id: &OrderId, charged: Option<bool>) {
+    let state = world.ended(id).await.unwrap().state;
+    match charged {
+        Some(true) => assert_eq!(state, "completed", "{id}"),
+        Some(false) => assert_eq!(state, "cancelled", "{id}"),
+        None => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_confirmation_and_a_cancellation_one_gets_through() {
-    let mut rng = StdRng::seed_from_u64(1);
-    let world = clustered(&mut rng, "60s").await;
+    let world = clustered("60s").await;
     let world = &world;
-    let rivals = (0..ORDERS).map(async |_| {
-        let (id, _) = opened(world).await;
+    let rivals = (0..ORDERS).map(async |number| {
+        let (id, _) = opened(world, &number.to_string()).await;
         let (customer, again) = (world.api(), world.api());
         let (confirmed, cancelled) = join(customer.confirm_payment(&id), again.cancel_payment(&id)).await;
+        let (confirmed, cancelled) = (settled(confirmed), settled(cancelled));
         assert!(
-            confirmed.is_ok() != cancelled.is_ok(),
-            "{confirmed:?} {cancelled:?}"
+            confirmed.is_none() || cancelled.is_none() || confirmed != cancelled,
+            "{id}: {confirmed:?} {cancelled:?}"
         );
-        let expected = if confirmed.is_ok() {
-            "completed"
-        } else {
-            "cancelled"
-        };
-        assert_eq!(world.ended(&id).await.unwrap().state, expected);
+        ends(world, &id, confirmed.or(cancelled.map(|cancelled| !cancelled))).await;
+        confirmed.is_some() && cancelled.is_some()
     });
-    join_all(rivals).await;
+    let known = join_all(rivals).await;
+    assert!(known.contains(&true), "nobody was ever told how it went");
     world.audit().await.unwrap();
 }
 
 /// The check of the charge does not see the entry that the timer has just proposed. Both are stored, and the charge
-/// stands. (Of 400 such orders, 50 had the entry before the charge; with one replica none had.)
+/// stands. (Of 400 such orders, 50 had the entry before the charge; with one replica none had.) It is tried until one has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_charged_in_the_moment_of_its_deadline_is_charged() {
     let mut rng = StdRng::seed_from_u64(2);
-    let world = clustered(&mut rng, "1s").await;
+    let world = clustered("3s").await;
     let world = &world;
-    let latecomers = (0..ORDERS).map(|_| {
-        let late = rng.random_range(-30..30);
-        async move {
-            let (id, deadline) = opened(world).await;
-            // The moment is the point here: shortly before the deadline, or after it.
-            let left = deadline.duration_since(Timestamp::now()).as_millis() + late;
-            tokio::time::sleep(Duration::from_millis(left.try_into().unwrap_or_default())).await;
-            let confirmed = world.api().confirm_payment(&id).await.is_ok();
-            let expected = if confirmed { "completed" } else { "cancelled" };
-            assert_eq!(world.ended(&id).await.unwrap().state, expected);
+    let begun = Instant::now();
+    for round in 0.. {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "of {} orders none was charged behind its deadline: if nats-server sees now what its timer has proposed, \
+             the audit need not excuse it any more (`expired_in_vain`), nor this test be",
+            round * ORDERS
+        );
+        let latecomers = (0..ORDERS).map(|number| {
+            let late = rng.random_range(-30..30);
+            async move {
+                let (id, deadline) = opened(world, &format!("{round}-{number}")).await;
+                // The moment is the point here: shortly before the deadline, or after it.
+                let left = deadline.duration_since(Timestamp::now()).as_millis() + late;
+                tokio::time::sleep(Duration::from_millis(left.try_into().unwrap_or_default())).await;
+                let confirmed = settled(world.api().confirm_payment(&id).await);
+                ends(world, &id, confirmed).await;
+                is_behind_deadline(world, &id).await
+            }
+        });
+        if join_all(latecomers).await.contains(&true) {
+            break;
         }
-    });
-    join_all(latecomers).await;
+    }
     world.audit().await.unwrap();
+}
+
+/// Whether the charge of an order stands behind the entry that its deadline has passed.
+async fn is_behind_deadline(world: &World, id: &OrderId) -> bool {
+    let said = events(world, id).await;
+    let place = |entry: &str| {
+        let mut said = said.iter();
+        let found = said.find(|(_, event)| event.name().service == "payment" && event.name().entry == entry);
+        found.map(|(sequence, _)| *sequence)
+    };
+    matches!((place("expired"), place("charged")), (Some(expired), Some(charged)) if expired < charged)
 }
