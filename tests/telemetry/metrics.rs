@@ -260,9 +260,10 @@ async fn what_a_stream_has_lost_on_disk_is_seen() {
 
 /// Where too many messages were deleted to ask, it is not 0 that is said.
 #[tokio::test]
+#[ignore = "a quarter of a million writes take a minute; `cargo test --test telemetry -- --ignored` runs it"]
 async fn what_nobody_knows_is_not_said_to_be_none() {
-    /// More than the service asks about.
-    const REWRITES: u64 = 200_100;
+    /// Far more than the service asks about: the death of the server may take the last of them along.
+    const REWRITES: u64 = 250_000;
     build().unwrap();
     let mut nats = NatsServer::builder().start().await.unwrap();
     let url = nats.url();
@@ -300,7 +301,12 @@ async fn what_nobody_knows_is_not_said_to_be_none() {
     let unknown = until(PATIENCE, async || {
         anyhow::Ok(lost(&at).await.is_some_and(f64::is_nan).then_some(()))
     });
-    assert!(unknown.await.unwrap().is_some(), "it is still said to be known");
+    assert!(
+        unknown.await.unwrap().is_some(),
+        "it is still said to be known: {:?} of {:?}",
+        lost(&at).await,
+        operator.size("order").await
+    );
 }
 
 /// What this service says that the order bucket has lost, if it says anything of it.
