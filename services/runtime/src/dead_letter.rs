@@ -203,3 +203,51 @@ fn shorten(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stored(header: &str, body: &[u8]) -> Entry {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, header);
+        Entry {
+            subject: "$KV.payment.dead-letter.KV_order.7.42".to_owned(),
+            sequence: 1,
+            time: Timestamp::UNIX_EPOCH,
+            headers,
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        #[test]
+        fn no_header_breaks_the_reader(header in "[ -~]{0,200}", body in prop::collection::vec(any::<u8>(), 0..50)) {
+            prop_assert!(read(stored(&header, &body)).is_none());
+        }
+
+        #[test]
+        fn a_letter_reads_back_as_it_was(
+            texts in prop::collection::vec("\\PC{0,40}", 4), attempts in any::<u64>(),
+            headers in prop::collection::btree_map("[a-z-]{1,10}", "\\PC{0,40}", 0..4),
+            body in prop::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let letter = DeadLetter {
+                id: texts[0].clone(),
+                service: texts[1].clone(),
+                reason: texts[2].clone(),
+                attempts,
+                subject: texts[3].clone(),
+                headers,
+                parked_at: Timestamp::UNIX_EPOCH,
+            };
+            let parked = read(stored(&serde_json::to_string(&letter).unwrap(), &body)).unwrap();
+            prop_assert_eq!(parked.letter, letter);
+            prop_assert_eq!(parked.body.as_ref(), body.as_slice());
+        }
+    }
+}

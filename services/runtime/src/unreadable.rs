@@ -234,7 +234,50 @@ pub(crate) fn read_headers(headers: &[u8]) -> Result<HeaderMap, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Bytes of which many are nearly headers.
+    fn nearly_headers() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(b"NATS/1.0".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(b"\r".to_vec()),
+            Just(b": ".to_vec()),
+            Just(b" ".to_vec()),
+            "[ -~]{0,12}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..8),
+        ];
+        prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+        #[test]
+        fn no_bytes_break_the_reader_and_a_problem_is_told_briefly(headers in nearly_headers()) {
+            if let Err(problem) = read_headers(&headers) {
+                prop_assert!(problem.to_string().len() < 1_000, "{problem}");
+            }
+        }
+
+        #[test]
+        fn headers_read_back_as_they_were_sent(
+            sent in prop::collection::btree_map("[a-zA-Z][a-zA-Z-]{0,20}", "[!-~]([ -~]{0,30}[!-~])?", 0..8),
+        ) {
+            let mut text = String::from("NATS/1.0\r\n");
+            for (name, value) in &sent {
+                text.push_str(&format!("{name}: {value}\r\n"));
+            }
+            text.push_str("\r\n");
+            let read = read_headers(text.as_bytes()).unwrap();
+            prop_assert_eq!(read.len(), sent.len());
+            for (name, value) in &sent {
+                prop_assert_eq!(read.get(name.as_str()).map(|value| value.as_str()), Some(value.as_str()));
+            }
+        }
+    }
 
     #[test]
     fn headers_that_the_client_reads_have_no_problem() {
