@@ -45,23 +45,21 @@ pub async fn run(args: &Args) -> Result<()> {
         let fill = wanted.saturating_sub(stored);
         if fill > 0 {
             let progress = Progress::of(&label, "filling up");
-            stored += system
-                .load
-                .drive(flood(fill), FILL_SECONDS, &progress)
-                .await?
-                .orders;
+            let filled = system.load.drive(flood(fill), FILL_SECONDS, &progress).await?;
+            stored += filled.orders;
         }
-        let progress = Progress::of(&label, "lone orders");
         let lone = Pace::Closed {
             in_flight: 1,
             orders: LONE,
         };
+        let progress = Progress::of(&label, "lone orders");
         let lone = system.load.drive(lone, args.seconds, &progress).await?;
-        let progress = Progress::of(&label, "orders in the flood");
-        let before = system.reading().await?;
-        let measured = system.load.drive(flood(FLOOD), FILL_SECONDS, &progress).await?;
-        let after = system.reading().await?;
         drop(progress);
+        let before = system.reading().await?;
+        let progress = Progress::of(&label, "orders in the flood");
+        let measured = system.load.drive(flood(FLOOD), FILL_SECONDS, &progress).await?;
+        drop(progress);
+        let after = system.reading().await?;
         let size = Size {
             stored,
             orders_per_second: measured.orders as f64 / measured.took.as_secs_f64(),

@@ -244,10 +244,7 @@ fn publish(
     messages: usize,
 ) -> (Span, u64) {
     let id = name.id(order_id);
-    let position = match &cause.trace {
-        Some(trace) => trace.child(name.service, &id),
-        None => TraceParent::of_order(order_id).child(name.service, &id),
-    };
+    let position = cause.trace_of(order_id).child(name.service, &id);
     let span = info_span!(
         target: TARGET,
         parent: decision,

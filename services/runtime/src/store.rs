@@ -1,5 +1,6 @@
 //! What a service has said, read back; and what it is about to say, as messages to store.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -263,17 +264,20 @@ pub(crate) struct Cause {
     pub trace: Option<TraceParent>,
 }
 
-fn envelope_headers(name: &EventName, order_id: &OrderId, cause: &Cause, time: Timestamp) -> HeaderMap {
-    let of_order;
-    let trace = match &cause.trace {
-        Some(trace) => trace,
-        None => {
-            of_order = TraceParent::of_order(order_id);
-            &of_order
+impl Cause {
+    /// The trace that its answers about this order continue: its own, else that of the order.
+    pub fn trace_of(&self, order_id: &OrderId) -> Cow<'_, TraceParent> {
+        match &self.trace {
+            Some(trace) => Cow::Borrowed(trace),
+            None => Cow::Owned(TraceParent::of_order(order_id)),
         }
-    };
+    }
+}
+
+fn envelope_headers(name: &EventName, order_id: &OrderId, cause: &Cause, time: Timestamp) -> HeaderMap {
+    let trace = cause.trace_of(order_id);
     let mut headers = HeaderMap::new();
-    for (key, value) in Envelope::new(name, order_id, time, &cause.reference, trace).headers() {
+    for (key, value) in Envelope::new(name, order_id, time, &cause.reference, &trace).headers() {
         headers.insert(HeaderName::from_static(key), value);
     }
     headers
