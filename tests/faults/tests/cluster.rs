@@ -3,12 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{join, join_all};
 use jiff::Timestamp;
 use quadrille_deploy::client::{ApiError, NewOrder, until};
-use quadrille_deploy::local::Cluster;
+use quadrille_deploy::local::{Cluster, Service};
 use quadrille_events::{Event, OrderId, PaymentEvent};
 use quadrille_tests::{PATIENCE, World};
 use rand::rngs::StdRng;
@@ -98,21 +98,14 @@ async fn of_a_confirmation_and_a_cancellation_one_gets_through() {
     world.audit().await.unwrap();
 }
 
-/// The check of the charge does not see the entry that the timer has just proposed. Both are stored, and the charge
-/// stands. (Of 400 such orders, 50 had the entry before the charge; with one replica none had.) It is tried until one has.
+/// Whatever the customer is answered is what happens, also in the moment in which the broker's timer fires.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payment_charged_in_the_moment_of_its_deadline_is_charged() {
+async fn a_payment_confirmed_in_the_moment_of_its_deadline_is_charged_or_too_late() {
+    const ROUNDS: usize = 3;
     let mut rng = StdRng::seed_from_u64(2);
     let world = clustered("3s").await;
     let world = &world;
-    let begun = Instant::now();
-    for round in 0.. {
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "of {} orders none was charged behind its deadline: if nats-server sees now what its timer has proposed, \
-             the audit need not excuse it any more (`expired_in_vain`), nor this test be",
-            round * ORDERS
-        );
+    for round in 0..ROUNDS {
         let latecomers = (0..ORDERS).map(|number| {
             let late = rng.random_range(-30..30);
             async move {
@@ -122,14 +115,81 @@ async fn a_payment_charged_in_the_moment_of_its_deadline_is_charged() {
                 tokio::time::sleep(Duration::from_millis(left.try_into().unwrap_or_default())).await;
                 let confirmed = settled(world.api().confirm_payment(&id).await);
                 ends(world, &id, confirmed).await;
-                is_behind_deadline(world, &id).await
             }
         });
-        if join_all(latecomers).await.contains(&true) {
-            break;
-        }
+        join_all(latecomers).await;
     }
     world.audit().await.unwrap();
+}
+
+/// What that moment can leave behind: the check of the charge does not see the entry that the timer has just proposed, so
+/// both are stored, and the charge stands. nats-server 2.15.1 did that to 50 of 400 such orders (to none with one replica),
+/// in other runs to none of 680; here the charge is stored by hand, without a check, so that it is always there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_charged_behind_the_entry_of_its_deadline_is_charged() {
+    let world = clustered("5s").await;
+    let (charged, _) = opened(&world, "charged").await;
+    world.api().confirm_payment(&charged).await.unwrap();
+    ends(&world, &charged, Some(true)).await;
+    let entry = format!("$KV.payment.charged.{charged}");
+    let entries = world.operator.entries_of(&charged, &[]).await.unwrap();
+    let charge = entries.into_iter().find(|found| found.subject == entry).unwrap();
+
+    let id = expired_and_frozen(&world).await;
+    let of_this_order = |text: &str| text.replace(charged.as_str(), id.as_str());
+    let headers = charge.headers.iter().filter_map(|(name, values)| {
+        let value = match name.to_string().as_str() {
+            name if name.starts_with("Nats-") => return None,
+            // Between the entry and the charge lie moments.
+            "ce-time" => Timestamp::now().to_string(),
+            _ => of_this_order(values.first()?.as_str()),
+        };
+        Some((name.to_string(), value))
+    });
+    let body = of_this_order(std::str::from_utf8(&charge.body).unwrap());
+    let entry = of_this_order(&entry);
+    world
+        .operator
+        .publish(&entry, headers, body.as_bytes())
+        .await
+        .unwrap();
+    for instance in 0..2 {
+        world.thaw(Service::Payment, instance).await.unwrap();
+    }
+    ends(&world, &id, Some(true)).await;
+    assert!(is_behind_deadline(&world, &id).await);
+    let report = world.audit().await.unwrap();
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.starts_with("1 payments expired")),
+        "{:?}",
+        report.notes
+    );
+}
+
+/// An order whose deadline has passed while payment was frozen, so that nobody has heard of it.
+async fn expired_and_frozen(world: &World) -> OrderId {
+    for number in 0.. {
+        let (id, _) = opened(world, &format!("late-{number}")).await;
+        for instance in 0..2 {
+            world.freeze(Service::Payment, instance).await.unwrap();
+        }
+        world.said("payment.expired", &id).await.unwrap();
+        let said = events(world, &id).await;
+        if !said
+            .iter()
+            .any(|(_, event)| event.name().subject == "payment.cancelled")
+        {
+            return id;
+        }
+        // The freeze came too late.
+        for instance in 0..2 {
+            world.thaw(Service::Payment, instance).await.unwrap();
+        }
+    }
+    unreachable!("one order after the other is tried")
 }
 
 /// Whether the charge of an order stands behind the entry that its deadline has passed.
