@@ -23,7 +23,7 @@ mod proxy;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use quadrille_runtime::Settings;
+use quadrille_runtime::{Settings, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -50,12 +50,11 @@ pub async fn run(
     let shared = Shared::new(stop.clone());
     let address = listener.local_addr()?;
     let app = http::routes(shared.clone(), commands);
-    let serving = axum::serve(listener, app).with_graceful_shutdown(stopped(stop.clone()));
-    let mut serving = tokio::spawn(serving.into_future());
+    let mut serving = tokio::spawn(serve(listener, app, stop.clone()));
     info!("listening on http://{address}");
     tokio::select! {
         failed = follow::keep(&nats_url, &shared) => return failed.map(|never| match never {}),
-        served = &mut serving => served.context("the HTTP server panicked")?.context("the HTTP server failed")?,
+        served = &mut serving => served.context("the HTTP server panicked")?,
         () = stopped(stop.clone()) => {
             if tokio::time::timeout(STOP_TIMEOUT, serving).await.is_err() {
                 warn!("some connections were still open after {STOP_TIMEOUT:?}; they are closed");

@@ -23,6 +23,7 @@ use crate::item::stopped;
 use crate::listen::Listener;
 use crate::meters::{self, Metrics};
 use crate::outside::Limits;
+use crate::serve::{listen, serve};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -69,7 +70,7 @@ pub fn program(
             .enable_all()
             .build()?;
         let ended = runtime.block_on(async {
-            let listener = bind(&settings, default_port).await?;
+            let listener = bind(&settings, default_port)?;
             let (stopper, stop) = watch::channel(false);
             tokio::spawn(async move {
                 stop_signal().await;
@@ -169,12 +170,8 @@ pub async fn run<S: Service>(
 
     let address = listener.local_addr()?;
     let app = around(routes(door.clone()), door, metrics);
-    let mut until_stop = stop.clone();
-    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
-        let () = stopped(&mut until_stop).await;
-    });
+    let mut serving = tokio::spawn(serve(listener, app, stop.clone()));
     info!(service = name, "listening on http://{address}");
-    let mut serving = tokio::spawn(serving.into_future());
 
     tokio::select! {
         ended = &mut engine => {
@@ -184,7 +181,7 @@ pub async fn run<S: Service>(
             }
         }
         served = &mut serving => {
-            served.context("the HTTP server panicked")?.context("the HTTP server failed")?;
+            served.context("the HTTP server panicked")?;
             engine.await.context("the engine panicked; the log says where")?;
         }
         // Whoever starts it again gives it a connection; here it would only pretend to have one.
@@ -218,11 +215,11 @@ fn keeping(settings: &Settings) -> anyhow::Result<Keeping> {
     })
 }
 
-async fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListener> {
+fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListener> {
     let port: u16 = settings.or("PORT", default_port)?;
     let host: std::net::IpAddr = settings.or("BIND", std::net::Ipv4Addr::LOCALHOST.into())?;
     let address = SocketAddr::new(host, port);
-    TcpListener::bind(address).await.with_context(|| {
+    listen(address).with_context(|| {
         format!(
             "cannot listen on {address}: is another instance running? PORT chooses another port, 0 a free one"
         )
