@@ -14,6 +14,7 @@ pub mod console;
 pub mod nats_server;
 pub mod process;
 pub mod service;
+pub mod signals;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ pub use cluster::Cluster;
 pub use nats_server::{NatsServer, NatsServerBuilder, Probe, nats_server_binary, probe};
 pub use process::{Line, Process, ProcessBuilder, Stream};
 pub use service::Service;
+pub use signals::{Signals, unless_interrupted};
 
 /// The root of the repository: the first folder above this executable that holds the `justfile` and
 /// `deploy/tools.txt`, else the folder it was compiled in (they differ when cargo's target folder is elsewhere).

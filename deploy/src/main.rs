@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use quadrille_deploy::local::unless_interrupted;
 use quadrille_deploy::{audit, bench, demo, letters, run_all, stuck, watch};
 use quadrille_runtime::Allocator;
 
@@ -43,7 +44,7 @@ impl Command {
             Self::DeadLetters(args) => letters::list(args).await,
             Self::DeadLetter(args) => letters::show(args).await,
             Self::Retry(args) => letters::retry(args).await,
-            Self::Bench(args) => bench::run(args).await,
+            Self::Bench(args) => unless_interrupted(bench::run(args)).await,
         }
     }
 }

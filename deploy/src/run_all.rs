@@ -9,9 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::FutureExt;
 use futures::future::{join_all, select_all, try_join_all};
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::local::{self, NatsServer, Process, Service, env, probe, repo_root};
+use crate::local::{self, NatsServer, Process, Service, Signals, env, probe, repo_root};
 
 /// All services must be ready by then.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -425,25 +424,6 @@ impl Http {
             }
             tokio::time::sleep(HTTP_PAUSE).await;
         }
-    }
-}
-
-/// What asks us to stop: Ctrl-C, a supervisor, a closed terminal.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
-        let [a, b, c] = kinds.map(signal);
-        Ok(Self([a?, b?, c?]))
-    }
-
-    async fn next(&mut self) {
-        select_all(self.0.iter_mut().map(|signal| signal.recv().boxed())).await;
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
-use quadrille_deploy::local::repo_root;
+use quadrille_deploy::local::{repo_root, unless_interrupted};
 use quadrille_faults::{Campaign, Plan, Ran, header, row, run, sentences};
 
 /// Strikes the running system again and again, under load, and checks that nothing was lost, doubled or left hanging.
@@ -25,7 +26,18 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    match unless_interrupted(strike(Arguments::parse())).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Goes through the campaigns; says whether all was well.
+async fn strike(arguments: Arguments) -> Result<bool> {
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("seed {seed}");
     let folder = repo_root().join("target/faults");
@@ -68,9 +80,5 @@ async fn main() -> ExitCode {
     }
     println!("\n{}\n\n{}", lines.join("\n"), notes.join("\n"));
     println!("\nseed {seed}; histories in {}", folder.display());
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    Ok(good)
 }
