@@ -6,7 +6,7 @@
 
 mod growth;
 mod load;
-mod process;
+pub mod process;
 mod progress;
 mod system;
 

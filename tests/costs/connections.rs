@@ -1,0 +1,36 @@
+//! What a client's connection costs a service.
+
+use quadrille_deploy::bench::process::Usage;
+use quadrille_deploy::local::{NatsServer, Service};
+use quadrille_tests::{PATIENCE, build};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Fewer than a process may have files open anywhere.
+const CONNECTIONS: usize = 400;
+/// Of memory, for one that is kept alive. Two thirds are hyper's buffers.
+const BYTES: f64 = 20_000.0;
+
+#[tokio::test]
+async fn a_connection_that_is_kept_alive_costs_little_memory() {
+    build().unwrap();
+    let server = NatsServer::builder().start().await.unwrap();
+    let mut order = Service::Order.on(&server.url(), 0).unwrap().start().unwrap();
+    let url = order.wait_ready(PATIENCE).await.unwrap();
+    let address = url.trim_start_matches("http://").to_owned();
+    let memory = || Usage::of("order", order.id().unwrap()).unwrap().memory_mb * 1e6;
+    let before = memory();
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 1_024];
+        let read = connection.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{read}");
+        connections.push(connection);
+    }
+    let each = (memory() - before) / CONNECTIONS as f64;
+    assert!(each <= BYTES, "{each:.0} bytes a connection");
+    drop(connections);
+}
