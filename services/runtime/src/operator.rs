@@ -166,9 +166,13 @@ impl Operator {
                 return Ok(());
             }
             let mut messages = consumer.messages().await?;
-            // What was to come may be overwritten or age away at this moment, or it cannot be read, and nothing comes:
-            // then look again.
-            while let Ok(Some(message)) = tokio::time::timeout(SILENCE, messages.next()).await {
+            loop {
+                let next = tokio::time::timeout(SILENCE, messages.next());
+                // What was to come may be overwritten or age away at this moment, or it cannot be read, which ends the
+                // connection; and nothing comes: then look again.
+                let Some(Ok(Some(message))) = self.broker.unless_lost(next).await else {
+                    break;
+                };
                 let Followed { entry, behind } = followed(&message?)?;
                 last_seen = entry.sequence;
                 see(entry);
