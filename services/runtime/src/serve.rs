@@ -19,7 +19,8 @@ use crate::item::stopped;
 /// How long a client may take for the head of a request, and how long a connection may lie idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many connections may be open at once, at some 40 kB each; further ones wait to be accepted.
+/// How many connections may be open at once, at 12 kB of memory each and some 30 kB with an order in hand; further ones
+/// wait to be accepted.
 const MAX_CONNECTIONS: usize = 8_192;
 
 /// How many connections may wait to be accepted; the kernel has a bound of its own (`net.core.somaxconn`). A client whom
