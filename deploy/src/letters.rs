@@ -1,10 +1,11 @@
 //! `quadrille dead-letters`, `dead-letter`, `retry`: the inputs that no service could handle.
 
-use anyhow::{Result, bail, ensure};
-use quadrille_runtime::DeadLetter;
+use anyhow::{Result, ensure};
+use quadrille_runtime::operator::Operator;
+use quadrille_runtime::{DeadLetter, Parked};
 
 use crate::client::{Api, ApiError};
-use crate::local::Service;
+use crate::local::{Service, nats_url};
 
 /// List the inputs that a service could not handle
 #[derive(clap::Args, Debug)]
@@ -28,13 +29,13 @@ pub struct RetryArgs {
     all: bool,
 }
 
-/// Lists the dead letters of all services.
+/// Lists the dead letters of all services, whether they run or not.
 ///
 /// # Errors
-/// A service does not answer.
+/// NATS does not answer.
 pub async fn list(_: ListArgs) -> Result<()> {
-    let letters = all(&Api::from_env()?).await?;
-    for (_, letter) in &letters {
+    let letters = operator().await?.dead_letters().await?;
+    for letter in &letters {
         let DeadLetter {
             id,
             service,
@@ -57,15 +58,12 @@ pub async fn list(_: ListArgs) -> Result<()> {
     Ok(())
 }
 
-/// Shows one dead letter, at every service that has it.
+/// Shows one dead letter, at every service that has it: an event that several hear may be parked by each of them.
 ///
 /// # Errors
-/// A service does not answer, or none has it.
+/// NATS does not answer, or nobody has it.
 pub async fn show(args: ShowArgs) -> Result<()> {
-    let api = Api::from_env()?;
-    let holders = holders(&api, &args.id).await?;
-    for service in holders {
-        let (letter, body) = api.dead_letter(service, &args.id).await?;
+    for Parked { letter, body } in parked(&args.id).await? {
         println!("{} could not handle {}", letter.service, letter.subject);
         println!("  because   {}", letter.reason);
         println!("  attempts  {}", letter.attempts);
@@ -73,36 +71,39 @@ pub async fn show(args: ShowArgs) -> Result<()> {
         for (name, value) in &letter.headers {
             println!("  header    {name}: {value}");
         }
-        println!("  body      {body}");
+        println!("  body      {}", String::from_utf8_lossy(&body));
     }
     Ok(())
 }
 
-/// Retries one dead letter, at every service that has it, or all.
+/// Retries one dead letter, at every service that has it, or all. Only the service itself can: it writes to its bucket.
 ///
 /// # Errors
 /// A service does not answer, none has it, or some stay parked.
 pub async fn retry(args: RetryArgs) -> Result<()> {
     let api = Api::from_env()?;
-    let chosen: Vec<(Service, String)> = match args.id {
-        Some(id) => holders(&api, &id)
+    let chosen: Vec<DeadLetter> = match args.id {
+        Some(id) => parked(&id)
             .await?
             .into_iter()
-            .map(|service| (service, id.clone()))
+            .map(|parked| parked.letter)
             .collect(),
-        None => all(&api)
-            .await?
-            .into_iter()
-            .map(|(service, letter)| (service, letter.id))
-            .collect(),
+        None => operator().await?.dead_letters().await?,
     };
     if chosen.is_empty() {
         println!("no dead letters");
     }
     let mut stayed = 0_usize;
-    for (service, id) in &chosen {
-        let name = service.name();
-        match api.retry(*service, id).await {
+    for DeadLetter {
+        service: name, id, ..
+    } in &chosen
+    {
+        let Some(service) = Service::ALL.into_iter().find(|service| service.name() == name) else {
+            stayed += 1;
+            println!("{name:<9}  {id}  ask {name} itself: POST /dead-letters/{id}/retry");
+            continue;
+        };
+        match api.retry(service, id).await {
             Ok(retried) => match retried.reason {
                 None => println!("{name:<9}  {id}  {}", retried.outcome),
                 Some(reason) => println!("{name:<9}  {id}  {}: {reason}", retried.outcome),
@@ -118,31 +119,15 @@ pub async fn retry(args: RetryArgs) -> Result<()> {
     Ok(())
 }
 
-async fn all(api: &Api) -> Result<Vec<(Service, DeadLetter)>> {
-    let mut letters = Vec::new();
-    for service in Service::ALL {
-        letters.extend(
-            api.dead_letters(service)
-                .await?
-                .into_iter()
-                .map(|letter| (service, letter)),
-        );
-    }
-    Ok(letters)
+async fn operator() -> Result<Operator> {
+    Operator::connect(&nats_url()?).await
 }
 
-/// Who has parked it: an event that several hear may be parked by each of them.
-async fn holders(api: &Api, id: &str) -> Result<Vec<Service>> {
-    let mut holders = Vec::new();
-    for service in Service::ALL {
-        match api.dead_letter(service, id).await {
-            Ok(_) => holders.push(service),
-            Err(error) if error.status() == Some(404) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if holders.is_empty() {
-        bail!("no service has parked {id}; `deploy/just dead-letters` lists what there is");
-    }
-    Ok(holders)
+async fn parked(id: &str) -> Result<Vec<Parked>> {
+    let parked = operator().await?.dead_letter(id).await?;
+    ensure!(
+        !parked.is_empty(),
+        "no service has parked {id}; `deploy/just dead-letters` lists what there is"
+    );
+    Ok(parked)
 }

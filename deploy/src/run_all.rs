@@ -147,11 +147,9 @@ impl System {
                 .map(|service| service.wait_ready(READY_TIMEOUT)),
         )
         .await?;
-        if let [_, _, inventory, delivery] = urls.as_slice() {
-            stock(inventory, delivery)
-                .await
-                .context("cannot put in the first stock and couriers")?;
-        }
+        stock(url(&urls, Service::Inventory), url(&urls, Service::Delivery))
+            .await
+            .context("cannot put in the first stock and couriers")?;
         urls.push(self.start_console(settings, &nats_url, &urls).await?);
         self.say_where(settings, &nats_url, &urls, began.elapsed());
         Err(self.death().await)
@@ -198,9 +196,9 @@ impl System {
         nats_url: &str,
         urls: &[String],
     ) -> Result<String> {
-        let url = |service| urls.get(service).map_or("", String::as_str);
+        let (order, payment) = (url(urls, Service::Order), url(urls, Service::Payment));
         let console = settings.console;
-        let mut process = local::console::on(nats_url, settings.console_port, url(0), url(1))?
+        let mut process = local::console::on(nats_url, settings.console_port, order, payment)?
             .on_line(move |line| console.log(local::console::NAME, GREY, &line.text));
         if env("LOG_FORMAT").is_none() {
             process = process.env("LOG_FORMAT", "text");
@@ -425,6 +423,12 @@ impl Http {
             tokio::time::sleep(HTTP_PAUSE).await;
         }
     }
+}
+
+/// Where a service is; `urls` are in the order of [`Service::ALL`].
+fn url(urls: &[String], service: Service) -> &str {
+    let place = Service::ALL.iter().position(|one| *one == service);
+    place.and_then(|place| urls.get(place)).map_or("", String::as_str)
 }
 
 /// Standard output. Nobody reading it is no reason to stop.

@@ -12,7 +12,7 @@ crate::name::said! {
         /// A courier is on the way.
         Assigned(Assigned) = "assigned" => "delivery.assigned" undone by "cancelled",
         /// Nobody can bring it: payment is asked to refund.
-        CancelPayment(NoCourier) = "cancel-payment" => "cancel-payment",
+        CancelPayment(NoCourier) = "cancel-payment" => "cancel-payment" with reason,
         /// The courier was called back, or will never be sent.
         Cancelled(DeliveryCancelled) = "cancelled" => "delivery.cancelled" for outside,
     }

@@ -12,7 +12,7 @@ crate::name::said! {
         /// All lines are set aside.
         Reserved(Reserved) = "reserved" => "inventory.reserved" undone by "released",
         /// Not one line is set aside, because not all could be.
-        ReservationFailed(ReservationFailed) = "reservation-failed" => "inventory.reservation.failed",
+        ReservationFailed(ReservationFailed) = "reservation-failed" => "inventory.reservation.failed" with reason,
         /// What was set aside is on the shelf again.
         Released(Released) = "released" => "inventory.released" for outside,
     }

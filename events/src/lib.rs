@@ -7,6 +7,8 @@
 //!
 //! An event is stored once, as the entry `$KV.<service>.<entry>.<order_id>` of its owner's bucket, and appears to
 //! the outside as `<subject>.<order_id>`: see [`EventName`]. What accompanies it in headers is the [`Envelope`].
+//!
+//! A new service is a file like [`delivery`] and a line in `events!`, at the end of this file.
 
 #![allow(clippy::result_large_err)]
 
@@ -37,9 +39,7 @@ pub use payment::{
 };
 pub use progress::{Progress, Step};
 
-/// Any event of the choreography, by the service that says it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+name::events! {
     /// Said by the order service.
     Order(OrderEvent),
     /// Said by the payment service (or, for `payment.expired`, by the broker on its behalf).
@@ -48,84 +48,4 @@ pub enum Event {
     Inventory(InventoryEvent),
     /// Said by the delivery service.
     Delivery(DeliveryEvent),
-}
-
-impl Event {
-    /// Every event there is, in the order of the files.
-    pub fn names() -> impl Iterator<Item = &'static EventName> {
-        OrderEvent::NAMES
-            .iter()
-            .chain(PaymentEvent::NAMES)
-            .chain(InventoryEvent::NAMES)
-            .chain(DeliveryEvent::NAMES)
-            .copied()
-    }
-
-    /// The services that say something, each the owner of one bucket.
-    pub const SERVICES: [&'static str; 4] = [
-        OrderEvent::SERVICE,
-        PaymentEvent::SERVICE,
-        InventoryEvent::SERVICE,
-        DeliveryEvent::SERVICE,
-    ];
-
-    /// Decodes the body of the entry `$KV.<service>.<entry>.<order_id>`.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if no such event exists or the body is not one.
-    pub fn decode(service: &str, entry: &str, body: &[u8]) -> Result<Self, DecodeError> {
-        match service {
-            OrderEvent::SERVICE => OrderEvent::decode(entry, body).map(Event::Order),
-            PaymentEvent::SERVICE => PaymentEvent::decode(entry, body).map(Event::Payment),
-            InventoryEvent::SERVICE => InventoryEvent::decode(entry, body).map(Event::Inventory),
-            DeliveryEvent::SERVICE => DeliveryEvent::decode(entry, body).map(Event::Delivery),
-            unknown => Err(DecodeError::UnknownEvent {
-                service: unknown.to_owned(),
-                entry: entry.to_owned(),
-            }),
-        }
-    }
-
-    /// What it is called.
-    pub fn name(&self) -> &'static EventName {
-        match self {
-            Event::Order(said) => said.name(),
-            Event::Payment(said) => said.name(),
-            Event::Inventory(said) => said.name(),
-            Event::Delivery(said) => said.name(),
-        }
-    }
-
-    /// The order it is about.
-    pub fn order(&self) -> &std::sync::Arc<Order> {
-        match self {
-            Event::Order(said) => said.order(),
-            Event::Payment(said) => said.order(),
-            Event::Inventory(said) => said.order(),
-            Event::Delivery(said) => said.order(),
-        }
-    }
-
-    /// Why, for those that give a reason.
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Event::Order(OrderEvent::CancelPayment(e)) => Some(&e.reason),
-            Event::Order(OrderEvent::Cancelled(e)) => Some(&e.reason),
-            Event::Payment(PaymentEvent::Failed(e)) => Some(&e.reason),
-            Event::Payment(PaymentEvent::Cancelled(e)) => Some(&e.reason),
-            Event::Payment(PaymentEvent::Refunded(e)) => Some(&e.reason),
-            Event::Payment(PaymentEvent::CancelOrder(e)) => Some(&e.reason),
-            Event::Inventory(InventoryEvent::ReservationFailed(e)) => Some(&e.reason),
-            Event::Delivery(DeliveryEvent::CancelPayment(e)) => Some(&e.reason),
-            Event::Order(
-                OrderEvent::Created(_)
-                | OrderEvent::AwaitingApproval(_)
-                | OrderEvent::CreateDelivery(_)
-                | OrderEvent::Completed(_),
-            )
-            | Event::Payment(PaymentEvent::Opened(_) | PaymentEvent::Charged(_) | PaymentEvent::Expired(_))
-            | Event::Inventory(InventoryEvent::Reserved(_) | InventoryEvent::Released(_))
-            | Event::Delivery(DeliveryEvent::Assigned(_) | DeliveryEvent::Cancelled(_)) => None,
-        }
-    }
 }

@@ -101,6 +101,8 @@ pub trait Said: Clone + std::fmt::Debug + PartialEq + Send + Sync + Sized + 'sta
     fn name(&self) -> &'static EventName;
     /// The order it is about.
     fn order(&self) -> &Arc<Order>;
+    /// Why, if it gives a reason.
+    fn reason(&self) -> Option<&str>;
     /// Its JSON body.
     fn encode(&self) -> Vec<u8>;
     /// Reads a body back by the token it is stored under.
@@ -155,9 +157,15 @@ impl BodySchema {
 }
 
 /// Writes the enum of everything a service says from one line per event:
-/// `Variant(Body) = "entry" => "subject"`, after which may stand `for outside`, if no participant has to hear it, and
-/// `undone by "entry"`, if it takes something. The map's tests hold both against what the services do.
+/// `Variant(Body) = "entry" => "subject"`, after which may stand `with reason`, if the body has that field, `for outside`, if
+/// no participant has to hear it, and `undone by "entry"`, if it takes something. The map's tests hold the last two against
+/// what the services do.
 macro_rules! said {
+    (@reason $body:ident) => {{
+        let _ = $body;
+        None
+    }};
+    (@reason $body:ident $reason:ident) => { Some(&$body.$reason) };
     (@is) => { false };
     (@is outside) => { true };
     (@maybe) => { None };
@@ -168,7 +176,7 @@ macro_rules! said {
             $(
                 $(#[doc = $means:literal])*
                 $variant:ident($body:ident) = $entry:literal => $subject:literal
-                    $(for $outside:ident)? $(undone by $undone_by:literal)?
+                    $(with $reason:ident)? $(for $outside:ident)? $(undone by $undone_by:literal)?
             ),+ $(,)?
         }
     ) => {
@@ -186,6 +194,10 @@ macro_rules! said {
 
             fn order(&self) -> &std::sync::Arc<$crate::Order> {
                 match self { $( Self::$variant(body) => &body.order ),+ }
+            }
+
+            fn reason(&self) -> Option<&str> {
+                match self { $( Self::$variant(body) => $crate::name::said!(@reason body $($reason)?) ),+ }
             }
 
             fn encode(&self) -> Vec<u8> {
@@ -243,3 +255,63 @@ macro_rules! said {
     };
 }
 pub(crate) use said;
+
+/// Writes [`Event`](crate::Event) from one line per service: `Variant(EnumOfAllItSays)`.
+macro_rules! events {
+    ( $( $(#[$doc:meta])* $variant:ident($said:ident) ),+ $(,)? ) => {
+        /// Any event of the choreography, by the service that says it.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Event { $( $(#[$doc])* $variant($said) ),+ }
+
+        impl Event {
+            /// The services that say something, each the owner of one bucket.
+            pub const SERVICES: [&'static str; [$( $said::SERVICE ),+].len()] = [ $( $said::SERVICE ),+ ];
+
+            /// Every event there is, in the order of the files.
+            pub fn names() -> impl Iterator<Item = &'static EventName> {
+                [ $( $said::NAMES ),+ ].into_iter().flatten().copied()
+            }
+
+            /// Decodes the body of the entry `$KV.<service>.<entry>.<order_id>`.
+            ///
+            /// # Errors
+            /// [`DecodeError`] if no such event exists or the body is not one.
+            pub fn decode(service: &str, entry: &str, body: &[u8]) -> Result<Self, DecodeError> {
+                match service {
+                    $( $said::SERVICE => $said::decode(entry, body).map(Self::$variant), )+
+                    unknown => Err(DecodeError::UnknownEvent {
+                        service: unknown.to_owned(),
+                        entry: entry.to_owned(),
+                    }),
+                }
+            }
+
+            /// Its JSON body.
+            pub fn encode(&self) -> Vec<u8> {
+                match self { $( Self::$variant(said) => said.encode() ),+ }
+            }
+
+            /// What it is called.
+            pub fn name(&self) -> &'static EventName {
+                match self { $( Self::$variant(said) => said.name() ),+ }
+            }
+
+            /// The order it is about.
+            pub fn order(&self) -> &std::sync::Arc<Order> {
+                match self { $( Self::$variant(said) => said.order() ),+ }
+            }
+
+            /// Why, for those that give a reason.
+            pub fn reason(&self) -> Option<&str> {
+                match self { $( Self::$variant(said) => said.reason() ),+ }
+            }
+
+            /// The schema of every body, and of all that it refers to.
+            #[cfg(feature = "schema")]
+            pub fn schemas() -> Vec<BodySchema> {
+                [ $( $said::schemas() ),+ ].into_iter().flatten().collect()
+            }
+        }
+    };
+}
+pub(crate) use events;

@@ -16,11 +16,11 @@ crate::name::said! {
         /// It is confirmed: delivery is asked to bring it.
         CreateDelivery(CreateDelivery) = "create-delivery" => "create-delivery",
         /// The customer (or the shop owner) cancelled it: payment is asked to cancel or refund.
-        CancelPayment(CancelPayment) = "cancel-payment" => "cancel-payment",
+        CancelPayment(CancelPayment) = "cancel-payment" => "cancel-payment" with reason,
         /// It is paid, reserved and on its way. The end.
         Completed(Completed) = "completed" => "order.completed" for outside,
         /// It is off. The end, once those who had done something have undone it.
-        Cancelled(OrderCancelled) = "cancelled" => "order.cancelled",
+        Cancelled(OrderCancelled) = "cancelled" => "order.cancelled" with reason,
     }
 }
 

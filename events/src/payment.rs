@@ -17,13 +17,13 @@ crate::name::said! {
         /// The provider took exactly the total.
         Charged(Charged) = "charged" => "payment.charged" undone by "refunded",
         /// The provider declined; nothing was taken.
-        Failed(PaymentFailed) = "failed" => "payment.failed" for outside,
+        Failed(PaymentFailed) = "failed" => "payment.failed" with reason for outside,
         /// It was cancelled before anything was taken.
-        Cancelled(PaymentCancelled) = "cancelled" => "payment.cancelled",
+        Cancelled(PaymentCancelled) = "cancelled" => "payment.cancelled" with reason,
         /// What was taken is back with the customer.
-        Refunded(Refunded) = "refunded" => "payment.refunded" for outside,
+        Refunded(Refunded) = "refunded" => "payment.refunded" with reason for outside,
         /// There will be no money: order is asked to cancel. Always said together with one of the three before it.
-        CancelOrder(CancelOrder) = "cancel-order" => "cancel-order",
+        CancelOrder(CancelOrder) = "cancel-order" => "cancel-order" with reason,
     }
 }
 

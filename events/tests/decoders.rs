@@ -127,15 +127,6 @@ fn event() -> impl Strategy<Value = Event> {
         )
 }
 
-fn encode(event: &Event) -> Vec<u8> {
-    match event {
-        Event::Order(said) => said.encode(),
-        Event::Payment(said) => said.encode(),
-        Event::Inventory(said) => said.encode(),
-        Event::Delivery(said) => said.encode(),
-    }
-}
-
 /// A name of the contract, or something like one.
 fn name() -> impl Strategy<Value = (String, String)> {
     let known: Vec<_> = Event::names()
@@ -149,13 +140,13 @@ proptest! {
 
     #[test]
     fn an_event_reads_back_as_it_was(event in event()) {
-        let (name, body) = (event.name(), encode(&event));
+        let (name, body) = (event.name(), event.encode());
         prop_assert_eq!(Event::decode(name.service, name.entry, &body).unwrap(), event);
     }
 
     #[test]
     fn an_event_of_one_name_is_read_by_no_other_unless_it_says_all_that_the_other_does(event in event(), other in name()) {
-        if let Ok(read) = Event::decode(&other.0, &other.1, &encode(&event)) {
+        if let Ok(read) = Event::decode(&other.0, &other.1, &event.encode()) {
             prop_assert_eq!(read.order(), event.order());
             prop_assert_eq!((read.name().service, read.name().entry), (other.0.as_str(), other.1.as_str()));
         }
@@ -171,13 +162,13 @@ proptest! {
     fn a_damaged_event_is_refused_in_few_words_or_reads_as_something_sound(
         event in event(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
     ) {
-        let (name, mut body) = (event.name(), encode(&event));
+        let (name, mut body) = (event.name(), event.encode());
         let at = at.index(body.len());
         if cut { body.truncate(at) } else { body[at] = byte }
         match Event::decode(name.service, name.entry, &body) {
             Ok(read) => {
                 prop_assert!(!cut);
-                let again = Event::decode(name.service, name.entry, &encode(&read)).unwrap();
+                let again = Event::decode(name.service, name.entry, &read.encode()).unwrap();
                 prop_assert_eq!(again, read);
             }
             Err(error) => prop_assert!(error.to_string().len() <= MAX_ERROR, "{error}"),
@@ -186,7 +177,7 @@ proptest! {
 
     #[test]
     fn a_long_wrong_word_is_not_repeated_at_length(event in event(), word in "[a-z]{1000,3000}") {
-        let (name, body) = (event.name(), String::from_utf8(encode(&event)).unwrap());
+        let (name, body) = (event.name(), String::from_utf8(event.encode()).unwrap());
         for (right, wrong) in [
             ("\"payment\":\"manual\"", format!("\"payment\":\"{word}\"")),
             ("\"payment\":\"auto\"", format!("\"payment\":\"{word}\"")),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use expect_test::expect_file;
@@ -100,13 +101,8 @@ fn samples() -> Vec<Event> {
     ]
 }
 
-fn encode(event: &Event) -> Vec<u8> {
-    match event {
-        Event::Order(said) => said.encode(),
-        Event::Payment(said) => said.encode(),
-        Event::Inventory(said) => said.encode(),
-        Event::Delivery(said) => said.encode(),
-    }
+fn golden(service: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(service)
 }
 
 #[test]
@@ -116,21 +112,26 @@ fn every_event_has_a_golden_json_and_reads_it_back() {
     for name in Event::names() {
         assert!(
             shown.contains(&name),
-            "no sample of {}/{}",
+            "no sample of {}/{}: add one to `samples` in {}",
             name.service,
-            name.entry
+            name.entry,
+            file!()
         );
     }
     for event in samples {
         let name = event.name();
-        let body = encode(&event);
+        let body = event.encode();
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let pretty = format!("{}\n", serde_json::to_string_pretty(&value).unwrap());
-        let path = format!(
-            "{}/golden/{}/{}.json",
-            env!("CARGO_MANIFEST_DIR"),
-            name.service,
-            name.entry
+        let folder = golden(name.service);
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+        }
+        let path = folder.join(format!("{}.json", name.entry));
+        assert!(
+            std::env::var_os("UPDATE_EXPECT").is_some() || path.exists(),
+            "{} is not there yet: `UPDATE_EXPECT=1 cargo test -p quadrille-events` writes it",
+            path.display()
         );
         expect_file![&path].assert_eq(&pretty);
         let golden = std::fs::read(&path).unwrap();
@@ -141,8 +142,7 @@ fn every_event_has_a_golden_json_and_reads_it_back() {
 #[test]
 fn no_golden_file_is_left_of_an_event_that_is_gone() {
     for service in Event::SERVICES {
-        let folder = format!("{}/golden/{service}", env!("CARGO_MANIFEST_DIR"));
-        for file in std::fs::read_dir(folder).unwrap() {
+        for file in std::fs::read_dir(golden(service)).into_iter().flatten() {
             let file = file.unwrap().file_name().into_string().unwrap();
             assert!(
                 Event::names().any(|name| name.service == service && format!("{}.json", name.entry) == file),

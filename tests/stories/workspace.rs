@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use quadrille_deploy::local::{Service, repo_root};
+use quadrille_deploy::local::repo_root;
+use quadrille_events::Event;
 use serde_json::Value;
 
 /// Each package of the workspace, and what it depends on when it is built (not only tested).
@@ -51,7 +52,7 @@ fn only_the_runtime_knows_nats() {
 
 #[test]
 fn no_service_knows_another() {
-    let services = Service::ALL.map(|service| format!("quadrille-{}", service.name()));
+    let services = Event::SERVICES.map(|service| format!("quadrille-{service}"));
     let all = dependencies();
     for service in &services {
         let siblings: Vec<_> = all[service]
@@ -70,11 +71,8 @@ fn no_service_knows_another() {
 
 #[test]
 fn decisions_know_neither_clock_nor_chance_nor_network() {
-    for service in Service::ALL {
-        let file = repo_root()
-            .join("services")
-            .join(service.name())
-            .join("src/decide.rs");
+    for service in Event::SERVICES {
+        let file = repo_root().join("services").join(service).join("src/decide.rs");
         let source = std::fs::read_to_string(&file).unwrap();
         for forbidden in [
             "tokio",

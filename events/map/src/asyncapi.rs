@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quadrille_events::{
-    BodySchema, DeliveryEvent, Envelope, Event, EventName, InventoryEvent, OrderEvent, OrderId, PaymentEvent,
-    TraceParent,
-};
+use quadrille_events::{BodySchema, Envelope, Event, EventName, OrderId, TraceParent};
 use quadrille_runtime::testing::NOW;
 use serde_json::{Map, Value, json};
 
@@ -17,17 +14,11 @@ pub fn document(flows: &[(&str, &Explored)]) -> anyhow::Result<Value> {
     let mut messages = Map::new();
     let mut channels: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     let mut operations = Map::new();
-    let bodies = [
-        OrderEvent::schemas(),
-        PaymentEvent::schemas(),
-        InventoryEvent::schemas(),
-        DeliveryEvent::schemas(),
-    ];
     for BodySchema {
         event,
         name,
         components,
-    } in bodies.into_iter().flatten()
+    } in Event::schemas()
     {
         for (component, schema) in components {
             // In the registry of formats (spec.openapis.org/registry/format) `u-int32` of utoipa 6.0 is `uint32`.
@@ -286,12 +277,5 @@ fn example_headers(name: &EventName, example: &Event) -> Value {
 }
 
 fn body(event: &Event) -> anyhow::Result<Value> {
-    use quadrille_events::Said as _;
-    let bytes = match event {
-        Event::Order(said) => said.encode(),
-        Event::Payment(said) => said.encode(),
-        Event::Inventory(said) => said.encode(),
-        Event::Delivery(said) => said.encode(),
-    };
-    Ok(serde_json::from_slice(&bytes)?)
+    Ok(serde_json::from_slice(&event.encode())?)
 }

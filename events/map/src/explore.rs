@@ -1,4 +1,4 @@
-//! The exploration: every way that one order can take through the four services.
+//! The exploration: every way that one order can take through the services.
 //!
 //! The events that are said are delivered in any order; commands come at any time; the outside world answers all that it
 //! may, and late; stock and couriers are there or not; a deadline passes at any moment. Nothing is told twice and
@@ -16,9 +16,12 @@ use quadrille_runtime::decision::Flow;
 
 use crate::participant::{Due, Fact, InputId, Of, Participant, Reaction, Trigger};
 
-/// The four services as they are wired for a flow.
+/// How many services there are.
+pub(crate) const SERVICES: usize = Event::SERVICES.len();
+
+/// The services as they are wired for a flow.
 pub struct Choreography {
-    participants: [Box<dyn Participant>; 4],
+    participants: [Box<dyn Participant>; SERVICES],
     facts: Vec<Fact>,
     /// Decisions are pure, so each is made once.
     reactions: HashMap<(Who, Vec<FactId>, InputId), Vec<Reaction>>,
@@ -35,11 +38,11 @@ const ORDER: Who = 0;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Situation {
     /// What each has said.
-    said: [Vec<FactId>; 4],
+    said: [Vec<FactId>; SERVICES],
     /// What is on its way to whom; for an outcome, with the input that led to asking.
     coming: BTreeSet<(Who, InputId, Option<InputId>)>,
     /// What the broker will say on whose behalf.
-    due: [Option<FactId>; 4],
+    due: [Option<FactId>; SERVICES],
 }
 
 /// One thing that a service does, and all situations look alike from where it stands.
@@ -92,9 +95,9 @@ pub type Modes = (bool, bool);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rest {
     /// Everybody's state, in the order of [`Event::SERVICES`].
-    pub states: [&'static str; 4],
+    pub states: [&'static str; SERVICES],
     /// What everybody has said last.
-    pub last: [Option<&'static EventName>; 4],
+    pub last: [Option<&'static EventName>; SERVICES],
     /// What the broker will say if nobody does anything.
     pub deadline: Option<&'static EventName>,
     /// The commands that would change something, and whose they are.
@@ -133,6 +136,7 @@ impl Choreography {
             desk: Box::new(desk::Simulator::default()),
         };
         Self {
+            // In the order of `Event::SERVICES`.
             participants: [
                 Of::new(&OrderService { flow }, quadrille_order::samples::samples()),
                 Of::new(&payment, quadrille_payment::samples::samples()),

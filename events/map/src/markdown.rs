@@ -7,14 +7,14 @@ use quadrille_events::{Body, Completed, Event, EventName};
 use quadrille_runtime::decision::Flow;
 use serde::Serialize;
 
-use crate::explore::{Does, Explored, Modes, Step};
+use crate::explore::{Does, Explored, Modes, SERVICES, Step};
 use crate::participant::Trigger;
 
 /// Who speaks and hears besides the services.
 pub const PEOPLE: &str = "people";
 /// Says what is due at a deadline.
 pub const BROKER: &str = "broker";
-/// Hears the facts that no service has to hear.
+/// Hears the facts that no service has to hear, though some may.
 pub const OUTSIDE: &str = "outside";
 
 /// An arrow of the map: all that one says to another.
@@ -51,7 +51,7 @@ impl Explored {
         for name in Event::names().filter(|name| self.examples.contains_key(name)) {
             let from = self.speaker(name);
             let mut listeners = self.listeners(name);
-            if listeners.is_empty() {
+            if name.for_outside {
                 listeners.push(OUTSIDE);
             }
             for to in listeners {
@@ -198,7 +198,7 @@ impl Explored {
             .filter(|rest| rest.has_ended())
             .map(|rest| (!rest.said.contains(Completed::NAME), rest.states))
             .collect();
-        let row = |states: [&str; 4]| {
+        let row = |states: [&str; SERVICES]| {
             format!(
                 "| {} |",
                 states

@@ -126,13 +126,9 @@ impl Story {
             }
         }
         let step = progress.map_or(Step::Created, |progress| progress.step());
-        let took = match (
-            history.iter().map(|t| t.at).min(),
-            history.iter().map(|t| t.at).max(),
-        ) {
-            (Some(first), Some(last)) => milliseconds(last) - milliseconds(first),
-            (None, _) | (_, None) => 0.0,
-        };
+        let took = progress.map_or(0.0, |progress| {
+            milliseconds(progress.last()) - milliseconds(progress.first())
+        });
         Self {
             order_id: order_id.clone(),
             digits: order

@@ -37,7 +37,7 @@ mod unreadable;
 pub use mimalloc::MiMalloc as Allocator;
 
 pub use broker::{OLDEST_SERVER, ReadError};
-pub use dead_letter::{DeadLetter, MAX_LISTED};
+pub use dead_letter::{DeadLetter, MAX_LISTED, Parked};
 pub use decision::*;
 pub use door::{COMMAND_TIMEOUT, Door, Outcome, Reply};
 pub use engine::MAX_GROUP;

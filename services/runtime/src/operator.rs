@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 use quadrille_events::{Event, EventName, OrderId};
 
 use crate::broker::{Broker, Raw, ReadError, Write};
-use crate::dead_letter::{self, DeadLetter};
+use crate::dead_letter::{self, DeadLetter, Parked};
 use crate::history::{self, HistoryEntry};
 use crate::topology::bucket_stream;
 use crate::unreadable::read_headers;
@@ -275,7 +275,22 @@ impl Operator {
     /// # Errors
     /// The broker does not answer, or a service has parked more than that.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
-        let mut letters = Vec::new();
+        let parked = self.parked().await?;
+        Ok(parked.into_iter().map(|parked| parked.letter).collect())
+    }
+
+    /// The parked input of this id, at every service that has parked it.
+    ///
+    /// # Errors
+    /// As [`Operator::dead_letters`].
+    pub async fn dead_letter(&self, id: &str) -> anyhow::Result<Vec<Parked>> {
+        let mut parked = self.parked().await?;
+        parked.retain(|parked| parked.letter.id == id);
+        Ok(parked)
+    }
+
+    async fn parked(&self) -> anyhow::Result<Vec<Parked>> {
+        let mut all = Vec::new();
         for service in Event::SERVICES {
             let filter = [format!("$KV.{service}.dead-letter.*.*.*")];
             let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
@@ -283,10 +298,10 @@ impl Operator {
                 .into_iter()
                 .filter(|entry| !entry.is_deleted())
                 .filter_map(dead_letter::read);
-            letters.extend(parked.map(|parked| parked.letter));
+            all.extend(parked);
         }
-        letters.sort_by_key(|letter| letter.parked_at);
-        Ok(letters)
+        all.sort_by_key(|parked| parked.letter.parked_at);
+        Ok(all)
     }
 
     /// The parked inputs about one order, of whichever service.

@@ -249,15 +249,14 @@ fn says(event: OrderEvent) -> Answer {
 
 /// Takes `delivery.assigned` for the end.
 fn complete(heard: &Fact) -> Answer {
-    match Event::decode(heard.name.service, heard.name.entry, &heard.body) {
-        Ok(Event::Delivery(DeliveryEvent::Assigned(assigned))) => says(OrderEvent::from(Completed {
-            order: assigned.order,
-            courier_id: assigned.courier_id,
-        })),
-        Ok(Event::Order(_) | Event::Payment(_) | Event::Inventory(_) | Event::Delivery(_)) | Err(_) => {
-            Answer::Ignore("no delivery.assigned")
-        }
-    }
+    let event = Event::decode(heard.name.service, heard.name.entry, &heard.body);
+    let Ok(Event::Delivery(DeliveryEvent::Assigned(assigned))) = event else {
+        return Answer::Ignore("no delivery.assigned");
+    };
+    says(OrderEvent::from(Completed {
+        order: assigned.order,
+        courier_id: assigned.courier_id,
+    }))
 }
 
 impl Mutation {

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use quadrille_events::{Event, EventName};
+use quadrille_events::{DeliveryEvent, Event, EventName, InventoryEvent, OrderEvent, PaymentEvent, Said};
 
 /// One of the four services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,12 +19,17 @@ pub enum Who {
 }
 
 impl Who {
-    /// All four, in the order of [`Event::SERVICES`].
+    /// All four.
     pub const ALL: [Who; 4] = [Who::Order, Who::Payment, Who::Inventory, Who::Delivery];
 
     /// The name of its bucket.
     pub fn name(self) -> &'static str {
-        Event::SERVICES[self as usize]
+        match self {
+            Who::Order => OrderEvent::SERVICE,
+            Who::Payment => PaymentEvent::SERVICE,
+            Who::Inventory => InventoryEvent::SERVICE,
+            Who::Delivery => DeliveryEvent::SERVICE,
+        }
     }
 }
 
