@@ -41,8 +41,12 @@ pub struct Keeping {
 
 /// Makes sure of the buckets and of the log. Returns the replicas that the bucket of `service` really has.
 pub async fn ensure(broker: &Broker, service: &'static str, keeping: Keeping) -> anyhow::Result<usize> {
+    anyhow::ensure!(
+        Event::SERVICES.contains(&service),
+        "nobody would hear {service}: it is missing in `events!` (events/src/lib.rs)"
+    );
     let mut replicas = keeping.replicas;
-    for bucket in Event::SERVICES.into_iter().chain(extra(service)) {
+    for bucket in Event::SERVICES {
         let info = ensure_stream(broker, bucket_config(bucket, keeping)).await?;
         if bucket == service {
             replicas = info.config.num_replicas;
@@ -50,11 +54,6 @@ pub async fn ensure(broker: &Broker, service: &'static str, keeping: Keeping) ->
     }
     ensure_stream(broker, log_config(keeping)).await?;
     Ok(replicas)
-}
-
-/// A service that the contract does not know yet still gets its bucket.
-fn extra(service: &'static str) -> Option<&'static str> {
-    (!Event::SERVICES.contains(&service)).then_some(service)
 }
 
 /// Makes sure of the durable consumer through which `listener` hears `names`, all of one bucket.
