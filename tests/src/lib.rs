@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use quadrille_deploy::audit::{Books, Report, audit};
 use quadrille_deploy::client::{Api, NewOrder, OrderView, until};
 use quadrille_deploy::local::{NatsServer, Process, Service, console, repo_root};
 use quadrille_deploy::story::{Story, Telling};
-use quadrille_events::OrderId;
+use quadrille_events::{Event, OrderId, PaymentEvent};
 use quadrille_runtime::operator::Operator;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -394,13 +395,13 @@ impl World {
     /// # Errors
     /// They are not in time.
     pub async fn holds(&self, service_or_events: &str, messages: u64) -> Result<()> {
-        let holds = until(PATIENCE, async || {
+        let holds = eventually(async || {
             let size = self.operator.size(service_or_events).await?;
-            anyhow::Ok((size.messages >= messages).then_some(()))
+            Ok((size.messages >= messages).then_some(()))
         });
-        holds.await?.with_context(|| {
-            format!("{service_or_events} has not held {messages} messages within {PATIENCE:?}")
-        })
+        holds
+            .await
+            .with_context(|| format!("{service_or_events} has not held {messages} messages"))
     }
 
     /// Waits until so many messages were ever stored there, some of which may have been replaced or gone since.
@@ -408,13 +409,13 @@ impl World {
     /// # Errors
     /// They are not in time.
     pub async fn holds_ever(&self, service_or_events: &str, messages: u64) -> Result<()> {
-        let holds = until(PATIENCE, async || {
+        let holds = eventually(async || {
             let size = self.operator.size(service_or_events).await?;
-            anyhow::Ok((size.last_sequence >= messages).then_some(()))
+            Ok((size.last_sequence >= messages).then_some(()))
         });
-        holds.await?.with_context(|| {
-            format!("{service_or_events} has not been given {messages} messages within {PATIENCE:?}")
-        })
+        holds
+            .await
+            .with_context(|| format!("{service_or_events} has not been given {messages} messages"))
     }
 
     /// The instances that have ended by themselves, each a sentence.
@@ -522,19 +523,40 @@ impl World {
     /// # Errors
     /// It is not in time; tells its story so far.
     pub async fn said(&self, event: &str, order_id: &OrderId) -> Result<()> {
-        let said = until(PATIENCE, async || {
+        let said = eventually(async || {
             let story = self.operator.history(order_id).await?;
-            anyhow::Ok(story.iter().any(|entry| entry.event == event).then_some(()))
+            Ok(story.iter().any(|entry| entry.event == event).then_some(()))
         });
-        match said.await? {
-            Some(()) => Ok(()),
-            None => bail!(
-                "nobody has said {event} of order {order_id} within {PATIENCE:?}; so far:\n{}",
+        match said.await {
+            Ok(()) => Ok(()),
+            Err(why) => bail!(
+                "nobody has said {event} of order {order_id}: {why:#}; so far:\n{}",
                 Story::so_far(&self.operator, order_id)
                     .await?
                     .tell(Telling::Timed)
             ),
         }
+    }
+
+    /// Waits until the payment of an order is opened, and returns until when, as it is stored: payment itself says so only
+    /// while it is open.
+    ///
+    /// # Errors
+    /// It is not in time.
+    pub async fn opened(&self, order_id: &OrderId) -> Result<Timestamp> {
+        let subject = format!("$KV.payment.opened.{order_id}");
+        let opened = eventually(async || {
+            let entries = self.operator.entries_of(order_id, &[]).await?;
+            let opened = entries.iter().find(|entry| entry.subject == subject);
+            let opened = opened.map(|entry| Event::decode("payment", "opened", &entry.body));
+            let Some(Event::Payment(PaymentEvent::Opened(opened))) = opened.transpose()? else {
+                return Ok(None);
+            };
+            Ok(Some(opened.expires_at))
+        });
+        opened
+            .await
+            .with_context(|| format!("the payment of order {order_id} was not opened"))
     }
 
     /// Waits until everybody has handled everything.
@@ -543,14 +565,14 @@ impl World {
     /// Somebody has not in time.
     pub async fn settle(&self) -> Result<()> {
         let mut lags = Vec::new();
-        let settled = until(PATIENCE, async || {
+        let settled = eventually(async || {
             lags = self.operator.lags().await?;
             let quiet = lags.iter().all(|lag| lag.pending == 0 && lag.unacknowledged == 0);
-            anyhow::Ok(quiet.then_some(()))
+            Ok(quiet.then_some(()))
         });
         settled
-            .await?
-            .ok_or_else(|| anyhow!("not all was handled within {PATIENCE:?}: {lags:#?}"))
+            .await
+            .with_context(|| format!("not all was handled: {lags:#?}"))
     }
 
     /// An order's whole story, told without what differs from run to run.
@@ -570,7 +592,7 @@ impl World {
     /// # Errors
     /// The report, if one does not.
     pub async fn audit(&self) -> Result<Report> {
-        self.judge(audit(&self.operator, None, PATIENCE).await?)
+        self.judge(self.report(None, PATIENCE).await?)
     }
 
     /// Audits everything, and the payment provider's books, which are looked at once nothing is on its way any more.
@@ -579,7 +601,15 @@ impl World {
     /// As [`World::audit`].
     pub async fn audit_with(&self, books: impl FnOnce() -> Books) -> Result<Report> {
         self.settle().await?;
-        self.judge(audit(&self.operator, Some(&books()), PATIENCE).await?)
+        self.judge(self.report(Some(&books()), PATIENCE).await?)
+    }
+
+    /// What an audit says that waits so long for everybody to come to rest.
+    ///
+    /// # Errors
+    /// What is stored cannot be read.
+    pub async fn report(&self, books: Option<&Books>, patience: Duration) -> Result<Report> {
+        eventually(async || audit(&self.operator, books, patience).await.map(Some)).await
     }
 
     fn judge(&self, report: Report) -> Result<Report> {
@@ -610,6 +640,22 @@ impl Drop for World {
             eprintln!("--- nats-server {}\n{}", server.url(), server.log_tail());
         }
     }
+}
+
+/// Looks again and again until there is something. A look that fails is no reason to give up: a server that is being started,
+/// or three of them in an election, do not answer.
+///
+/// # Errors
+/// There is nothing within [`PATIENCE`]; says what the last look failed with, if it did.
+pub async fn eventually<T>(mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let mut failed = None;
+    let found = until(PATIENCE, async || {
+        let looked = look().await;
+        failed = looked.as_ref().err().map(|error| format!(": {error:#}"));
+        anyhow::Ok(looked.unwrap_or_default())
+    });
+    let found = found.await?;
+    found.with_context(|| format!("not within {PATIENCE:?}{}", failed.unwrap_or_default()))
 }
 
 /// Builds all programs once per process: cargo builds only the test's own package for a test, and a story of yesterday's
