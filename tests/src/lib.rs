@@ -293,17 +293,13 @@ impl World {
         self.with_instance(service, instance, lines).await
     }
 
-    /// Asks an instance of a service to stop, with SIGTERM, and returns how it ended and how long it took.
+    /// Asks an instance of a service to stop, with SIGTERM, and returns how it ended.
     ///
     /// # Errors
     /// It did not stop in time.
-    pub async fn terminate(&self, service: Service, instance: usize) -> Result<(ExitStatus, Duration)> {
-        let begun = Instant::now();
-        let terminate = async |instance: &mut Instance| instance.process.terminate().await;
-        Ok((
-            self.with_instance(service, instance, terminate).await?,
-            begun.elapsed(),
-        ))
+    pub async fn terminate(&self, service: Service, instance: usize) -> Result<ExitStatus> {
+        self.with_instance(service, instance, async |instance| instance.process.terminate().await)
+            .await
     }
 
     /// Starts an instance of a service again, where it was; returns when it is ready.

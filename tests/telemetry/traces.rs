@@ -1,7 +1,6 @@
 //! One order is one trace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use axum::http::Method;
 use expect_test::{Expect, expect};
@@ -81,9 +80,8 @@ fn of_order(id: &OrderId) -> String {
 async fn stop(world: &World) {
     world.settle().await.unwrap();
     for service in Service::ALL {
-        let (status, took) = world.terminate(service, 0).await.unwrap();
+        let status = world.terminate(service, 0).await.unwrap();
         assert_eq!(status.code(), Some(0), "{}", service.name());
-        assert!(took < Duration::from_secs(5), "{} took {took:?}", service.name());
     }
 }
 
