@@ -12,6 +12,7 @@
 pub mod cluster;
 pub mod console;
 pub mod nats_server;
+pub mod ports;
 pub mod process;
 pub mod service;
 
@@ -21,6 +22,7 @@ use anyhow::{Context, Result};
 
 pub use cluster::Cluster;
 pub use nats_server::{NatsServer, NatsServerBuilder, Probe, nats_server_binary, probe};
+pub use ports::free_port;
 pub use process::{Line, Process, ProcessBuilder, Stream};
 pub use service::Service;
 

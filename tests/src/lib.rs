@@ -17,7 +17,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use quadrille_deploy::audit::{Books, Report, audit};
 use quadrille_deploy::client::{Api, NewOrder, OrderView, until};
-use quadrille_deploy::local::{NatsServer, Process, Service, console, repo_root};
+use quadrille_deploy::local::{NatsServer, Process, Service, console, free_port, repo_root};
 use quadrille_deploy::story::{Story, Telling};
 use quadrille_events::{Event, OrderId, PaymentEvent};
 use quadrille_runtime::operator::Operator;
@@ -134,7 +134,7 @@ impl Options {
         let in_turn = self.order != Service::ALL;
         for service in &self.order {
             for _ in 0..self.instances {
-                let mut instance = Instance::start(*service, &nats_url, 0, &self)?;
+                let mut instance = Instance::start(*service, &nats_url, &self)?;
                 if in_turn {
                     instance.wait_ready().await?;
                 }
@@ -169,17 +169,22 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(service: Service, nats_url: &str, port: u16, options: &Options) -> Result<Self> {
+    /// Starts it on a port of its own, which nobody else gets while it is down.
+    fn start(service: Service, nats_url: &str, options: &Options) -> Result<Self> {
+        Ok(Self {
+            service,
+            process: Self::process(service, nats_url, free_port()?, options)?,
+            url: String::new(),
+        })
+    }
+
+    fn process(service: Service, nats_url: &str, port: u16, options: &Options) -> Result<Process> {
         let nats_url = options.through.as_deref().unwrap_or(nats_url);
         let mut builder = service.on(nats_url, port)?.env("FLOW", options.flow);
         for (name, value) in &options.env {
             builder = builder.env(name, value);
         }
-        Ok(Self {
-            service,
-            process: builder.start()?,
-            url: String::new(),
-        })
+        builder.start()
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
@@ -194,20 +199,24 @@ impl Instance {
         port.parse().with_context(|| format!("no port in {}", self.url))
     }
 
-    /// Starts it again where it was. Somebody's outgoing connection may have got its port meanwhile.
+    /// Starts it again where it was.
     async fn restart(&mut self, nats_url: &str, options: &Options) -> Result<()> {
-        let (service, port, deadline) = (self.service, self.port()?, Instant::now() + PATIENCE);
-        loop {
-            let mut next = Self::start(service, nats_url, port, options)?;
-            match next.wait_ready().await {
-                Ok(()) => {
-                    *self = next;
-                    return Ok(());
-                }
-                Err(error) if format!("{error:#}").contains("cannot listen") && Instant::now() < deadline => {
-                }
-                Err(error) => return Err(error),
-            }
+        let (service, port) = (self.service, self.port()?);
+        (self.process, self.url) = ready(|| Self::process(service, nats_url, port, options)).await?;
+        Ok(())
+    }
+}
+
+/// Starts a program, again if its port is taken: somebody's outgoing connection may have got it for a moment, where these
+/// come from the same range. Returns it when it is ready, and where it is.
+async fn ready(start: impl Fn() -> Result<Process>) -> Result<(Process, String)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut process = start()?;
+        match process.wait_ready(PATIENCE).await {
+            Ok(url) => return Ok((process, url)),
+            Err(error) if format!("{error:#}").contains("cannot listen") && Instant::now() < deadline => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -267,9 +276,8 @@ impl World {
     /// It does not start.
     pub async fn console(&self, port: u16) -> Result<(Process, String)> {
         let (order, payment) = (self.api().url(Service::Order), self.api().url(Service::Payment));
-        let mut process = console::on(&self.nats_url, port, order, payment)?.start()?;
-        let url = process.wait_ready(PATIENCE).await?;
-        Ok((process, url))
+        let port = if port == 0 { free_port()? } else { port };
+        ready(|| console::on(&self.nats_url, port, order, payment)?.start()).await
     }
 
     /// Kills an instance of a service with SIGKILL.
@@ -298,8 +306,10 @@ impl World {
     /// # Errors
     /// It did not stop in time.
     pub async fn terminate(&self, service: Service, instance: usize) -> Result<ExitStatus> {
-        self.with_instance(service, instance, async |instance| instance.process.terminate().await)
-            .await
+        self.with_instance(service, instance, async |instance| {
+            instance.process.terminate().await
+        })
+        .await
     }
 
     /// Starts an instance of a service again, where it was; returns when it is ready.
