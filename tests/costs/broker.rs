@@ -84,8 +84,7 @@ async fn watched() -> Result<World> {
         .start()
         .await?;
     let world = World::with().start_on(vec![server]).await?;
-    world.api().put_item("apple", PLENTY).await?;
-    world.api().put_courier("grace", PLENTY).await?;
+    world.open(&["apple"], &["grace"], PLENTY).await?;
     // What a first order looks up is remembered from then on.
     world.place(apple()).await?;
     world.holds("EVENTS", 6).await?;

@@ -105,12 +105,8 @@ impl Options {
     /// Something does not start; quotes its log.
     pub async fn start(self) -> Result<World> {
         let world = self.start_empty().await?;
-        for item in ["apple", "pear", "plum"] {
-            world.api().put_item(item, PLENTY).await?;
-        }
-        for courier in ["grace", "linus"] {
-            world.api().put_courier(courier, PLENTY).await?;
-        }
+        let (items, couriers) = (["apple", "pear", "plum"], ["grace", "linus"]);
+        world.open(&items, &couriers, PLENTY).await?;
         Ok(world)
     }
 
@@ -262,6 +258,20 @@ impl World {
         } else {
             Service::Inventory
         }
+    }
+
+    /// Opens the shop: there is so much of each item, and each courier can carry as much.
+    ///
+    /// # Errors
+    /// The services do not take it in time.
+    pub async fn open(&self, items: &[&str], couriers: &[&str], quantity: u64) -> Result<()> {
+        for item in items {
+            eventually(async || Ok(Some(self.api().put_item(item, quantity).await?))).await?;
+        }
+        for courier in couriers {
+            eventually(async || Ok(Some(self.api().put_courier(courier, quantity).await?))).await?;
+        }
+        Ok(())
     }
 
     /// The services' HTTP. With several instances each call speaks to the next ones.

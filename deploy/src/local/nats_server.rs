@@ -452,6 +452,7 @@ fn port_taken(port: u16) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::until;
 
     #[test]
     fn an_old_server_is_refused_with_a_sentence() {
@@ -480,7 +481,8 @@ mod tests {
         assert_eq!(server.url(), url);
         server.stop().expect("SIGSTOP");
         server.cont().expect("SIGCONT");
-        probe(&address).await.expect("it answers");
+        let answers = until(READY_TIMEOUT, async || anyhow::Ok(probe(&address).await.ok()));
+        assert!(answers.await.expect("no error").is_some(), "it answers");
         server.terminate().await.expect("it ends");
 
         let folder = server.folder().to_owned();

@@ -11,7 +11,7 @@ use quadrille_deploy::client::{ApiError, NewOrder};
 use quadrille_deploy::local::{Cluster, Service};
 use quadrille_events::{Event, OrderId};
 use quadrille_runtime::operator::Entry;
-use quadrille_tests::{World, eventually};
+use quadrille_tests::{PLENTY, World, eventually};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -28,8 +28,7 @@ async fn clustered(deadline: &str) -> World {
         .env("PAYMENT_DEADLINE", deadline)
         .env("RUST_LOG", "warn,async_nats=error");
     let world = options.start_on(servers).await.unwrap();
-    world.api().put_item("apple", 10_000).await.unwrap();
-    world.api().put_courier("grace", 10_000).await.unwrap();
+    world.open(&["apple"], &["grace"], PLENTY).await.unwrap();
     world
 }
 
