@@ -97,7 +97,9 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     let looked = |scrape: &Scrape| {
         let bytes = |stream: &str| scrape.sum("quadrille_stream_bytes", &[("stream", stream)]);
         let lost = |stream: &str| scrape.values("quadrille_stream_lost_bytes", &[("stream", stream)]);
+        // The letter is stored, then counted.
         scrape.sum("quadrille_dead_letters_parked", &[("service", "payment")]) == 1.0
+            && scrape.sum("quadrille_dead_letters_total", &[]) > 0.0
             && STREAMS
                 .iter()
                 .all(|stream| bytes(stream) > 0.0 && !lost(stream).is_empty())
