@@ -268,25 +268,20 @@ async fn what_kills_the_client_library_ends_the_service_until_it_is_parked() {
         .await
         .unwrap();
     let mut lives = 0;
-    let parked = quadrille_deploy::client::until(PATIENCE, async || {
+    let parked = eventually(async || {
         if !world.deaths().await?.is_empty() {
             lives += 1;
             // It may end before it is ready.
             let _ = world.restart(listener, 0).await;
             return Ok(None);
         }
-        match world.api().dead_letters(listener).await {
-            Ok(letters) => {
-                // Until it is acknowledged as well it may come once more.
-                let lags = world.operator.lags().await?;
-                let is_over = lags.iter().all(|lag| lag.pending == 0 && lag.unacknowledged == 0);
-                anyhow::Ok(letters.into_iter().next().filter(|_| is_over))
-            }
-            Err(error) if error.is_in_doubt() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let letters = world.api().dead_letters(listener).await?;
+        // Until its input is acknowledged as well, that may come once more.
+        let lags = world.operator.lags().await?;
+        let is_over = lags.iter().all(|lag| lag.pending == 0 && lag.unacknowledged == 0);
+        Ok(letters.into_iter().next().filter(|_| is_over))
     });
-    let letter = parked.await.unwrap().expect("a letter");
+    let letter = parked.await.unwrap();
     assert!(
         letter
             .reason
