@@ -12,6 +12,7 @@
 pub mod cluster;
 pub mod console;
 pub mod nats_server;
+pub mod ports;
 pub mod process;
 pub mod service;
 pub mod signals;
@@ -22,6 +23,7 @@ use anyhow::{Context, Result};
 
 pub use cluster::Cluster;
 pub use nats_server::{NatsServer, NatsServerBuilder, Probe, nats_server_binary, probe};
+pub use ports::free_port;
 pub use process::{Line, Process, ProcessBuilder, Stream};
 pub use service::Service;
 pub use signals::{Signals, unless_interrupted};

@@ -6,13 +6,12 @@
 
 mod browser;
 
-use std::time::Duration;
-
 use browser::{Browser, DESK, Look, NIGHT, PHONE};
 use quadrille_deploy::client::{NewOrder, until};
 use quadrille_deploy::local::{Process, Service, repo_root};
 use quadrille_events::OrderId;
 use quadrille_tests::{PATIENCE, World, quadrille};
+use serde_json::{Value, json};
 
 /// A world, its console, and the page in a browser.
 async fn opened() -> (World, Process, String, Browser) {
@@ -57,16 +56,16 @@ async fn shown(browser: &Browser) -> OrderId {
         .unwrap()
 }
 
-/// What the story shows, event by event.
-async fn told(browser: &Browser) -> Vec<String> {
+/// Waits until the story shows these events, in this order. The buckets are not read at one moment, so that what it shows
+/// first may lack some.
+async fn tells(browser: &Browser, expected: &[&str]) {
     let script = "return [...document.querySelectorAll('.timeline > li')].map((li) => li.dataset.event)";
-    let events = browser.script(script).await.unwrap();
-    events
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|event| event.as_str().unwrap().to_owned())
-        .collect()
+    let mut told = Value::Null;
+    let tells = until(PATIENCE, async || {
+        told = browser.script(script).await?;
+        anyhow::Ok((told == json!(expected)).then_some(()))
+    });
+    assert!(tells.await.unwrap().is_some(), "it tells {told}");
 }
 
 #[tokio::test]
@@ -109,7 +108,7 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .await
         .unwrap();
     let id = shown(&browser).await;
-    assert_eq!(told(&browser).await, ["order.created", "payment.opened"]);
+    tells(&browser, &["order.created", "payment.opened"]).await;
     browser.shows(&line("order-list", &id), "barbara").await.unwrap();
     let waits = browser
         .shows(&line("order-list", &id), "waits for the customer")
@@ -132,13 +131,19 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         "delivery.assigned",
         "order.completed",
     ];
-    assert_eq!(told(&browser).await, expected);
+    tells(&browser, &expected).await;
     let reserved = "//ol/li[@data-event='inventory.reserved']";
     let says = browser
         .shows(reserved, "because of payment/charged")
         .await
         .unwrap();
-    assert!(says.contains(" ms"), "{says}");
+    // `+3.4 ms` after its cause, on a slow machine `+1.2 s`.
+    let delay = says.split_once('+').map(|(_, delay)| delay);
+    let unit = delay.map(|delay| delay.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'));
+    assert!(
+        unit.is_some_and(|unit| unit.starts_with(" ms") || unit.starts_with(" s")),
+        "{says}"
+    );
     browser.click(&format!("{reserved}//summary")).await.unwrap();
     let entry = browser
         .shows(&format!("{reserved}//pre"), "$KV.inventory.reserved.")
@@ -445,10 +450,7 @@ async fn a_restarted_console_shows_what_it_showed() {
         .await
         .unwrap();
 
-    let status = tokio::time::timeout(Duration::from_secs(5), console.terminate())
-        .await
-        .expect("within 5 s")
-        .unwrap();
+    let status = console.terminate().await.unwrap();
     assert!(status.success(), "{status}");
     browser.shows("//*[@id='live']", "connection lost").await.unwrap();
     let port = url.rsplit(':').next().unwrap().parse().unwrap();

@@ -84,11 +84,10 @@ async fn watched() -> Result<World> {
         .start()
         .await?;
     let world = World::with().start_on(vec![server]).await?;
-    world.api().put_item("apple", PLENTY).await?;
-    world.api().put_courier("grace", PLENTY).await?;
+    world.open(&["apple"], &["grace"], PLENTY).await?;
     // What a first order looks up is remembered from then on.
     world.place(apple()).await?;
-    world.holds("EVENTS", 6).await?;
+    world.holds("EVENTS", EVENTS).await?;
     Ok(world)
 }
 
@@ -142,6 +141,7 @@ async fn a_flood_is_stored_in_few_commits() {
     let world = watched().await.unwrap();
     world.freeze(Service::Payment, 0).await.unwrap();
     world.place_many(ORDERS, |_| apple()).await.unwrap();
+    world.holds("EVENTS", EVENTS + ORDERS as u64).await.unwrap();
     let before = Bill::of(&world).await.unwrap();
     world.thaw(Service::Payment, 0).await.unwrap();
     world

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use quadrille_deploy::audit::{Books, Report, audit};
 use quadrille_deploy::client::{Api, NewOrder, OrderView, until};
-use quadrille_deploy::local::{NatsServer, Process, Service, console, repo_root};
+use quadrille_deploy::local::{NatsServer, Process, Service, console, free_port, repo_root};
 use quadrille_deploy::story::{Story, Telling};
-use quadrille_events::OrderId;
+use quadrille_events::{Event, OrderId, PaymentEvent};
 use quadrille_runtime::operator::Operator;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -104,12 +105,8 @@ impl Options {
     /// Something does not start; quotes its log.
     pub async fn start(self) -> Result<World> {
         let world = self.start_empty().await?;
-        for item in ["apple", "pear", "plum"] {
-            world.api().put_item(item, PLENTY).await?;
-        }
-        for courier in ["grace", "linus"] {
-            world.api().put_courier(courier, PLENTY).await?;
-        }
+        let (items, couriers) = (["apple", "pear", "plum"], ["grace", "linus"]);
+        world.open(&items, &couriers, PLENTY).await?;
         Ok(world)
     }
 
@@ -133,7 +130,7 @@ impl Options {
         let in_turn = self.order != Service::ALL;
         for service in &self.order {
             for _ in 0..self.instances {
-                let mut instance = Instance::start(*service, &nats_url, 0, &self)?;
+                let mut instance = Instance::start(*service, &nats_url, &self)?;
                 if in_turn {
                     instance.wait_ready().await?;
                 }
@@ -168,17 +165,22 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(service: Service, nats_url: &str, port: u16, options: &Options) -> Result<Self> {
+    /// Starts it on a port of its own, which nobody else gets while it is down.
+    fn start(service: Service, nats_url: &str, options: &Options) -> Result<Self> {
+        Ok(Self {
+            service,
+            process: Self::process(service, nats_url, free_port()?, options)?,
+            url: String::new(),
+        })
+    }
+
+    fn process(service: Service, nats_url: &str, port: u16, options: &Options) -> Result<Process> {
         let nats_url = options.through.as_deref().unwrap_or(nats_url);
         let mut builder = service.on(nats_url, port)?.env("FLOW", options.flow);
         for (name, value) in &options.env {
             builder = builder.env(name, value);
         }
-        Ok(Self {
-            service,
-            process: builder.start()?,
-            url: String::new(),
-        })
+        builder.start()
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
@@ -193,20 +195,24 @@ impl Instance {
         port.parse().with_context(|| format!("no port in {}", self.url))
     }
 
-    /// Starts it again where it was. Somebody's outgoing connection may have got its port meanwhile.
+    /// Starts it again where it was.
     async fn restart(&mut self, nats_url: &str, options: &Options) -> Result<()> {
-        let (service, port, deadline) = (self.service, self.port()?, Instant::now() + PATIENCE);
-        loop {
-            let mut next = Self::start(service, nats_url, port, options)?;
-            match next.wait_ready().await {
-                Ok(()) => {
-                    *self = next;
-                    return Ok(());
-                }
-                Err(error) if format!("{error:#}").contains("cannot listen") && Instant::now() < deadline => {
-                }
-                Err(error) => return Err(error),
-            }
+        let (service, port) = (self.service, self.port()?);
+        (self.process, self.url) = ready(|| Self::process(service, nats_url, port, options)).await?;
+        Ok(())
+    }
+}
+
+/// Starts a program, again if its port is taken: somebody's outgoing connection may have got it for a moment, where these
+/// come from the same range. Returns it when it is ready, and where it is.
+async fn ready(start: impl Fn() -> Result<Process>) -> Result<(Process, String)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut process = start()?;
+        match process.wait_ready(PATIENCE).await {
+            Ok(url) => return Ok((process, url)),
+            Err(error) if format!("{error:#}").contains("cannot listen") && Instant::now() < deadline => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -254,6 +260,20 @@ impl World {
         }
     }
 
+    /// Opens the shop: there is so much of each item, and each courier can carry as much.
+    ///
+    /// # Errors
+    /// The services do not take it in time.
+    pub async fn open(&self, items: &[&str], couriers: &[&str], quantity: u64) -> Result<()> {
+        for item in items {
+            eventually(async || Ok(Some(self.api().put_item(item, quantity).await?))).await?;
+        }
+        for courier in couriers {
+            eventually(async || Ok(Some(self.api().put_courier(courier, quantity).await?))).await?;
+        }
+        Ok(())
+    }
+
     /// The services' HTTP. With several instances each call speaks to the next ones.
     pub fn api(&self) -> &Api {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -266,9 +286,8 @@ impl World {
     /// It does not start.
     pub async fn console(&self, port: u16) -> Result<(Process, String)> {
         let (order, payment) = (self.api().url(Service::Order), self.api().url(Service::Payment));
-        let mut process = console::on(&self.nats_url, port, order, payment)?.start()?;
-        let url = process.wait_ready(PATIENCE).await?;
-        Ok((process, url))
+        let port = if port == 0 { free_port()? } else { port };
+        ready(|| console::on(&self.nats_url, port, order, payment)?.start()).await
     }
 
     /// Kills an instance of a service with SIGKILL.
@@ -292,17 +311,15 @@ impl World {
         self.with_instance(service, instance, lines).await
     }
 
-    /// Asks an instance of a service to stop, with SIGTERM, and returns how it ended and how long it took.
+    /// Asks an instance of a service to stop, with SIGTERM, and returns how it ended.
     ///
     /// # Errors
     /// It did not stop in time.
-    pub async fn terminate(&self, service: Service, instance: usize) -> Result<(ExitStatus, Duration)> {
-        let begun = Instant::now();
-        let terminate = async |instance: &mut Instance| instance.process.terminate().await;
-        Ok((
-            self.with_instance(service, instance, terminate).await?,
-            begun.elapsed(),
-        ))
+    pub async fn terminate(&self, service: Service, instance: usize) -> Result<ExitStatus> {
+        self.with_instance(service, instance, async |instance| {
+            instance.process.terminate().await
+        })
+        .await
     }
 
     /// Starts an instance of a service again, where it was; returns when it is ready.
@@ -394,13 +411,13 @@ impl World {
     /// # Errors
     /// They are not in time.
     pub async fn holds(&self, service_or_events: &str, messages: u64) -> Result<()> {
-        let holds = until(PATIENCE, async || {
+        let holds = eventually(async || {
             let size = self.operator.size(service_or_events).await?;
-            anyhow::Ok((size.messages >= messages).then_some(()))
+            Ok((size.messages >= messages).then_some(()))
         });
-        holds.await?.with_context(|| {
-            format!("{service_or_events} has not held {messages} messages within {PATIENCE:?}")
-        })
+        holds
+            .await
+            .with_context(|| format!("{service_or_events} has not held {messages} messages"))
     }
 
     /// Waits until so many messages were ever stored there, some of which may have been replaced or gone since.
@@ -408,13 +425,13 @@ impl World {
     /// # Errors
     /// They are not in time.
     pub async fn holds_ever(&self, service_or_events: &str, messages: u64) -> Result<()> {
-        let holds = until(PATIENCE, async || {
+        let holds = eventually(async || {
             let size = self.operator.size(service_or_events).await?;
-            anyhow::Ok((size.last_sequence >= messages).then_some(()))
+            Ok((size.last_sequence >= messages).then_some(()))
         });
-        holds.await?.with_context(|| {
-            format!("{service_or_events} has not been given {messages} messages within {PATIENCE:?}")
-        })
+        holds
+            .await
+            .with_context(|| format!("{service_or_events} has not been given {messages} messages"))
     }
 
     /// The instances that have ended by themselves, each a sentence.
@@ -522,19 +539,40 @@ impl World {
     /// # Errors
     /// It is not in time; tells its story so far.
     pub async fn said(&self, event: &str, order_id: &OrderId) -> Result<()> {
-        let said = until(PATIENCE, async || {
+        let said = eventually(async || {
             let story = self.operator.history(order_id).await?;
-            anyhow::Ok(story.iter().any(|entry| entry.event == event).then_some(()))
+            Ok(story.iter().any(|entry| entry.event == event).then_some(()))
         });
-        match said.await? {
-            Some(()) => Ok(()),
-            None => bail!(
-                "nobody has said {event} of order {order_id} within {PATIENCE:?}; so far:\n{}",
+        match said.await {
+            Ok(()) => Ok(()),
+            Err(why) => bail!(
+                "nobody has said {event} of order {order_id}: {why:#}; so far:\n{}",
                 Story::so_far(&self.operator, order_id)
                     .await?
                     .tell(Telling::Timed)
             ),
         }
+    }
+
+    /// Waits until the payment of an order is opened, and returns until when, as it is stored: payment itself says so only
+    /// while it is open.
+    ///
+    /// # Errors
+    /// It is not in time.
+    pub async fn opened(&self, order_id: &OrderId) -> Result<Timestamp> {
+        let subject = format!("$KV.payment.opened.{order_id}");
+        let opened = eventually(async || {
+            let entries = self.operator.entries_of(order_id, &[]).await?;
+            let opened = entries.iter().find(|entry| entry.subject == subject);
+            let opened = opened.map(|entry| Event::decode("payment", "opened", &entry.body));
+            let Some(Event::Payment(PaymentEvent::Opened(opened))) = opened.transpose()? else {
+                return Ok(None);
+            };
+            Ok(Some(opened.expires_at))
+        });
+        opened
+            .await
+            .with_context(|| format!("the payment of order {order_id} was not opened"))
     }
 
     /// Waits until everybody has handled everything.
@@ -543,14 +581,14 @@ impl World {
     /// Somebody has not in time.
     pub async fn settle(&self) -> Result<()> {
         let mut lags = Vec::new();
-        let settled = until(PATIENCE, async || {
+        let settled = eventually(async || {
             lags = self.operator.lags().await?;
             let quiet = lags.iter().all(|lag| lag.pending == 0 && lag.unacknowledged == 0);
-            anyhow::Ok(quiet.then_some(()))
+            Ok(quiet.then_some(()))
         });
         settled
-            .await?
-            .ok_or_else(|| anyhow!("not all was handled within {PATIENCE:?}: {lags:#?}"))
+            .await
+            .with_context(|| format!("not all was handled: {lags:#?}"))
     }
 
     /// An order's whole story, told without what differs from run to run.
@@ -570,7 +608,7 @@ impl World {
     /// # Errors
     /// The report, if one does not.
     pub async fn audit(&self) -> Result<Report> {
-        self.judge(audit(&self.operator, None, PATIENCE).await?)
+        self.judge(self.report(None, PATIENCE).await?)
     }
 
     /// Audits everything, and the payment provider's books, which are looked at once nothing is on its way any more.
@@ -579,7 +617,15 @@ impl World {
     /// As [`World::audit`].
     pub async fn audit_with(&self, books: impl FnOnce() -> Books) -> Result<Report> {
         self.settle().await?;
-        self.judge(audit(&self.operator, Some(&books()), PATIENCE).await?)
+        self.judge(self.report(Some(&books()), PATIENCE).await?)
+    }
+
+    /// What an audit says that waits so long for everybody to come to rest.
+    ///
+    /// # Errors
+    /// What is stored cannot be read.
+    pub async fn report(&self, books: Option<&Books>, patience: Duration) -> Result<Report> {
+        eventually(async || audit(&self.operator, books, patience).await.map(Some)).await
     }
 
     fn judge(&self, report: Report) -> Result<Report> {
@@ -610,6 +656,22 @@ impl Drop for World {
             eprintln!("--- nats-server {}\n{}", server.url(), server.log_tail());
         }
     }
+}
+
+/// Looks again and again until there is something. A look that fails is no reason to give up: a server that is being started,
+/// or three of them in an election, do not answer.
+///
+/// # Errors
+/// There is nothing within [`PATIENCE`]; says what the last look failed with, if it did.
+pub async fn eventually<T>(mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let mut failed = None;
+    let found = until(PATIENCE, async || {
+        let looked = look().await;
+        failed = looked.as_ref().err().map(|error| format!(": {error:#}"));
+        anyhow::Ok(looked.unwrap_or_default())
+    });
+    let found = found.await?;
+    found.with_context(|| format!("not within {PATIENCE:?}{}", failed.unwrap_or_default()))
 }
 
 /// Builds all programs once per process: cargo builds only the test's own package for a test, and a story of yesterday's

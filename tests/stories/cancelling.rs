@@ -1,9 +1,9 @@
 //! A customer may cancel an order in every state up to its completion, also while others are at it.
 
 use futures::future::join;
-use quadrille_deploy::client::{NewOrder, until};
+use quadrille_deploy::client::NewOrder;
 use quadrille_deploy::local::Service;
-use quadrille_tests::{PATIENCE, PAY_FIRST, World};
+use quadrille_tests::{PAY_FIRST, World, eventually};
 
 fn order() -> NewOrder {
     NewOrder::new().line(2, "apple", 250)
@@ -65,11 +65,11 @@ async fn a_cancellation_may_come_at_any_moment() {
             let id = world.place(order).await.unwrap();
             let wanted = 1 + number / 2 % 6;
             if number % 2 == 0 {
-                let reached = until(PATIENCE, async || {
+                let reached = eventually(async || {
                     let said = world.operator.history(&id).await?;
-                    anyhow::Ok((said.len() >= wanted).then_some(()))
+                    Ok((said.len() >= wanted).then_some(()))
                 });
-                reached.await.unwrap().unwrap();
+                reached.await.unwrap();
             }
             match world.api().cancel_order(&id).await {
                 Ok(_) => assert_eq!(world.ended(&id).await.unwrap().state, "cancelled"),

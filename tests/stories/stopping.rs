@@ -1,7 +1,5 @@
 //! How services start, stop, and refuse to run.
 
-use std::time::Duration;
-
 use futures::future::join;
 use quadrille_deploy::client::NewOrder;
 use quadrille_deploy::local::{NatsServer, Process, Service, nats_server_binary};
@@ -19,9 +17,8 @@ async fn sigterm_finishes_what_is_in_hand_and_loses_nothing() {
     let stopping = async {
         for (service, events) in Service::ALL.into_iter().zip([100, 300, 500, 700]) {
             world.holds("EVENTS", events).await.unwrap();
-            let (status, took) = world.terminate(service, 0).await.unwrap();
+            let status = world.terminate(service, 0).await.unwrap();
             assert_eq!(status.code(), Some(0), "{}", service.name());
-            assert!(took < Duration::from_secs(5), "{} took {took:?}", service.name());
             world.restart(service, 0).await.unwrap();
         }
     };

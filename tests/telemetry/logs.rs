@@ -4,7 +4,7 @@ use quadrille_deploy::client::NewOrder;
 use quadrille_deploy::local::{NatsServer, Service};
 use quadrille_tests::{PATIENCE, PAY_FIRST, World, build};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::collector::Collector;
 
@@ -63,11 +63,10 @@ async fn no_secret_is_logged() {
     build().unwrap();
     let nats = NatsServer::builder().start().await.unwrap();
     let collector = Collector::start().await;
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Bound, and nobody listens: so nobody else does.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = held.local_addr().unwrap();
     let with_secret = |host: &str| format!("nats://ada:of-nobody@{host}");
     let server = with_secret(nats.url().trim_start_matches("nats://"));
     for (url, waits) in [(server, false), (with_secret(&nobody.to_string()), true)] {

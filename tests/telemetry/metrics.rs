@@ -60,7 +60,9 @@ async fn scraped(world: &World, what: &str, enough: impl Fn(&Scrape) -> bool) ->
 
 #[tokio::test]
 async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
-    let world = World::with().env("FLOW", PAY_FIRST).start().await.unwrap();
+    // What is delivered again would be counted again.
+    let patient = World::with().env("FLOW", PAY_FIRST).env("ACK_WAIT", "60s");
+    let world = patient.start().await.unwrap();
     let (_console, console) = world.console(0).await.unwrap();
 
     // Three orders complete, one is declined; a request makes no sense, another comes for nothing; an input is poison.
@@ -95,7 +97,9 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     let looked = |scrape: &Scrape| {
         let bytes = |stream: &str| scrape.sum("quadrille_stream_bytes", &[("stream", stream)]);
         let lost = |stream: &str| scrape.values("quadrille_stream_lost_bytes", &[("stream", stream)]);
+        // The letter is stored, then counted.
         scrape.sum("quadrille_dead_letters_parked", &[("service", "payment")]) == 1.0
+            && scrape.sum("quadrille_dead_letters_total", &[]) > 0.0
             && STREAMS
                 .iter()
                 .all(|stream| bytes(stream) > 0.0 && !lost(stream).is_empty())
@@ -228,8 +232,8 @@ async fn what_is_in_hand_and_delivered_again_is_counted() {
 async fn what_a_stream_has_lost_on_disk_is_seen() {
     build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let nats = NatsServer::builder().folder(folder.path()).start().await.unwrap();
-    let (url, port) = (nats.url(), nats.port());
+    let mut nats = NatsServer::builder().folder(folder.path()).start().await.unwrap();
+    let url = nats.url();
     let mut service = Service::Order.on(&url, 0).unwrap().start().unwrap();
     let at = service.wait_ready(PATIENCE).await.unwrap();
     let operator = Operator::connect(&url).await.unwrap();
@@ -243,14 +247,9 @@ async fn what_a_stream_has_lost_on_disk_is_seen() {
     });
     assert!(none.await.unwrap().is_some(), "nobody looks");
 
-    drop(nats);
+    nats.kill9().await.unwrap();
     damage(folder.path());
-    let _nats = NatsServer::builder()
-        .folder(folder.path())
-        .port(port)
-        .start()
-        .await
-        .unwrap();
+    nats.restart().await.unwrap();
     let is_missed = |lost: Option<f64>| lost.is_some_and(|lost| lost > 0.0);
     let seen = until(PATIENCE, async || {
         anyhow::Ok(is_missed(lost(&at).await).then_some(()))

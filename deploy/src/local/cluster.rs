@@ -1,12 +1,11 @@
 //! Three nats-servers that are one, and who leads what in it.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::NatsServer;
+use super::{NatsServer, free_port};
 use crate::client::until;
 
 /// How many servers there are.
@@ -15,9 +14,6 @@ pub const SERVERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one look at a server may take.
 const LOOK: Duration = Duration::from_secs(2);
-/// From where ports are drawn that have to be known before somebody listens on them: below those that the kernel gives to
-/// outgoing connections (32768 on), so that none of these takes one while its server is down.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Where the three can be asked about themselves.
 pub struct Cluster {
@@ -31,7 +27,7 @@ impl Cluster {
     /// # Errors
     /// They do not start, or elect nobody.
     pub async fn start() -> Result<(Self, Vec<NatsServer>)> {
-        let ports = free_ports(2 * SERVERS)?;
+        let ports: Vec<u16> = (0..2 * SERVERS).map(|_| free_port()).collect::<Result<_>>()?;
         let (routes, monitors) = ports.split_at(SERVERS);
         // Servers of another cluster that come upon one of these ports are not taken in.
         let name: u64 = rand::random();
@@ -114,23 +110,4 @@ impl Cluster {
         let text = self.http.get(url).send().await?.text().await?;
         Ok(serde_json::from_str(&text)?)
     }
-}
-
-/// Different ones: each is held until all are found.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let mut held = Vec::new();
-    for _ in 0..100 * count {
-        let port = rand::random_range(PORTS);
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            held.push((port, listener));
-        }
-        if held.len() == count {
-            return Ok(held.into_iter().map(|(port, _)| port).collect());
-        }
-    }
-    bail!(
-        "no {count} free ports found from {} to {}",
-        PORTS.start,
-        PORTS.end
-    )
 }

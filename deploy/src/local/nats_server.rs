@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::process::{Process, quote};
-use super::{env, repo_root};
+use super::{env, free_port, repo_root};
 
 /// The oldest server that has everything the commit needs.
 pub const MIN_VERSION: [u64; 3] = [2, 14, 4];
@@ -186,7 +186,7 @@ impl NatsServerBuilder {
         File::create(folder.join(LOG_FILE)).context("cannot write the log of nats-server")?;
         let mut server = NatsServer {
             program,
-            port: self.port,
+            port: self.port.map_or_else(free_port, Ok)?,
             store: self.store,
             extra: self.extra,
             process: None,
@@ -226,7 +226,7 @@ pub struct NatsServer {
     // Fields are dropped in this order: the server is dead before its folder is unlocked and removed.
     process: Option<Process>,
     program: PathBuf,
-    port: Option<u16>,
+    port: u16,
     store: Option<PathBuf>,
     extra: String,
     log_start: u64,
@@ -254,7 +254,7 @@ impl NatsServer {
 
     /// The port that it listens on. It stays the same over restarts.
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or_default()
+        self.port
     }
 
     /// The folder with its data, configuration and log.
@@ -328,9 +328,7 @@ impl NatsServer {
     }
 
     async fn launch(&mut self) -> Result<()> {
-        if let Some(port) = self.port {
-            wait_for_port(port, self.log_start > 0).await?;
-        }
+        wait_for_port(self.port, self.log_start > 0).await?;
         self.forget_ports()?;
         let config = self.folder.join(CONFIG_FILE);
         std::fs::write(&config, self.config())
@@ -348,24 +346,18 @@ impl NatsServer {
         let process = self.process.insert(process);
 
         let deadline = Instant::now() + READY_TIMEOUT;
-        let mut last = anyhow!("it did not say on which port it listens");
+        let mut last = anyhow!("it was not asked");
         while Instant::now() < deadline {
             if let Some(status) = process.try_status()? {
                 return Err(self.did_not_start(&format!("{status}")));
             }
-            if let Some(port) = self
-                .port
-                .or_else(|| written_ports(&self.folder).and_then(|ports| ports.client_port()))
-            {
-                match probe(&format!("127.0.0.1:{port}")).await {
-                    Ok(probe) => {
-                        self.port = Some(port);
-                        // Makes sure that the next start counts as a restart even if this one logged nothing.
-                        self.log_start = self.log_start.max(1);
-                        return probe.check();
-                    }
-                    Err(error) => last = error,
+            match probe(&format!("127.0.0.1:{}", self.port)).await {
+                Ok(probe) => {
+                    // Makes sure that the next start counts as a restart even if this one logged nothing.
+                    self.log_start = self.log_start.max(1);
+                    return probe.check();
                 }
+                Err(error) => last = error,
             }
             tokio::time::sleep(POLL).await;
         }
@@ -375,13 +367,13 @@ impl NatsServer {
     fn did_not_start(&mut self, why: &str) -> anyhow::Error {
         self.process = None;
         let log = self.log_tail();
-        match self.port {
-            Some(port) if log.contains("address already in use") => port_taken(port),
-            _ => anyhow!(
-                "nats-server did not start ({why}); the last lines of {}:\n{log}",
-                self.folder.join(LOG_FILE).display()
-            ),
+        if log.contains("address already in use") {
+            return port_taken(self.port);
         }
+        anyhow!(
+            "nats-server did not start ({why}); the last lines of {}:\n{log}",
+            self.folder.join(LOG_FILE).display()
+        )
     }
 
     fn config(&self) -> String {
@@ -395,9 +387,7 @@ impl NatsServer {
                 format!("{store}, max_file: {NO_LIMIT}")
             }
         };
-        let port = self
-            .port
-            .map_or_else(|| String::from("-1"), |port| port.to_string());
+        let port = self.port;
         format!(
             "# Written by quadrille at every start.\n\
              host: 127.0.0.1\n\
@@ -437,15 +427,8 @@ fn written_ports(folder: &Path) -> Option<Ports> {
 
 #[derive(Deserialize)]
 struct Ports {
-    nats: Vec<String>,
     #[serde(default)]
     monitoring: Vec<String>,
-}
-
-impl Ports {
-    fn client_port(&self) -> Option<u16> {
-        self.nats.first()?.rsplit(':').next()?.parse().ok()
-    }
 }
 
 async fn wait_for_port(port: u16, is_restart: bool) -> Result<()> {
@@ -469,6 +452,7 @@ fn port_taken(port: u16) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::until;
 
     #[test]
     fn an_old_server_is_refused_with_a_sentence() {
@@ -497,7 +481,8 @@ mod tests {
         assert_eq!(server.url(), url);
         server.stop().expect("SIGSTOP");
         server.cont().expect("SIGCONT");
-        probe(&address).await.expect("it answers");
+        let answers = until(READY_TIMEOUT, async || anyhow::Ok(probe(&address).await.ok()));
+        assert!(answers.await.expect("no error").is_some(), "it answers");
         server.terminate().await.expect("it ends");
 
         let folder = server.folder().to_owned();

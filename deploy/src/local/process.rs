@@ -30,8 +30,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// process that the kernel cannot end (a hung disk) from holding us too.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the last lines of a process that has ended may take to arrive. They are in the pipe already, unless a
-/// grandchild holds it open.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// grandchild holds it open; but a busy machine may not come round to reading it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often `/readyz` is asked.
 const READY_POLL: Duration = Duration::from_millis(20);
 

@@ -156,7 +156,11 @@ mod http {
         }
     }
 
-    async fn start(script: impl IntoIterator<Item = Attempt>) -> (HttpProvider, Shared) {
+    /// Longer than any answer takes to come.
+    const PATIENT: Duration = Duration::from_secs(60);
+
+    /// A provider and its desk; it waits so long for an answer.
+    async fn start(patience: Duration, script: impl IntoIterator<Item = Attempt>) -> (HttpProvider, Shared) {
         let desk = Shared::default();
         desk.lock().unwrap().script = script.into_iter().collect();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -165,20 +169,17 @@ mod http {
             .route("/v1/{call}", post(call))
             .with_state(desk.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        (
-            HttpProvider::new(url.parse().unwrap(), Duration::from_millis(300)).unwrap(),
-            desk,
-        )
+        (HttpProvider::new(url.parse().unwrap(), patience).unwrap(), desk)
     }
 
     async fn charge_answered(status: u16, body: &'static str) -> Result<ChargeResult, AskError> {
-        let (provider, _) = start([Attempt::Answers(status, body)]).await;
+        let (provider, _) = start(PATIENT, [Attempt::Answers(status, body)]).await;
         provider.charge(&order("42"), KEY).await
     }
 
     #[tokio::test]
     async fn a_call_says_what_and_for_whom_under_its_key() {
-        let (provider, desk) = start([]).await;
+        let (provider, desk) = start(PATIENT, []).await;
         assert_eq!(
             provider.charge(&order("42"), KEY).await,
             Ok(approved("ref payment/charged.42"))
@@ -234,7 +235,7 @@ mod http {
                 "{status}: {result:?}"
             );
         }
-        let (provider, _) = start([Attempt::Hangs]).await;
+        let (provider, _) = start(Duration::from_millis(300), [Attempt::Hangs]).await;
         let result = provider.charge(&order("42"), KEY).await;
         assert!(matches!(result, Err(AskError::Transient(_))), "{result:?}");
         let nobody =
@@ -261,7 +262,7 @@ mod http {
             );
         }
         // Only a charge can be declined: giving back is no question.
-        let (provider, _) = start([Attempt::Answers(402, r#"{"reason":"no"}"#)]).await;
+        let (provider, _) = start(PATIENT, [Attempt::Answers(402, r#"{"reason":"no"}"#)]).await;
         let result = provider.refund(&order("42"), KEY).await;
         assert!(matches!(result, Err(AskError::Permanent(_))), "{result:?}");
     }
@@ -277,13 +278,13 @@ mod http {
 
     #[tokio::test]
     async fn however_often_a_charge_fails_it_is_one_charge() {
-        let (provider, desk) = start([
+        let script = [
             Attempt::Answers(503, ""),
             Attempt::TakesAndFails(502),
             Attempt::TakesAndHangs,
             Attempt::Answers(409, "in progress"),
-        ])
-        .await;
+        ];
+        let (provider, desk) = start(Duration::from_secs(2), script).await;
         let service = PaymentService {
             flow: Flow::PayFirst,
             pay_within: Duration::ZERO,
@@ -308,7 +309,10 @@ mod http {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(attempts, 5);
+        assert!(
+            attempts >= 5,
+            "{attempts}: on a slow machine others may time out too"
+        );
         assert_eq!(desk.lock().unwrap().taken, HashMap::from([(KEY.to_owned(), 500)]));
     }
 

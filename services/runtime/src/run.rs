@@ -26,7 +26,7 @@ use crate::outside::Limits;
 use crate::serve::{listen, serve};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{FLUSH_TIMEOUT, Telemetry};
 use crate::topology::{Keeping, ensure};
 
 /// How many inputs may wait for the engine before those who bring them are held back.
@@ -34,6 +34,8 @@ pub(crate) const QUEUE: usize = 2_048;
 
 /// How long a stop may take: the group in hand, and the requests that wait for it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+// Within 5 s a service promises to stop.
+const _: () = assert!(STOP_TIMEOUT.as_millis() + FLUSH_TIMEOUT.as_millis() < 5_000);
 
 /// The `main` of a service: reads the settings, runs it until SIGTERM or Ctrl-C, and says in one sentence why it
 /// cannot, if it cannot.

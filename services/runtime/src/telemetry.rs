@@ -22,9 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::settings::Settings;
 use crate::spans;
 
-/// How long the last spans may take to reach the collector at the stop. With what a stop may take before, it stays below
-/// the 5 s that a service promises.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(900);
+/// How long the last spans may take to reach the collector at the stop.
+pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The log and the spans of this process, as long as it runs.
 #[derive(Debug)]

@@ -268,12 +268,9 @@ impl Arena {
 /// Opens the shop: the services on these servers, and plenty of everything.
 async fn open(options: Options, servers: Vec<NatsServer>) -> Result<World> {
     let world = options.start_on(servers).await?;
-    for item in ["apple", "pear"] {
-        world.api().put_item(item, PLENTY).await?;
-    }
-    for courier in ["grace", "linus"] {
-        world.api().put_courier(courier, PLENTY).await?;
-    }
+    world
+        .open(&["apple", "pear"], &["grace", "linus"], PLENTY)
+        .await?;
     Ok(world)
 }
 

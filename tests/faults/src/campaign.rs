@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use quadrille_deploy::audit::{Violation, audit};
+use quadrille_deploy::audit::Violation;
 use quadrille_deploy::client::until;
 use quadrille_deploy::story::Ending;
-use quadrille_tests::{PATIENCE, World};
+use quadrille_tests::{PATIENCE, World, eventually};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -290,7 +290,8 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
         come_to_an_end(&world, &history).await?,
     );
     found("no process dies by itself", world.deaths().await?);
-    found("poison is parked", arena.unparked().await?);
+    let unparked = eventually(async || arena.unparked().await.map(Some));
+    found("poison is parked", unparked.await?);
     let patience = match plan.campaign {
         Campaign::FullDisk => LOG_PATIENCE,
         Campaign::KillServices
@@ -302,7 +303,7 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
         | Campaign::Poison
         | Campaign::Cluster => PATIENCE,
     };
-    let mut report = audit(&world.operator, Some(&arena.provider.books()), patience).await?;
+    let mut report = world.report(Some(&arena.provider.books()), patience).await?;
     if plan.campaign == Campaign::FullDisk {
         let before = report.violations.len();
         report
@@ -317,7 +318,7 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     let waiting = report.waiting.iter();
     let waiting = waiting.map(|(order_id, what)| format!("order {order_id} still waits for {what}"));
     found("1: every order ends completed or cancelled", waiting.collect());
-    let stored = Stored::read(&world.operator).await?;
+    let stored = stored(&world).await?;
     let requests = history.requests();
     violations.extend(report.violations);
     violations.extend(check(&requests, &stored));
@@ -350,7 +351,7 @@ async fn come_to_an_end(world: &Arc<World>, history: &Arc<History>) -> Result<Ve
         if let Err(behind) = world.settle().await {
             return Ok(vec![format!("{behind:#}")]);
         }
-        let stored = Stored::read(&world.operator).await?;
+        let stored = stored(world).await?;
         let open = stored.orders.iter().filter(|(_, told)| told.ending().is_none());
         let open: Vec<_> = open.collect();
         // Whatever hangs then is the audit's to name.
@@ -365,6 +366,10 @@ async fn come_to_an_end(world: &Arc<World>, history: &Arc<History>) -> Result<Ve
         // The others wait for their deadline: a moment that nobody announces.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+async fn stored(world: &World) -> Result<Stored> {
+    eventually(async || Stored::read(&world.operator).await.map(Some)).await
 }
 
 fn catch_up(strikes: &[Strike], began_at: Timestamp, stored: &Stored) -> Vec<Duration> {
