@@ -56,7 +56,7 @@ retry *args: _quadrille
 
 # write the map of the choreography anew: events/CHOREOGRAPHY.md and events/asyncapi.yaml
 map:
-    @cargo run --quiet --locked --package quadrille-map
+    @cargo run --quiet --package quadrille-map
 
 # measure orders per second, latency, CPU and memory, beside what the broker itself can do
 [positional-arguments]

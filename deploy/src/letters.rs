@@ -100,7 +100,9 @@ pub async fn retry(args: RetryArgs) -> Result<()> {
     {
         let Some(service) = Service::ALL.into_iter().find(|service| service.name() == name) else {
             stayed += 1;
-            println!("{name:<9}  {id}  ask {name} itself: POST /dead-letters/{id}/retry");
+            println!(
+                "{name:<9}  {id}  not tried: where {name} listens, POST /dead-letters/{id}/retry does it"
+            );
             continue;
         };
         match api.retry(service, id).await {

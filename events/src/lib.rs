@@ -8,7 +8,8 @@
 //! An event is stored once, as the entry `$KV.<service>.<entry>.<order_id>` of its owner's bucket, and appears to
 //! the outside as `<subject>.<order_id>`: see [`EventName`]. What accompanies it in headers is the [`Envelope`].
 //!
-//! A new service is a file like [`delivery`] and a line in `events!`, at the end of this file.
+//! A new service is a file like [`delivery`], its `mod` and `pub use` (names of bodies are unique over all services), and a
+//! line in `events!`, at the end of this file.
 
 #![allow(clippy::result_large_err)]
 

@@ -2,7 +2,7 @@
 //!
 //! Nobody coordinates, so nobody is told how far an order is: whoever wants to know folds what was said about it. The
 //! console and `quadrille stuck` do. The fold asks only *what* was said, never in which order it was heard, because the
-//! EVENTS log sources four buckets and may show an effect before its cause.
+//! EVENTS log sources many buckets and may show an effect before its cause.
 //!
 //! The one table of how long each step should take is [`Step::patience`].
 
@@ -342,7 +342,8 @@ mod tests {
             "order": order(), "reason": "why", "reference": "r", "courier_id": "grace", "charged": true,
             "delivery_requested": false, "expires_at": second(900),
         });
-        Event::decode(service, entry, body.to_string().as_bytes()).unwrap()
+        Event::decode(service, entry, body.to_string().as_bytes())
+            .unwrap_or_else(|error| panic!("{error}; what {name} needs is missing above, in {}", file!()))
     }
 
     /// Folds these, and checks on the way that neither their order nor a repetition matters.

@@ -121,7 +121,14 @@ fn event() -> impl Strategy<Value = Event> {
                         let courier_id = charged.then_some(courier_id);
                         Event::Delivery(DeliveryCancelled { order, courier_id }.into())
                     }
-                    more => panic!("there is a new event: say how to make number {more}"),
+                    more => {
+                        let name = Event::names().nth(more).unwrap();
+                        let (service, entry) = (name.service, name.entry);
+                        panic!(
+                            "a new event: say in {} how to make {more}, {service}/{entry}",
+                            file!()
+                        )
+                    }
                 }
             },
         )

@@ -1,5 +1,5 @@
 //! The contract held still: each event's JSON lies in `events/golden/`, and a change of it must be meant.
-//! `UPDATE_EXPECT=1 cargo test -p quadrille-events` writes them anew.
+//! `UPDATE_EXPECT=1 cargo test -p quadrille-events --test golden` writes them anew.
 
 #![allow(clippy::unwrap_used)]
 
@@ -130,7 +130,7 @@ fn every_event_has_a_golden_json_and_reads_it_back() {
         let path = folder.join(format!("{}.json", name.entry));
         assert!(
             std::env::var_os("UPDATE_EXPECT").is_some() || path.exists(),
-            "{} is not there yet: `UPDATE_EXPECT=1 cargo test -p quadrille-events` writes it",
+            "{} is not there yet: `UPDATE_EXPECT=1 cargo test -p quadrille-events --test golden` writes it",
             path.display()
         );
         expect_file![&path].assert_eq(&pretty);

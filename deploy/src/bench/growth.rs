@@ -14,8 +14,8 @@ const IN_FLIGHT: usize = 256;
 const FLOOD: usize = 8_000;
 /// Lone orders that are measured.
 const LONE: usize = 300;
-/// The audit reads everything into memory, so it ends the run only up to this size.
-const MOST_AUDITED: usize = 200_000;
+/// The audit reads everything into memory, 5 kB an order, so it ends the run only up to this size.
+const MOST_AUDITED: usize = 2_000_000;
 /// No size takes longer to reach.
 const FILL_SECONDS: u64 = 3_600;
 

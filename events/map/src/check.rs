@@ -27,7 +27,8 @@ impl Explored {
             let is_heard = self.hears.values().any(|heard| heard.contains(&name));
             if !is_heard && !name.for_outside {
                 problems.push(format!(
-                    "nobody hears `{subject}` of {service}; if it is a fact for the outside, events/src/{service}.rs says so"
+                    "nobody hears `{subject}` of {service}; if it is a fact for the outside, write `for outside` behind its \
+                     subject in events/src/{service}.rs"
                 ));
             }
         }

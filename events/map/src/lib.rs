@@ -1,4 +1,4 @@
-//! The map of the choreography, found by exploring the decisions of the four services; nobody keeps a list.
+//! The map of the choreography, found by exploring the decisions of the services.
 //!
 //! To read it: `participant` is a service as the exploration sees it; [`Choreography::explore`] takes every way that one
 //! order can take; [`Explored::problems`] says what is wrong with it; `markdown` and `asyncapi` write it down.

@@ -354,7 +354,12 @@ impl Broker {
                         entries.push(direct_entry(message).ok_or_else(|| failed("not a direct get".into()))?)
                     }
                     Some(204 | 404) => return Ok(entries),
-                    Some(503) => return Err(failed("no such stream, or it has no leader".into())),
+                    Some(503) => {
+                        return Err(failed(
+                            "no leader, or no such stream: a service that knows it makes it at its start"
+                                .into(),
+                        ));
+                    }
                     Some(413) => return Err(too_many(stream)),
                     Some(code) => {
                         return Err(failed(format!(

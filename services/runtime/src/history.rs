@@ -64,7 +64,7 @@ impl HistoryEntry {
     }
 }
 
-/// What is in the four buckets about an order, in the order in which it was stored; a cause comes before its effect even
+/// What is in all buckets about an order, in the order in which it was stored; a cause comes before its effect even
 /// where two leaders' clocks disagree.
 pub async fn of_order(
     broker: &Broker,

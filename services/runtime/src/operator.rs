@@ -323,7 +323,7 @@ impl Operator {
         Ok(subscription.map(|message| message.subject.to_string()))
     }
 
-    /// The entries of an order in all four buckets, and the records `ledger` names (`$KV.inventory.stock.item.apple`).
+    /// The entries of an order in all buckets, and the records `ledger` names (`$KV.inventory.stock.item.apple`).
     ///
     /// # Errors
     /// The broker does not answer.
