@@ -104,6 +104,13 @@ async fn an_operator_sees_what_happened() {
         !ok && said.contains("no service has parked KV_order.999.x"),
         "{said}"
     );
+
+    world.kill9(world.hears_orders(), 0).await.unwrap();
+    let (ok, said) = run(&world, &["dead-letter", &id]).await;
+    assert!(
+        ok && said.contains("not json"),
+        "who has parked it need not be there: {said}"
+    );
 }
 
 #[tokio::test]
