@@ -124,12 +124,13 @@ fn every_event_has_a_golden_json_and_reads_it_back() {
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let pretty = format!("{}\n", serde_json::to_string_pretty(&value).unwrap());
         let folder = golden(name.service);
-        if std::env::var_os("UPDATE_EXPECT").is_some() {
+        let path = folder.join(format!("{}.json", name.entry));
+        let is_written = std::env::var_os("UPDATE_EXPECT").is_some();
+        if is_written {
             std::fs::create_dir_all(&folder).unwrap();
         }
-        let path = folder.join(format!("{}.json", name.entry));
         assert!(
-            std::env::var_os("UPDATE_EXPECT").is_some() || path.exists(),
+            is_written || path.exists(),
             "{} is not there yet: `UPDATE_EXPECT=1 cargo test -p quadrille-events --test golden` writes it",
             path.display()
         );

@@ -9,7 +9,7 @@ use futures::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
 use quadrille_deploy::client::{ApiError, NewOrder};
 use quadrille_deploy::local::{Cluster, Service};
-use quadrille_events::{Event, OrderId};
+use quadrille_events::OrderId;
 use quadrille_runtime::operator::Entry;
 use quadrille_tests::{PLENTY, World, eventually};
 use rand::rngs::StdRng;
@@ -17,13 +17,15 @@ use rand::{RngExt, SeedableRng};
 
 /// How many orders there are at once.
 const ORDERS: usize = 40;
+/// Of each service.
+const INSTANCES: usize = 2;
 /// How long ago a deadline may have passed behind which a charge is to be stored: the audit allows for 10 s between them.
 const JUST: SignedDuration = SignedDuration::from_secs(2);
 
 async fn clustered(deadline: &str) -> World {
     let (_, servers) = Cluster::start().await.unwrap();
     let options = World::with()
-        .instances(2)
+        .instances(INSTANCES)
         .env("REPLICAS", "3")
         .env("PAYMENT_DEADLINE", deadline)
         .env("RUST_LOG", "warn,async_nats=error");
@@ -40,20 +42,18 @@ async fn opened(world: &World, key: &str) -> (OrderId, Timestamp) {
     (id, expires_at)
 }
 
-async fn entries(world: &World, id: &OrderId) -> Vec<Entry> {
+/// What payment has stored of an order under this name.
+async fn of_payment(world: &World, id: &OrderId, entry: &str) -> Option<Entry> {
+    let subject = format!("$KV.payment.{entry}.{id}");
     let entries = eventually(async || world.operator.entries_of(id, &[]).await.map(Some));
-    entries.await.unwrap()
+    let mut entries = entries.await.unwrap().into_iter();
+    entries.find(|found| found.subject == subject)
 }
 
-/// What was said of an order, with its sequence in its bucket.
-async fn events(world: &World, id: &OrderId) -> Vec<(u64, Event)> {
-    let entries = entries(world, id).await;
-    let read = entries.iter().map(|entry| {
-        let tokens: Vec<&str> = entry.subject.split('.').collect();
-        let event = Event::decode(tokens[1], tokens[2], &entry.body).unwrap();
-        (entry.sequence, event)
-    });
-    read.collect()
+async fn thaw_payment(world: &World) {
+    for instance in 0..INSTANCES {
+        world.thaw(Service::Payment, instance).await.unwrap();
+    }
 }
 
 /// Whether a command had its effect or was refused; nothing if its service does not know, which happens to a cluster.
@@ -129,9 +129,7 @@ async fn a_payment_confirmed_in_the_moment_of_its_deadline_is_charged_or_too_lat
 async fn a_payment_charged_behind_the_entry_of_its_deadline_is_charged() {
     let world = clustered("5s").await;
     let charged = charged(&world).await;
-    let entry = format!("$KV.payment.charged.{charged}");
-    let entries = entries(&world, &charged).await;
-    let charge = entries.into_iter().find(|found| found.subject == entry).unwrap();
+    let charge = of_payment(&world, &charged, "charged").await.unwrap();
 
     let id = expired_and_frozen(&world).await;
     let of_this_order = |text: &str| text.replace(charged.as_str(), id.as_str());
@@ -145,7 +143,7 @@ async fn a_payment_charged_behind_the_entry_of_its_deadline_is_charged() {
         Some((name.to_string(), value))
     });
     let body = of_this_order(std::str::from_utf8(&charge.body).unwrap());
-    let entry = of_this_order(&entry);
+    let entry = of_this_order(&charge.subject);
     let mut headers: Vec<_> = headers.collect();
     // However often it is sent, it is stored once.
     headers.push(("Nats-Msg-Id".to_owned(), entry.clone()));
@@ -154,11 +152,11 @@ async fn a_payment_charged_behind_the_entry_of_its_deadline_is_charged() {
         sent.await.map(Some)
     });
     stored.await.unwrap();
-    for instance in 0..2 {
-        world.thaw(Service::Payment, instance).await.unwrap();
-    }
+    thaw_payment(&world).await;
     ends(&world, &id, Some(true)).await;
-    assert!(is_behind_deadline(&world, &id).await);
+    let expired = of_payment(&world, &id, "expired").await.unwrap();
+    let charge = of_payment(&world, &id, "charged").await.unwrap();
+    assert!(expired.sequence < charge.sequence);
     let report = world.audit().await.unwrap();
     assert!(
         report
@@ -187,34 +185,17 @@ async fn charged(world: &World) -> OrderId {
 async fn expired_and_frozen(world: &World) -> OrderId {
     for number in 0.. {
         let (id, _) = opened(world, &format!("late-{number}")).await;
-        for instance in 0..2 {
+        for instance in 0..INSTANCES {
             world.freeze(Service::Payment, instance).await.unwrap();
         }
         world.said("payment.expired", &id).await.unwrap();
-        let entries = entries(world, &id).await;
-        let find = |entry: &str| {
-            let subject = format!("$KV.payment.{entry}.{id}");
-            entries.iter().find(|found| found.subject == subject)
-        };
-        let ago = Timestamp::now().duration_since(find("expired").unwrap().time);
-        if ago < JUST && find("cancelled").is_none() {
+        let expired = of_payment(world, &id, "expired").await.unwrap();
+        let ago = Timestamp::now().duration_since(expired.time);
+        if ago < JUST && of_payment(world, &id, "cancelled").await.is_none() {
             return id;
         }
         // The freeze came too late, or we did.
-        for instance in 0..2 {
-            world.thaw(Service::Payment, instance).await.unwrap();
-        }
+        thaw_payment(world).await;
     }
     unreachable!("one order after the other is tried")
-}
-
-/// Whether the charge of an order stands behind the entry that its deadline has passed.
-async fn is_behind_deadline(world: &World, id: &OrderId) -> bool {
-    let said = events(world, id).await;
-    let place = |entry: &str| {
-        let mut said = said.iter();
-        let found = said.find(|(_, event)| event.name().service == "payment" && event.name().entry == entry);
-        found.map(|(sequence, _)| *sequence)
-    };
-    matches!((place("expired"), place("charged")), (Some(expired), Some(charged)) if expired < charged)
 }
