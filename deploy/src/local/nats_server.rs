@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::ports::is_taken;
 use super::process::{Process, quote};
 use super::{env, free_port, repo_root};
 
@@ -433,7 +433,7 @@ struct Ports {
 
 async fn wait_for_port(port: u16, is_restart: bool) -> Result<()> {
     let deadline = Instant::now() + if is_restart { PORT_TIMEOUT } else { Duration::ZERO };
-    while TcpListener::bind(("127.0.0.1", port)).is_err() {
+    while is_taken(port) {
         if Instant::now() >= deadline {
             return Err(port_taken(port));
         }
