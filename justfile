@@ -11,7 +11,7 @@ _default:
     @{{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
 
 # run nats-server (or use the one at NATS_URL), the four services and the console until Ctrl-C
-run-all: _nats-server _programs
+run-all: _nats-server _services
     @exec {{ quadrille }} run-all
 
 # drive a handful of orders through every ending and print each one's story
@@ -60,8 +60,9 @@ map:
 
 # measure orders per second, latency, CPU and memory, beside what the broker itself can do
 [positional-arguments]
-bench *args: _nats-server _programs
-    @exec {{ quadrille }} bench "$@"
+bench *args: _nats-server _services
+    @cargo build --release --locked --package quadrille-bench
+    @exec target/release/bench "$@"
 
 # what CI runs: format, clippy with warnings as errors, all tests, the stories once more in the other flow
 verify: _nats-server
@@ -90,7 +91,8 @@ mutants *args:
 # strike the running system again and again, in nine ways, and check that nothing is lost or doubled: half an hour
 # (`--short`: two minutes; `--only kill-broker`; `--seed N`)
 [positional-arguments]
-faults *args: _nats-server _programs
+faults *args: _nats-server _services
+    @cargo build --release --locked --package quadrille-faults
     @exec target/release/faults "$@"
 
 # format the code
@@ -101,9 +103,9 @@ fmt:
 _nats-server:
     @deploy/just --nats-server-only
 
-# the service programs and quadrille itself
-_programs:
-    @cargo build --release --locked --workspace --bins
+# what run-all starts: the four services, the console, and quadrille itself
+_services:
+    @cargo build --release --locked --package quadrille-order --package quadrille-payment --package quadrille-inventory --package quadrille-delivery --package quadrille-console --package quadrille-cli
 
 _quadrille:
-    @cargo build --quiet --release --locked --workspace --bin quadrille
+    @cargo build --quiet --release --locked --package quadrille-cli

@@ -20,6 +20,7 @@ mod payment;
 
 mod commerce;
 mod envelope;
+mod flow;
 mod id;
 mod name;
 mod progress;
@@ -27,6 +28,7 @@ mod progress;
 pub use commerce::{Approval, Currency, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, PaymentMode};
 pub use delivery::{Assigned, DeliveryCancelled, DeliveryEvent, NoCourier};
 pub use envelope::{Envelope, EnvelopeError, TraceParent};
+pub use flow::Flow;
 pub use id::{CourierId, CustomerId, IdError, ItemId, MAX_ID, OrderId};
 pub use inventory::{InventoryEvent, Released, ReservationFailed, Reserved};
 #[cfg(feature = "schema")]

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use quadrille_deploy::client::NewOrder;
-use quadrille_deploy::local::{NatsServer, Service};
+use quadrille_local::client::NewOrder;
+use quadrille_local::{NatsServer, Service};
 use quadrille_tests::{PLENTY, World};
 use reqwest::Client;
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! What a client's connection costs a service.
 
-use quadrille_deploy::bench::process::Usage;
-use quadrille_deploy::local::{NatsServer, Service};
+use quadrille_local::usage::Usage;
+use quadrille_local::{NatsServer, Service};
 use quadrille_tests::{PATIENCE, build};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -1,13 +1,13 @@
 //! Allocations: most of what a decision costs, and the same in every run.
 
 use allocation_counter::measure;
+use quadrille_decision::testing::{NOW, Samples, id, order};
+use quadrille_decision::{Context, Service};
 use quadrille_delivery::DeliveryService;
 use quadrille_events::{Created, Envelope, Event, OrderEvent, OrderId, Said, TraceParent};
 use quadrille_inventory::InventoryService;
 use quadrille_order::OrderService;
 use quadrille_payment::PaymentService;
-use quadrille_runtime::testing::{NOW, Samples, id, order};
-use quadrille_runtime::{Context, Service};
 
 /// Allocations of the dearest decision of any state on any input.
 fn dearest<S: Service>(samples: &Samples<S>) -> (u64, String) {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
-use quadrille_deploy::audit::{Account, Books};
+use quadrille_audit::{Account, Books};
 use quadrille_events::{Money, OrderId};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures::future::join;
-use quadrille_deploy::client::NewOrder;
-use quadrille_deploy::local::Service;
-use quadrille_deploy::story::Ending;
+use quadrille_local::Service;
+use quadrille_local::client::NewOrder;
+use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{Options, World};
 
 fn order(number: usize) -> NewOrder {

@@ -1,8 +1,8 @@
 //! A customer may cancel an order in every state up to its completion, also while others are at it.
 
 use futures::future::join;
-use quadrille_deploy::client::NewOrder;
-use quadrille_deploy::local::Service;
+use quadrille_local::Service;
+use quadrille_local::client::NewOrder;
 use quadrille_tests::{PAY_FIRST, World, eventually};
 
 fn order() -> NewOrder {

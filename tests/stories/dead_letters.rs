@@ -1,7 +1,7 @@
 //! An input that cannot be read is parked, and holds up nobody.
 
-use quadrille_deploy::client::NewOrder;
-use quadrille_deploy::local::Service;
+use quadrille_local::Service;
+use quadrille_local::client::NewOrder;
 use quadrille_tests::{PATIENCE, World, eventually};
 
 fn order(_: usize) -> NewOrder {
@@ -132,7 +132,7 @@ async fn a_wrong_envelope_is_poison_too() {
         .unwrap();
 
     let listener = world.hears_orders();
-    let parked = quadrille_deploy::client::until(PATIENCE, async || {
+    let parked = quadrille_local::client::until(PATIENCE, async || {
         let letters = world.api().dead_letters(listener).await?;
         anyhow::Ok((letters.len() == 6).then_some(letters))
     });
@@ -210,7 +210,7 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
     }
 
     let listener = world.hears_orders();
-    let parked = quadrille_deploy::client::until(PATIENCE, async || {
+    let parked = quadrille_local::client::until(PATIENCE, async || {
         match world.api().dead_letters(listener).await {
             Ok(letters) => Ok((letters.len() == cases.len()).then_some(letters)),
             // The connection may be down at this moment.
@@ -231,7 +231,7 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
     // So does a console, whether it was there before or reads the log from its start.
     let (_late, late) = world.console(0).await.unwrap();
     for console in [live, late] {
-        let sees_all = quadrille_deploy::client::until(PATIENCE, async || {
+        let sees_all = quadrille_local::client::until(PATIENCE, async || {
             let seen = seen_completed(&console).await?;
             anyhow::Ok((seen == ids.len()).then_some(()))
         });

@@ -1,9 +1,9 @@
 //! The broker holds the deadlines of payments.
 
 use expect_test::expect_file;
-use quadrille_deploy::client::NewOrder;
-use quadrille_deploy::local::Service;
-use quadrille_deploy::story::Ending;
+use quadrille_local::Service;
+use quadrille_local::client::NewOrder;
+use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::World;
 
 fn order() -> NewOrder {

@@ -1,8 +1,8 @@
 //! Every way in which an order can end, each with its transcript in `golden/`.
 
 use expect_test::expect_file;
-use quadrille_deploy::client::NewOrder;
 use quadrille_events::OrderId;
+use quadrille_local::client::NewOrder;
 use quadrille_tests::{PLENTY, World};
 
 /// Runs each story in a world of its own, with one instance of every service.

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use quadrille_deploy::client::{NewOrder, until};
-use quadrille_deploy::local::{Process, Service};
 use quadrille_events::OrderId;
+use quadrille_local::client::{NewOrder, until};
+use quadrille_local::{Process, Service};
 use quadrille_tests::{PATIENCE, World, eventually, quadrille};
 
 /// Runs `quadrille` against a world: whether it succeeded, and what it said.

@@ -1,10 +1,10 @@
 //! A payment provider behind HTTP, which fails, dawdles and loses its answers. Its own books are audited too.
 
 use futures::future::join;
-use quadrille_deploy::audit::{Account, Books};
-use quadrille_deploy::client::{NewOrder, until};
-use quadrille_deploy::local::Service;
-use quadrille_deploy::story::Ending;
+use quadrille_audit::{Account, Books};
+use quadrille_local::Service;
+use quadrille_local::client::{NewOrder, until};
+use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{PATIENCE, Provider, World};
 
 fn order() -> NewOrder {

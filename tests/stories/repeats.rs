@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use quadrille_deploy::client::NewOrder;
-use quadrille_deploy::local::Service;
+use quadrille_local::Service;
+use quadrille_local::client::NewOrder;
 use quadrille_tests::World;
 use reqwest::Method;
 

@@ -1,7 +1,7 @@
 //! What the services answer to requests that make no sense, come too early, or come to the wrong place.
 
-use quadrille_deploy::client::{Answer, NewOrder};
-use quadrille_deploy::local::Service::{self, Delivery, Inventory, Order, Payment};
+use quadrille_local::Service::{self, Delivery, Inventory, Order, Payment};
+use quadrille_local::client::{Answer, NewOrder};
 use quadrille_tests::{PATIENCE, PAY_FIRST, World};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! How services start, stop, and refuse to run.
 
 use futures::future::join;
-use quadrille_deploy::client::NewOrder;
-use quadrille_deploy::local::{NatsServer, Process, Service, nats_server_binary};
+use quadrille_local::client::NewOrder;
+use quadrille_local::{NatsServer, Process, Service, nats_server_binary};
 use quadrille_tests::{PATIENCE, World, build};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -88,7 +88,7 @@ async fn a_server_without_jetstream_is_refused() {
         .arg(folder.path())
         .start()
         .unwrap();
-    let url = quadrille_deploy::client::until(PATIENCE, async || {
+    let url = quadrille_local::client::until(PATIENCE, async || {
         assert!(server.try_status()?.is_none(), "{}", server.log_tail());
         let ports = std::fs::read_dir(folder.path())?
             .next()

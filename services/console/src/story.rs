@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use quadrille_events::{Event, Order, OrderId, Progress, Step};
+use quadrille_runtime::DeadLetter;
+use quadrille_runtime::operator::HistoryEntry;
 use quadrille_runtime::operator::{Entry, Operator};
-use quadrille_runtime::{DeadLetter, HistoryEntry};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
     Assigned, CourierId, CreateDelivery, DeliveryCancelled, DeliveryEvent, NoCourier, Order, OrderCancelled,
     OrderId, Said,
 };
-use quadrille_runtime::decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use serde::{Deserialize, Serialize};
 
 use crate::DeliveryService;

@@ -3,9 +3,9 @@
 
 use std::pin::Pin;
 
+use quadrille_decision::AskError;
+use quadrille_decision::fate::fate;
 use quadrille_events::Order;
-use quadrille_runtime::decision::AskError;
-use quadrille_runtime::fate::fate;
 
 /// What a desk answers, once it does.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<DeskResult, AskError>> + Send + 'a>>;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quadrille_decision::testing::{Named, Samples, id, order};
 use quadrille_events::{Assigned, DeliveryCancelled, DeliveryEvent, NoCourier};
-use quadrille_runtime::testing::{Named, Samples, id, order};
 
 use crate::DeliveryService;
 use crate::decide::{Ask, Courier, Input, State, key};

@@ -1,18 +1,18 @@
 //! What the delivery service decides, as given / when / then. Each scenario is also replayed and shuffled: see
-//! `quadrille_runtime::testing`.
+//! `quadrille_decision::testing`.
 
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
 use expect_test::expect_file;
+use quadrille_decision::testing::{self, Scenario, World, assert_pure, every_pair, id};
+use quadrille_decision::{Refusal, Service};
 use quadrille_delivery::DeliveryService;
 use quadrille_delivery::decide::{Ask, Courier, Input, State, courier_of, key};
 use quadrille_delivery::desk::{Desk, DeskResult, Simulator};
 use quadrille_delivery::samples::samples;
 use quadrille_events::*;
-use quadrille_runtime::decision::{Refusal, Service};
-use quadrille_runtime::testing::{self, Scenario, World, assert_pure, every_pair, id};
 
 fn order(order_id: &str) -> Arc<Order> {
     Arc::new(testing::order(order_id))

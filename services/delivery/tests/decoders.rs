@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use quadrille_decision::testing::{NOW, id, order};
+use quadrille_decision::{Context, Decision, Service};
 use quadrille_delivery::DeliveryService;
 use quadrille_delivery::decide::{COURIERS, Courier, Input, State, courier_of, key};
 use quadrille_delivery::desk::DeskResult;
 use quadrille_events::{Assigned, CourierId, DeliveryEvent};
-use quadrille_runtime::testing::{NOW, id, order};
-use quadrille_runtime::{Context, Decision, Service};
 
 fn config() -> ProptestConfig {
     ProptestConfig {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    Charged, Created, InventoryEvent, ItemId, Order, OrderCancelled, OrderId, Released, ReservationFailed,
-    Reserved, Said,
+    Charged, Created, Flow, InventoryEvent, ItemId, Order, OrderCancelled, OrderId, Released,
+    ReservationFailed, Reserved, Said,
 };
-use quadrille_runtime::decision::{AskError, Context, Decision, Flow, Reads, Refusal, Service, Wire};
 use serde::{Deserialize, Serialize};
 
 use crate::InventoryService;

@@ -12,8 +12,8 @@ pub mod decide;
 pub mod http;
 pub mod samples;
 
+use quadrille_events::Flow;
 use quadrille_runtime::Settings;
-use quadrille_runtime::decision::Flow;
 
 /// The inventory service.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quadrille_decision::testing::{Samples, id, order, order_of};
 use quadrille_events::{InventoryEvent, Released, ReservationFailed, Reserved};
-use quadrille_runtime::testing::{Samples, id, order, order_of};
 
 use crate::InventoryService;
 use crate::decide::{Input, State, Stock, key};

@@ -1,16 +1,16 @@
 //! What the inventory service decides, as given / when / then. Each scenario is also replayed and shuffled: see
-//! `quadrille_runtime::testing`.
+//! `quadrille_decision::testing`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expect_test::expect_file;
+use quadrille_decision::testing::{Scenario, World, assert_pure, every_pair, id, order_of};
+use quadrille_decision::{Refusal, Service};
 use quadrille_events::*;
 use quadrille_inventory::InventoryService;
 use quadrille_inventory::decide::{Input, State, Stock, key};
 use quadrille_inventory::samples::samples;
-use quadrille_runtime::decision::{Flow, Refusal, Service};
-use quadrille_runtime::testing::{Scenario, World, assert_pure, every_pair, id, order_of};
 
 fn order(order_id: &str, items: &[(&str, u32)]) -> Arc<Order> {
     Arc::new(order_of(order_id, items))

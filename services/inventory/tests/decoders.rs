@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use quadrille_decision::testing::{NOW, id, order_of};
+use quadrille_decision::{Context, Decision, Service};
 use quadrille_events::{InventoryEvent, Released, Reserved};
 use quadrille_inventory::InventoryService;
 use quadrille_inventory::decide::{Input, State, Stock, key};
-use quadrille_runtime::testing::{NOW, id, order_of};
-use quadrille_runtime::{Context, Decision, Service};
 
 fn config() -> ProptestConfig {
     ProptestConfig {

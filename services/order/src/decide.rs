@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
     Approval, Assigned, AwaitingApproval, CancelOrder, CancelPayment, Charged, Completed, CourierId,
-    CreateDelivery, Created, Order, OrderCancelled, OrderEvent, OrderId, Reserved, Said,
+    CreateDelivery, Created, Flow, Order, OrderCancelled, OrderEvent, OrderId, Reserved, Said,
 };
-use quadrille_runtime::decision::{AskError, Context, Decision, Flow, Reads, Refusal, Service, Wire};
 
 use crate::OrderService;
 

@@ -15,8 +15,8 @@ pub mod http;
 pub mod request;
 pub mod samples;
 
+use quadrille_events::Flow;
 use quadrille_runtime::Settings;
-use quadrille_runtime::decision::Flow;
 
 /// The order service.
 #[derive(Clone, Debug, Default)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quadrille_decision::testing::{Samples, id, order};
 use quadrille_events::{
     Approval, AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, Order, OrderCancelled,
     OrderEvent, PaymentMode,
 };
-use quadrille_runtime::testing::{Samples, id, order};
 
 use crate::OrderService;
 use crate::decide::{Input, State};

@@ -1,15 +1,15 @@
 //! What the order service decides, as given / when / then. Each scenario is also replayed and shuffled: see
-//! `quadrille_runtime::testing`.
+//! `quadrille_decision::testing`.
 
 use std::sync::Arc;
 
 use expect_test::expect_file;
+use quadrille_decision::testing::{Scenario, assert_pure, every_pair, id, order};
+use quadrille_decision::{Refusal, Service};
 use quadrille_events::*;
 use quadrille_order::OrderService;
 use quadrille_order::decide::Input;
 use quadrille_order::samples::samples;
-use quadrille_runtime::decision::{Flow, Refusal, Service};
-use quadrille_runtime::testing::{Scenario, assert_pure, every_pair, id, order};
 
 fn auto() -> Arc<Order> {
     Arc::new(order("42"))

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use quadrille_decision::{AskError, Context, Deadline, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    Body, CancelOrder, CancelPayment, Charged, Created, Expired, NoCourier, Opened, Order, OrderId,
+    Body, CancelOrder, CancelPayment, Charged, Created, Expired, Flow, NoCourier, Opened, Order, OrderId,
     PaymentCancelled, PaymentEvent, PaymentFailed, PaymentMode, Refunded, ReservationFailed, Reserved, Said,
-};
-use quadrille_runtime::decision::{
-    AskError, Context, Deadline, Decision, Flow, Reads, Refusal, Service, Wire,
 };
 
 use crate::PaymentService;

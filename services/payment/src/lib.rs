@@ -19,8 +19,8 @@ pub mod samples;
 
 use std::time::Duration;
 
+use quadrille_events::Flow;
 use quadrille_runtime::Settings;
-use quadrille_runtime::decision::Flow;
 
 use crate::provider::{CALL_TIMEOUT, HttpProvider, Provider, Simulator};
 

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use quadrille_decision::fate::fate;
+use quadrille_decision::{ASK_TIMEOUT, AskError};
 use quadrille_events::Order;
-use quadrille_runtime::decision::{ASK_TIMEOUT, AskError};
-use quadrille_runtime::fate::fate;
 use reqwest::{Client, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 

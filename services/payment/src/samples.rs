@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quadrille_decision::testing::{NOW, Named, Samples, id, order};
 use quadrille_events::{
     CancelOrder, Charged, Expired, Opened, Order, PaymentCancelled, PaymentEvent, PaymentFailed, PaymentMode,
     Refunded,
 };
-use quadrille_runtime::testing::{NOW, Named, Samples, id, order};
 
 use crate::decide::{Ask, Input, State};
 use crate::provider::ChargeResult;

@@ -1,5 +1,5 @@
 //! What the payment service decides, as given / when / then. Each scenario is also replayed and shuffled: see
-//! `quadrille_runtime::testing`.
+//! `quadrille_decision::testing`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use jiff::Timestamp;
+use quadrille_decision::testing::{NOW, Scenario, World, assert_pure, every_pair, id, order};
+use quadrille_decision::{Deadline, Decision, Refusal, Service};
 use quadrille_events::*;
 use quadrille_payment::decide::{Ask, Input};
 use quadrille_payment::provider::{ChargeResult, Simulator};
 use quadrille_payment::samples::samples;
 use quadrille_payment::{PAYMENT_DEADLINE, PaymentService};
-use quadrille_runtime::decision::{Deadline, Decision, Flow, Refusal, Service};
-use quadrille_runtime::testing::{NOW, Scenario, World, assert_pure, every_pair, id, order};
 
 fn auto() -> Arc<Order> {
     Arc::new(order("42"))

@@ -12,12 +12,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use quadrille_events::{Order, OrderId};
+use quadrille_decision::testing::order;
+use quadrille_decision::{AskError, Service};
+use quadrille_events::{Flow, Order, OrderId};
 use quadrille_payment::PaymentService;
 use quadrille_payment::decide::{Ask, Input};
 use quadrille_payment::provider::{ChargeResult, HttpProvider, Provider, Simulator};
-use quadrille_runtime::decision::{AskError, Flow, Service};
-use quadrille_runtime::testing::order;
 use serde_json::{Value, json};
 
 const KEY: &str = "payment/charged.42";

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use quadrille_deploy::client::until;
-use quadrille_deploy::local::{Cluster, NatsServer, Service};
+use quadrille_local::client::until;
+use quadrille_local::{Cluster, NatsServer, Service};
 use quadrille_tests::{Options, PATIENCE, Provider, World};
 use rand::RngExt;
 use rand::rngs::StdRng;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use quadrille_deploy::audit::Violation;
-use quadrille_deploy::client::until;
-use quadrille_deploy::story::Ending;
+use quadrille_audit::Violation;
+use quadrille_local::client::until;
+use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{PATIENCE, World, eventually};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

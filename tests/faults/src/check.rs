@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use quadrille_deploy::audit::Violation;
+use quadrille_audit::Violation;
 use quadrille_events::OrderId;
 
 use crate::history::{Asked, Outcome, Request};

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use quadrille_deploy::client::{Answer, ApiError, NewOrder};
-use quadrille_deploy::local::Service;
 use quadrille_events::OrderId;
+use quadrille_local::Service;
+use quadrille_local::client::{Answer, ApiError, NewOrder};
 use quadrille_tests::World;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

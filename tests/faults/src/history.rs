@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use quadrille_deploy::client::NewOrder;
 use quadrille_events::OrderId;
+use quadrille_local::client::NewOrder;
 use serde::Serialize;
 
 /// What was asked.

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use quadrille_deploy::local::{repo_root, unless_interrupted};
 use quadrille_faults::{Campaign, Plan, Ran, header, row, run, sentences};
+use quadrille_local::{repo_root, unless_interrupted};
 
 /// Strikes the running system again and again, under load, and checks that nothing was lost, doubled or left hanging.
 #[derive(Parser)]

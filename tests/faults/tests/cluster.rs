@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
-use quadrille_deploy::client::{ApiError, NewOrder};
-use quadrille_deploy::local::{Cluster, Service};
 use quadrille_events::OrderId;
+use quadrille_local::client::{ApiError, NewOrder};
+use quadrille_local::{Cluster, Service};
 use quadrille_runtime::operator::Entry;
 use quadrille_tests::{PLENTY, World, eventually};
 use rand::rngs::StdRng;

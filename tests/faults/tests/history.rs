@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use quadrille_deploy::client::NewOrder;
 use quadrille_events::{
     CancelPayment, Charged, Created, Event, Opened, Order, OrderCancelled, OrderEvent, OrderId,
     PaymentCancelled, PaymentEvent,
 };
 use quadrille_faults::{Asked, Request, Said, Stored, check};
+use quadrille_local::client::NewOrder;
 
 const EXISTS: &str = "history: an accepted order exists, as it was placed";
 const ONCE: &str = "history: an order exists once, and only if somebody placed it";

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use quadrille_deploy::local::repo_root;
 use quadrille_faults::{Campaign, Plan, Ran, header, row, run, sentences};
+use quadrille_local::repo_root;
 use quadrille_tests::leave_out;
 
 /// Another one every time would find more, and fail where nobody can repeat it.

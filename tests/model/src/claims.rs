@@ -1,7 +1,7 @@
 //! What must hold (design 7), and what must be possible, so that nothing holds because it never comes to it.
 
+use quadrille_events::Flow;
 use quadrille_events::{Approval, PaymentMode};
-use quadrille_runtime::Flow;
 use stateright::Property;
 
 use crate::choreography::Choreography;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use quadrille_events::Flow;
 use quadrille_events::{Approval, Currency, CustomerId, ItemId, Line, Order, OrderId, PaymentMode};
-use quadrille_runtime::Flow;
 
 /// What people do at any moment at which they can. Whatever they do not do is explored as well: nobody has to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use quadrille_events::Flow;
 use quadrille_model::{full, quick, run_all, run_mutants};
-use quadrille_runtime::Flow;
 
 /// Checks the shipped decisions of the four services in a world where everything goes wrong.
 #[derive(Parser)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use quadrille_delivery::DeliveryService;
 use quadrille_delivery::desk::{self, Desk, DeskResult};
+use quadrille_events::Flow;
 use quadrille_events::Order;
 use quadrille_payment::PaymentService;
 use quadrille_payment::provider::{self, ChargeResult, Provider};
-use quadrille_runtime::Flow;
 
 use crate::mutation::Mutation;
 use crate::world::{Books, digest};

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::FutureExt;
+use quadrille_decision::testing::NOW;
+use quadrille_decision::{Context, Deadline, Decision, Reads, Service, Wire};
 use quadrille_delivery::decide::Courier;
 use quadrille_events::{EventName, Order, OrderId, Said};
 use quadrille_inventory::decide::Stock;
-use quadrille_runtime::testing::NOW;
-use quadrille_runtime::{Context, Deadline, Decision, Reads, Service, Wire};
 
 use crate::outside::{Outside, meet};
 use crate::world::{Command, Fault, Slot, digest};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quadrille_runtime::Flow;
+use quadrille_events::Flow;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use crate::choreography::Choreography;

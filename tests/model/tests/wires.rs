@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use quadrille_decision::Service;
+use quadrille_decision::testing::order;
 use quadrille_delivery::DeliveryService;
+use quadrille_events::Flow;
 use quadrille_events::{Body, Charged, Created};
 use quadrille_inventory::InventoryService;
 use quadrille_order::OrderService;
 use quadrille_payment::PaymentService;
-use quadrille_runtime::testing::order;
-use quadrille_runtime::{Flow, Service, Settings};
+use quadrille_runtime::Settings;
 
 /// The longest that a refusal may say, in bytes: it is logged, and kept with the dead letter.
 const MAX_ERROR: usize = 1_600;

@@ -1,0 +1,253 @@
+//! Dead letters: inputs that cannot be handled as they are, kept where an operator finds them.
+//!
+//! A dead letter is the record `dead-letter.<stream>.<sequence>.<order_id>` of the listener's own bucket. Its body is the
+//! original body, byte for byte; what else there is to know is in the header `Dead-Letter`, as JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, jetstream};
+use bytes::Bytes;
+use jiff::Timestamp;
+use quadrille_events::OrderId;
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+use utoipa::ToSchema;
+
+use crate::engine::item::acknowledge;
+use crate::engine::store::{Store, ttl};
+use crate::nats::broker::{CommitError, Entry, ReadError, Write};
+
+/// The header that says what a dead letter is.
+const HEADER: &str = "Dead-Letter";
+
+/// The most letters that one listing shows: what one multi-get answers.
+pub const MAX_LISTED: usize = crate::nats::broker::MAX_MULTI_GET;
+
+/// The longest reason that is kept, in bytes.
+const MAX_REASON: usize = 1_000;
+
+/// What is known of a parked input.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, ToSchema)]
+pub struct DeadLetter {
+    /// `<stream>.<sequence>.<order id>`, by which it is shown and retried.
+    pub id: String,
+    /// The service that could not handle it.
+    pub service: String,
+    /// Why.
+    pub reason: String,
+    /// How often it was delivered; 0 if it never arrived, because the client library cannot read it.
+    pub attempts: u64,
+    /// The subject it came by.
+    pub subject: String,
+    /// Its headers.
+    pub headers: BTreeMap<String, String>,
+    /// When it was parked.
+    pub parked_at: Timestamp,
+}
+
+/// A dead letter with its body.
+#[derive(Clone, Debug)]
+pub struct Parked {
+    /// What is known of it.
+    pub letter: DeadLetter,
+    /// The original body.
+    pub body: Bytes,
+}
+
+impl Store {
+    /// Parks a delivered input and then acknowledges it; if it cannot be stored now, the input comes again.
+    pub(crate) async fn park(&self, message: &jetstream::Message, reason: &str) {
+        let Ok(info) = message.info() else {
+            error!(subject = %message.subject, "a delivery without JetStream metadata; not ours");
+            return;
+        };
+        let letter = DeadLetter {
+            id: letter_id(info.stream, info.stream_sequence, &message.subject),
+            service: self.service.to_owned(),
+            reason: shorten(reason),
+            attempts: u64::try_from(info.delivered).unwrap_or(1),
+            subject: message.subject.to_string(),
+            headers: header_map(message.headers.as_ref()),
+            parked_at: Timestamp::now(),
+        };
+        let said_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).unwrap_or_default();
+        match self.store_letter(&letter, said_at, message.payload.clone()).await {
+            Ok(_) => {
+                let (attempts, reason) = (letter.attempts, &letter.reason);
+                warn!(id = %letter.id, subject = %letter.subject, attempts, reason, "parked as a dead letter");
+                self.meters.dead_letters.increment(1);
+                acknowledge(message, jetstream::AckKind::Ack).await;
+            }
+            Err(problem) => {
+                error!(id = %letter.id, %problem, reason = letter.reason, "cannot be parked now; it will come again");
+                let again = Duration::from_secs(5);
+                acknowledge(message, jetstream::AckKind::Nak(Some(again))).await;
+            }
+        }
+    }
+
+    /// A letter lives as long as its event would have: retried later, it would find the entries gone by which it might
+    /// have to be ignored.
+    async fn store_letter(
+        &self,
+        letter: &DeadLetter,
+        said_at: Timestamp,
+        body: Bytes,
+    ) -> Result<u64, CommitError> {
+        let age = Duration::try_from(Timestamp::now().duration_since(said_at)).unwrap_or_default();
+        let lives = self.retention.map(|retention| ttl(retention.saturating_sub(age)));
+        let write = |letter: &DeadLetter, body: Bytes| -> Result<Write, CommitError> {
+            let mut headers = HeaderMap::new();
+            let known = serde_json::to_string(letter).map_err(|e| CommitError::Rejected(e.to_string()))?;
+            headers.insert(HEADER, known.as_str());
+            if let Some(lives) = &lives {
+                headers.insert("Nats-TTL", lives.as_str());
+            }
+            Ok(Write {
+                subject: self.letter_subject(&letter.id),
+                headers,
+                body,
+            })
+        };
+        match self.broker.publish(write(letter, body.clone())?).await {
+            // An input as large as the broker allows leaves no room for what is added: keep what identifies it.
+            Err(CommitError::Rejected(problem)) => {
+                let mut cut = letter.clone();
+                cut.headers.clear();
+                cut.reason = shorten(&format!("{} (body and headers cut: {problem})", cut.reason));
+                self.broker
+                    .publish(write(&cut, body.slice(..body.len().min(64 * 1024)))?)
+                    .await
+            }
+            other => other,
+        }
+    }
+
+    fn letter_subject(&self, id: &str) -> String {
+        format!("$KV.{}.dead-letter.{id}", self.service)
+    }
+
+    /// The parked letters of this service, oldest first, at most [`MAX_LISTED`].
+    pub(crate) async fn letters(&self) -> Result<Vec<DeadLetter>, ReadError> {
+        let found = self.find_letters("*.*.*").await?;
+        Ok(found.into_iter().map(|parked| parked.letter).collect())
+    }
+
+    /// One parked letter with its body.
+    pub(crate) async fn letter(&self, id: &str) -> Result<Option<Parked>, ReadError> {
+        // An id is three tokens without wildcards; anything else names no letter.
+        let plain = id.split('.').count() == 3 && !id.contains(['*', '>', ' ']);
+        if !plain {
+            return Ok(None);
+        }
+        Ok(self.find_letters(id).await?.pop())
+    }
+
+    async fn find_letters(&self, id: &str) -> Result<Vec<Parked>, ReadError> {
+        let entries = self
+            .broker
+            .fresh_get(&self.stream, &[self.letter_subject(id)], self.replicas)
+            .await?;
+        Ok(entries
+            .into_iter()
+            .filter(|entry| !entry.is_deleted())
+            .filter_map(read)
+            .collect())
+    }
+
+    /// Takes a letter off the pile, as a KV purge does, with a marker that expires.
+    pub(crate) async fn drop_letter(&self, id: &str) -> Result<(), CommitError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("KV-Operation", "PURGE");
+        headers.insert("Nats-Rollup", "sub");
+        headers.insert("Nats-TTL", "60s");
+        self.broker
+            .publish(Write {
+                subject: self.letter_subject(id),
+                headers,
+                body: Bytes::new(),
+            })
+            .await
+            .map(drop)
+    }
+}
+
+/// `<stream>.<sequence>.<order id>`, with `-` where the subject names no order.
+pub(crate) fn letter_id(stream: &str, sequence: u64, subject: &str) -> String {
+    let order = subject.rsplit('.').next();
+    let order = order.filter(|token| OrderId::new(token).is_ok()).unwrap_or("-");
+    format!("{stream}.{sequence}.{order}")
+}
+
+/// Reads a stored letter.
+pub(crate) fn read(entry: Entry) -> Option<Parked> {
+    let letter = serde_json::from_str(entry.headers.get(HEADER)?.as_str()).ok()?;
+    Some(Parked {
+        letter,
+        body: entry.body,
+    })
+}
+
+fn header_map(headers: Option<&HeaderMap>) -> BTreeMap<String, String> {
+    headers
+        .into_iter()
+        .flat_map(|headers| headers.iter())
+        .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())))
+        .collect()
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stored(header: &str, body: &[u8]) -> Entry {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, header);
+        Entry {
+            subject: "$KV.payment.dead-letter.KV_order.7.42".to_owned(),
+            sequence: 1,
+            time: Timestamp::UNIX_EPOCH,
+            headers,
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        #[test]
+        fn no_header_breaks_the_reader(header in "[ -~]{0,200}", body in prop::collection::vec(any::<u8>(), 0..50)) {
+            prop_assert!(read(stored(&header, &body)).is_none());
+        }
+
+        #[test]
+        fn a_letter_reads_back_as_it_was(
+            texts in prop::collection::vec("\\PC{0,40}", 4), attempts in any::<u64>(),
+            headers in prop::collection::btree_map("[a-z-]{1,10}", "\\PC{0,40}", 0..4),
+            body in prop::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let letter = DeadLetter {
+                id: texts[0].clone(),
+                service: texts[1].clone(),
+                reason: texts[2].clone(),
+                attempts,
+                subject: texts[3].clone(),
+                headers,
+                parked_at: Timestamp::UNIX_EPOCH,
+            };
+            let parked = read(stored(&serde_json::to_string(&letter).unwrap(), &body)).unwrap();
+            prop_assert_eq!(parked.letter, letter);
+            prop_assert_eq!(parked.body.as_ref(), body.as_slice());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Calls to the outside that do not answer at once: made beside the groups, so that a slow provider holds up nobody else,
+//! repeated as long as it makes sense; each outcome comes back as an input.
+
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::AckKind;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::warn;
+
+use crate::engine::item::{Asking, Item, STOPPING, Source, Told, Verdict, acknowledge, backoff, stopped};
+use crate::engine::store::Store;
+use crate::telemetry::spans;
+use quadrille_decision::{ASK_TIMEOUT, AskError, Service};
+
+/// The most outside calls at once.
+const MAX_CALLS: usize = 256;
+
+/// How long inputs and calls may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// After what time without an answer the broker delivers an input again.
+    pub ack_wait: Duration,
+    /// How long an outside call is repeated until its input is parked.
+    pub give_up_calls: Duration,
+}
+
+/// The way to the outside.
+pub(crate) struct Outside<S: Service> {
+    service: Arc<S>,
+    store: Store,
+    calls: Arc<Semaphore>,
+    limits: Limits,
+    outcomes: mpsc::UnboundedSender<Item<S>>,
+    stop: watch::Receiver<bool>,
+}
+
+impl<S: Service> Outside<S> {
+    /// Outcomes go to `outcomes`; there are never more of them than inputs that wait.
+    pub fn new(
+        service: Arc<S>,
+        store: Store,
+        limits: Limits,
+        outcomes: mpsc::UnboundedSender<Item<S>>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            service,
+            store,
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            limits,
+            outcomes,
+            stop,
+        }
+    }
+
+    /// A call that nobody has begun to wait for.
+    pub fn call(&self, ask: S::Ask) -> BoxFuture<'static, Result<S::Input, AskError>> {
+        let service = self.service.clone();
+        async move { service.ask(ask).await }.boxed()
+    }
+
+    /// Waits for the call that was begun for an input, tells the broker meanwhile that the input is in hand, and sends the
+    /// input on with the outcome in its place.
+    pub fn wait(&self, mut item: Item<S>) {
+        let Some(Asking { ask, call }) = item.asking.take() else {
+            return;
+        };
+        let call = call.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (service, store, outcomes) = (self.service.clone(), self.store.clone(), self.outcomes.clone());
+        let (calls, limits, mut stop) = (self.calls.clone(), self.limits, self.stop.clone());
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = repeat(&*service, ask, call, &calls, limits.give_up_calls, &item) => ended,
+                never = keep_alive(&item, limits.ack_wait) => match never {},
+                () = stopped(&mut stop) => return item.hand_back(STOPPING).await,
+            };
+            match ended {
+                Ok(outcome) => {
+                    item.input = outcome;
+                    item.must_finish = true;
+                    drop(outcomes.send(item));
+                }
+                Err(problem) => {
+                    let outcome = match &item.source {
+                        Source::Event(_) => "parked",
+                        Source::Command { .. } => "unknown",
+                    };
+                    store.meters.input(item.cause.subject, outcome, "");
+                    spans::ended(&item.span, outcome, &problem, &Told::default());
+                    match item.source {
+                        Source::Event(message) => store.park(&message, &problem).await,
+                        Source::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Tells the broker again and again that the input is still in hand.
+async fn keep_alive<S: Service>(item: &Item<S>, ack_wait: Duration) -> Infallible {
+    loop {
+        tokio::time::sleep(ack_wait / 3).await;
+        if let Source::Event(message) = &item.source {
+            acknowledge(message, AckKind::Progress).await;
+        }
+    }
+}
+
+async fn repeat<S: Service>(
+    service: &S,
+    ask: S::Ask,
+    first: BoxFuture<'static, Result<S::Input, AskError>>,
+    calls: &Semaphore,
+    give_up: Duration,
+    item: &Item<S>,
+) -> Result<S::Input, String> {
+    let began = Instant::now();
+    let mut first = Some(first);
+    let mut attempts = 0_u32;
+    loop {
+        let result = {
+            let _permit = calls.acquire().await.map_err(|_| STOPPING.to_owned())?;
+            attempts += 1;
+            match first.take() {
+                Some(call) => tokio::time::timeout(ASK_TIMEOUT, call).await,
+                None => tokio::time::timeout(ASK_TIMEOUT, service.ask(ask.clone())).await,
+            }
+        };
+        let problem = match result {
+            Ok(Ok(outcome)) => return Ok(outcome),
+            Ok(Err(AskError::Permanent(problem))) => return Err(problem),
+            Ok(Err(AskError::Transient(problem))) => problem,
+            Err(_) => format!("no answer within {ASK_TIMEOUT:?}"),
+        };
+        if began.elapsed() >= give_up {
+            return Err(format!("given up after {attempts} calls: {problem}"));
+        }
+        warn!(
+            cause = item.cause.reference,
+            attempts, problem, "an outside call failed; it is repeated"
+        );
+        backoff(Duration::from_millis(100), attempts, Duration::from_secs(30)).await;
+    }
+}

@@ -1,0 +1,140 @@
+//! Messages that the client library cannot read, and so never hands on.
+//!
+//! nats-server stores whatever stands between a message's headers and its body. If it is not what
+//! [ADR-4](https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-4.md) says, then async-nats 0.51
+//! ends the connection; the message comes again after every `ack_wait`, and ends the next one, for ever. So each
+//! listener looks now and then at what was delivered again, through the one request whose answer is JSON, and parks
+//! what no listener will ever see.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_nats::Message;
+use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
+use tracing::warn;
+
+use crate::engine::dead_letter::letter_id;
+use crate::engine::item::acknowledge;
+use crate::engine::listen::Wires;
+use crate::engine::store::{Store, Subject};
+use crate::nats::broker::Raw;
+use crate::nats::headers::read_headers;
+
+/// The most messages that one look goes through. The next look goes on from there.
+const MAX_LOOKED_AT: usize = 4_096;
+
+/// How far a listener has looked: a place in one wire's entries. Kept from look to look, so that what is held back at the
+/// front, and whatever is long acknowledged behind it, hides nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    wire: usize,
+    /// The next sequence; 0 for the first that may be unacknowledged.
+    next: u64,
+}
+
+/// A listener's looks, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Looks(Mutex<Place>);
+
+impl Looks {
+    /// Parks what was delivered to a listener again and again and cannot be read. Begins where the last look ended, and
+    /// ends with the last wire.
+    pub async fn park_unreadable<I>(
+        &self,
+        store: &Store,
+        speaker: &'static str,
+        wires: &Wires<I>,
+        consumer: &PullConsumer,
+    ) {
+        if let Err(error) = self.try_park(store, speaker, wires, consumer).await {
+            warn!(
+                service = store.service,
+                speaker, error, "cannot look for unreadable inputs now"
+            );
+        }
+    }
+
+    fn place(&self) -> Place {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn go_on_at(&self, place: Place) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+
+    async fn try_park<I>(
+        &self,
+        store: &Store,
+        speaker: &'static str,
+        wires: &Wires<I>,
+        consumer: &PullConsumer,
+    ) -> Result<(), String> {
+        let info = consumer.get_info().await.map_err(|error| error.to_string())?;
+        if info.num_redelivered == 0 {
+            return Ok(());
+        }
+        let stream = &info.stream_name;
+        let names: Vec<_> = wires
+            .iter()
+            .map(|wire| wire.name)
+            .filter(|name| name.service == speaker)
+            .collect();
+        for _ in 0..MAX_LOOKED_AT {
+            let Place { wire, next } = self.place();
+            let Some(name) = names.get(wire) else {
+                self.go_on_at(Place::default());
+                return Ok(());
+            };
+            let from = next.max(info.ack_floor.stream_sequence + 1);
+            let raw = store
+                .broker
+                .raw(stream, &name.filter(), from)
+                .await
+                .map_err(|error| error.to_string())?;
+            let Some(raw) = raw.filter(|raw| raw.sequence <= info.delivered.stream_sequence) else {
+                self.go_on_at(Place {
+                    wire: wire + 1,
+                    next: 0,
+                });
+                continue;
+            };
+            let behind = Place {
+                wire,
+                next: raw.sequence + 1,
+            };
+            if let Err(problem) = read_headers(&raw.headers) {
+                let id = letter_id(stream, raw.sequence, &raw.subject);
+                let message = as_delivered(raw, stream, &info.name, store);
+                // It is met again for as long as something before it waits, or if its acknowledgement was lost.
+                match store.letter(&id).await.map_err(|error| error.to_string())? {
+                    Some(_) => acknowledge(&message, AckKind::Ack).await,
+                    None => {
+                        store.meters.input(Subject::Event(name), "parked", "");
+                        let reason = format!("its headers cannot be read: {problem}");
+                        store.park(&message, &reason).await;
+                    }
+                }
+            }
+            self.go_on_at(behind);
+        }
+        Ok(())
+    }
+}
+
+/// The message as if it had been delivered, without its headers, for the 0th time: it never arrives, and nobody tells how
+/// often the server has tried. To acknowledge it, the server looks at stream, consumer and sequence alone.
+fn as_delivered(raw: Raw, stream: &str, consumer: &str, store: &Store) -> jetstream::Message {
+    let (sequence, time) = (raw.sequence, raw.time.as_nanosecond());
+    let reply = format!("$JS.ACK.{stream}.{consumer}.0.{sequence}.1.{time}.0");
+    jetstream::Message {
+        message: Message {
+            subject: raw.subject.into(),
+            reply: Some(reply.into()),
+            length: raw.body.len(),
+            payload: raw.body,
+            headers: None,
+            status: None,
+            description: None,
+        },
+        context: store.broker.jetstream().clone(),
+    }
+}

@@ -1,0 +1,271 @@
+//! The door through which HTTP enters: commands join the same groups as events, reads ask the leader.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::Stream;
+use quadrille_events::OrderId;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Span;
+
+use crate::engine::dead_letter::{DeadLetter, Parked};
+use crate::engine::item::{Item, Source, Verdict};
+use crate::engine::listen::{Wires, read_event};
+use crate::engine::store::{Cause, StateError, Store, Subject};
+use crate::http::{Origin, Problem};
+use crate::nats::broker::ReadError;
+use crate::operator::history::{self, HistoryEntry};
+use crate::telemetry::spans;
+use quadrille_decision::{Reads, Refusal, Service};
+
+/// How long a command may take before its caller is told that the outcome is unknown.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The way into a service. Cheap to clone.
+pub struct Door<S: Service> {
+    pub(crate) store: Store,
+    pub(crate) inputs: mpsc::Sender<Item<S>>,
+    pub(crate) wires: Wires<S::Input>,
+    pub(crate) pulling: Arc<AtomicUsize>,
+    pub(crate) listeners: usize,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl<S: Service> Clone for Door<S> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            inputs: self.inputs.clone(),
+            wires: self.wires.clone(),
+            pulling: self.pulling.clone(),
+            listeners: self.listeners,
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+/// The answer to a command that took effect, now or before.
+#[derive(Debug)]
+pub struct Reply<S: Service> {
+    /// The state of the order after it.
+    pub state: S::State,
+    /// Whether it was this command that took effect.
+    pub outcome: Outcome,
+}
+
+/// Whether a command changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did, durably.
+    Done,
+    /// Nothing was to be done, for this reason.
+    Ignored(&'static str),
+}
+
+impl<S: Service> Door<S> {
+    /// Has a command decided and waits until the commit is durable. `what` names the command in the causation id of
+    /// the events it brings about: `http/<what>`.
+    ///
+    /// # Errors
+    /// A refusal as 404, 409 or 422. 503 if the outcome is not known in time: the same command again finds out.
+    pub async fn command(
+        &self,
+        input: S::Input,
+        what: &'static str,
+        origin: Origin,
+    ) -> Result<Reply<S>, Problem> {
+        let cause = Cause {
+            reference: format!("http/{what}"),
+            subject: Subject::Command(what),
+            trace: origin.trace,
+        };
+        let span = spans::command(
+            self.store.service,
+            what,
+            S::order_id(&input),
+            cause.trace.as_ref(),
+        );
+        self.put(input, cause, false, span).await
+    }
+
+    async fn put(
+        &self,
+        input: S::Input,
+        cause: Cause,
+        read_first: bool,
+        span: Span,
+    ) -> Result<Reply<S>, Problem> {
+        let unknown = |why: &str| {
+            Problem::unavailable(format!(
+                "{why}: it is not known whether the request took effect; send the same request again to find out"
+            ))
+        };
+        let (answer, verdict) = oneshot::channel();
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
+        let source = Source::Command { answer, deadline };
+        let item = Item {
+            input,
+            cause,
+            source,
+            read_first,
+            must_finish: false,
+            asking: None,
+            span,
+        };
+        let waiting = async {
+            self.inputs
+                .send(item)
+                .await
+                .map_err(|_| Problem::unavailable("the service is stopping; try again"))?;
+            verdict.await.map_err(|_| unknown("the service is stopping"))
+        };
+        let verdict = tokio::time::timeout_at((deadline + Duration::from_secs(1)).into(), waiting)
+            .await
+            .map_err(|_| unknown("the broker did not answer in time"))??;
+        match verdict {
+            Verdict::Done { state } => Ok(Reply {
+                state,
+                outcome: Outcome::Done,
+            }),
+            Verdict::Ignored { state, reason } => Ok(Reply {
+                state,
+                outcome: Outcome::Ignored(reason),
+            }),
+            Verdict::Refused(Refusal::NotFound(detail)) => Err(Problem::not_found(detail)),
+            Verdict::Refused(Refusal::Conflict(detail)) => Err(Problem::conflict(detail)),
+            Verdict::Refused(Refusal::Mismatch(detail)) => Err(Problem::mismatch(detail)),
+            Verdict::Failed(problem) => Err(Problem::internal(problem)),
+            Verdict::Unknown(problem) => Err(unknown(&problem)),
+        }
+    }
+
+    /// The state of an order in this service, from the leader; the default if the service has said nothing about it.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn state(&self, order_id: &OrderId) -> Result<S::State, Problem> {
+        let mut states = self.store.states::<S>(std::slice::from_ref(order_id)).await?;
+        match states.remove(order_id) {
+            Some(Ok(known)) => Ok(known.state),
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(S::State::default()),
+        }
+    }
+
+    /// A record of the ledger.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn record(&self, key: &str) -> Result<Option<S::Record>, Problem> {
+        let mut records = self
+            .store
+            .records::<S>(&Reads::Keys(vec![key.to_owned()]))
+            .await?;
+        Ok(records.remove(key).and_then(|seen| seen.record))
+    }
+
+    /// All records whose key is `prefix` and one more token.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn records(&self, prefix: &'static str) -> Result<BTreeMap<String, S::Record>, Problem> {
+        let records = self.store.records::<S>(&Reads::All(prefix)).await?;
+        Ok(records
+            .into_iter()
+            .filter_map(|(key, seen)| Some((key, seen.record?)))
+            .collect())
+    }
+
+    /// What all services have said about an order, in the order in which it was stored.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn history(&self, order_id: &OrderId) -> Result<Vec<HistoryEntry>, Problem> {
+        Ok(history::of_order(&self.store.broker, order_id, self.store.replicas).await?)
+    }
+
+    /// The history of an order and then, live, what else is said about it, until the service stops.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn history_live(
+        &self,
+        order_id: OrderId,
+    ) -> Result<impl Stream<Item = HistoryEntry> + Send + 'static, Problem> {
+        Ok(history::live(
+            self.store.broker.clone(),
+            order_id,
+            self.store.replicas,
+            self.stop.clone(),
+        )
+        .await?)
+    }
+
+    /// The dead letters of an order, of whichever service.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn dead_letters_of(&self, order_id: &OrderId) -> Result<Vec<DeadLetter>, Problem> {
+        Ok(history::dead_letters_of(&self.store.broker, order_id, self.store.replicas).await?)
+    }
+
+    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Problem> {
+        Ok(self.store.letters().await?)
+    }
+
+    pub(crate) async fn dead_letter(&self, id: &str) -> Result<Parked, Problem> {
+        let found = self.store.letter(id).await?;
+        found.ok_or_else(|| {
+            Problem::not_found(format!("no dead letter {id} is parked at {}", self.store.service))
+        })
+    }
+
+    /// Puts a parked input through the same door again, and takes the letter away once it is settled.
+    pub(crate) async fn retry(&self, id: &str) -> Result<Outcome, Problem> {
+        let Parked { letter, body } = self.dead_letter(id).await?;
+        let header = |name: &'static str| letter.headers.get(name).map(String::as_str);
+        let (input, cause) = read_event(&self.wires, &letter.subject, header, &body)
+            .map_err(|problem| Problem::conflict(format!("it stays parked: {problem}")))?;
+        let order_id = S::order_id(&input);
+        let attempt = i64::try_from(letter.attempts)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1);
+        let span = spans::heard(self.store.service, &cause, order_id, body.len(), attempt);
+        let reply = self.put(input, cause, true, span).await?;
+        self.store.drop_letter(id).await.map_err(|error| {
+            Problem::unavailable(format!(
+                "it was handled, but the letter is still there: {error}; retry again"
+            ))
+        })?;
+        Ok(reply.outcome)
+    }
+
+    /// Whether it is connected and hears everybody.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
+        if !self.store.broker.is_connected() {
+            return Err("not connected to NATS".to_owned());
+        }
+        let pulling = self.pulling.load(Ordering::Relaxed);
+        if pulling < self.listeners {
+            return Err(format!("{pulling} of {} listeners are listening", self.listeners));
+        }
+        Ok(())
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        Problem::unavailable(error.to_string())
+    }
+}
+
+impl From<StateError> for Problem {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Read(error) => error.into(),
+            error @ StateError::Unreadable { .. } => Problem::internal(error.to_string()),
+        }
+    }
+}

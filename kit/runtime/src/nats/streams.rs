@@ -1,0 +1,279 @@
+//! The streams: one KV bucket per service, and the EVENTS log over them all. Every service makes sure of them at
+//! its start, whichever comes first; what exists already is only ever added to.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_nats::jetstream::{
+    consumer::{AckPolicy, PullConsumer, pull},
+    stream::{
+        Config, DiscardPolicy, Info, PersistenceMode, Republish, Source, StorageType, SubjectTransform,
+    },
+};
+use quadrille_events::{Event, EventName};
+
+use crate::nats::broker::Broker;
+
+/// The log of all events, sourced from the buckets.
+pub const EVENTS: &str = "EVENTS";
+
+/// The most inputs of one consumer that may wait for an acknowledgement: what bounds the memory of a service.
+pub const MAX_ACK_PENDING: i64 = 4_096;
+
+/// The server's own default.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// The stream under the bucket of a service.
+pub fn bucket_stream(service: &str) -> String {
+    format!("KV_{service}")
+}
+
+/// How the streams are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// Replicas of every stream, 1, 3 or 5.
+    pub replicas: usize,
+    /// How long an entry lives; `None` is for ever.
+    pub retention: Option<Duration>,
+    /// How long the EVENTS log keeps an event.
+    pub events_max_age: Duration,
+}
+
+/// Makes sure of the buckets and of the log. Returns the replicas that the bucket of `service` really has.
+pub async fn ensure(broker: &Broker, service: &'static str, keeping: Keeping) -> anyhow::Result<usize> {
+    anyhow::ensure!(
+        Event::SERVICES.contains(&service),
+        "nobody would hear {service}: it is missing in `events!` (events/src/lib.rs)"
+    );
+    let mut replicas = keeping.replicas;
+    for bucket in Event::SERVICES {
+        let info = ensure_stream(broker, bucket_config(bucket, keeping)).await?;
+        if bucket == service {
+            replicas = info.config.num_replicas;
+        }
+    }
+    ensure_stream(broker, log_config(keeping)).await?;
+    Ok(replicas)
+}
+
+/// Makes sure of the durable consumer through which `listener` hears `names`, all of one bucket.
+pub async fn ensure_consumer(
+    broker: &Broker,
+    listener: &str,
+    speaker: &str,
+    names: &[&EventName],
+    ack_wait: Duration,
+) -> anyhow::Result<PullConsumer> {
+    let config = pull::Config {
+        durable_name: Some(listener.to_owned()),
+        description: Some(format!("what {listener} hears of {speaker}")),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait,
+        // What cannot be handled is parked by the listener; the broker gives nothing up.
+        max_deliver: -1,
+        max_ack_pending: MAX_ACK_PENDING,
+        filter_subjects: names.iter().map(|name| name.filter()).collect(),
+        ..Default::default()
+    };
+    broker
+        .jetstream()
+        .create_consumer_on_stream(config, bucket_stream(speaker))
+        .await
+        .with_context(|| {
+            format!(
+                "cannot make sure of the consumer {listener} on {}",
+                bucket_stream(speaker)
+            )
+        })
+}
+
+/// A KV bucket as the `nats` CLI and every KV client know it (ADR-8), with what commits need besides.
+fn bucket_config(service: &str, keeping: Keeping) -> Config {
+    Config {
+        name: bucket_stream(service),
+        description: Some(format!("what the {service} service has said, and its ledger")),
+        subjects: vec![format!("$KV.{service}.>")],
+        max_messages_per_subject: 1,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        num_replicas: keeping.replicas,
+        max_bytes: -1,
+        max_messages: -1,
+        max_message_size: -1,
+        max_consumers: -1,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        allow_message_ttl: true,
+        allow_atomic_publish: true,
+        allow_message_schedules: true,
+        ..Default::default()
+    }
+}
+
+/// EVENTS has one source per event rather than one per bucket. A source is known by all its transforms: one more among
+/// them, after an upgrade, would be another source, and the server would fetch the whole bucket again. And every message
+/// carries the name of its source, which is a third of its size if that names every event of the bucket.
+fn log_config(keeping: Keeping) -> Config {
+    let sources = Event::names()
+        .map(|name| Source {
+            name: bucket_stream(name.service),
+            subject_transforms: vec![SubjectTransform {
+                source: name.filter(),
+                destination: format!("{}.{{{{wildcard(1)}}}}", name.subject),
+            }],
+            ..Default::default()
+        })
+        .collect();
+    Config {
+        name: EVENTS.to_owned(),
+        description: Some("every event of every service, in one log".to_owned()),
+        sources: Some(sources),
+        max_age: keeping.events_max_age,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        num_replicas: keeping.replicas,
+        max_bytes: -1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_message_size: -1,
+        max_consumers: -1,
+        // No longer than `max_age`, or the server refuses it; nothing is published here with a message id anyway.
+        duplicate_window: match keeping.events_max_age {
+            Duration::ZERO => DUPLICATE_WINDOW,
+            max_age => DUPLICATE_WINDOW.min(max_age),
+        },
+        allow_direct: true,
+        allow_message_ttl: true,
+        // It can always be sourced again, so it need not be on disk before the next message comes.
+        persist_mode: (keeping.replicas == 1).then_some(PersistenceMode::Async),
+        republish: Some(Republish {
+            source: ">".to_owned(),
+            destination: ">".to_owned(),
+            headers_only: false,
+        }),
+        ..Default::default()
+    }
+}
+
+/// Creates the stream, or adds to it what is missing. Others may do the same at this moment.
+async fn ensure_stream(broker: &Broker, wanted: Config) -> anyhow::Result<Info> {
+    const TRIES: usize = 10;
+    let name = wanted.name.clone();
+    let mut last = None;
+    for attempt in 0..TRIES {
+        match ensure_stream_once(broker, &wanted).await {
+            Ok(info) => return Ok(info),
+            Err(error) => last = Some(error),
+        }
+        tokio::time::sleep(Duration::from_millis(
+            rand::random_range(10..100) << attempt.min(4),
+        ))
+        .await;
+    }
+    let error = last.unwrap_or_else(|| anyhow::anyhow!("never tried"));
+    Err(error).with_context(|| format!("cannot make sure of the stream {name}"))
+}
+
+async fn ensure_stream_once(broker: &Broker, wanted: &Config) -> anyhow::Result<Info> {
+    let stream = broker.jetstream().get_or_create_stream(wanted.clone()).await?;
+    let info = stream.get_info().await?;
+    let merged = merge(&info.config, wanted);
+    if merged == info.config {
+        return Ok(info);
+    }
+    Ok(broker.jetstream().update_stream(&merged).await?)
+}
+
+/// `existing` with everything that `wanted` needs and it lacks. What an operator chose (replicas, storage, other
+/// sources, limits of size) stays.
+fn merge(existing: &Config, wanted: &Config) -> Config {
+    let mut merged = existing.clone();
+    merged.allow_rollup |= wanted.allow_rollup;
+    merged.allow_direct |= wanted.allow_direct;
+    merged.allow_message_ttl |= wanted.allow_message_ttl;
+    merged.allow_atomic_publish |= wanted.allow_atomic_publish;
+    merged.allow_message_schedules |= wanted.allow_message_schedules;
+    if wanted.name == EVENTS {
+        merged.max_age = wanted.max_age;
+        merged.duplicate_window = wanted.duplicate_window;
+    }
+    let sources = merged.sources.get_or_insert_default();
+    for source in wanted.sources.iter().flatten() {
+        if !sources.iter().any(|known| covers(known, source)) {
+            sources.push(source.clone());
+        }
+    }
+    merged
+}
+
+/// Whether `known` brings already what `wanted` is there for.
+fn covers(known: &Source, wanted: &Source) -> bool {
+    known.name == wanted.name
+        && wanted
+            .subject_transforms
+            .iter()
+            .all(|transform| known.subject_transforms.contains(transform))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEPING: Keeping = Keeping {
+        replicas: 1,
+        retention: None,
+        events_max_age: Duration::from_secs(3_600),
+    };
+
+    #[test]
+    fn every_event_reaches_the_log_and_no_ledger_does() {
+        let log = log_config(KEEPING);
+        let transforms: Vec<_> = log
+            .sources
+            .iter()
+            .flatten()
+            .flat_map(|s| &s.subject_transforms)
+            .collect();
+        assert_eq!(transforms.len(), Event::names().count());
+        assert!(
+            transforms
+                .iter()
+                .any(|t| t.source == "$KV.inventory.reservation-failed.*"
+                    && t.destination == "inventory.reservation.failed.{{wildcard(1)}}")
+        );
+        // Entries have three tokens after `$KV`; ledgers, schedules and dead letters have more.
+        assert!(transforms.iter().all(|t| t.source.split('.').count() == 4));
+    }
+
+    #[test]
+    fn an_existing_stream_is_only_added_to() {
+        let mut existing = log_config(KEEPING);
+        existing.num_replicas = 3;
+        let events = Event::names().count();
+        let sources = existing.sources.as_mut().unwrap();
+        let gone = sources.remove(0);
+        // Somebody else's event of a bucket of ours, and one source that brings two events.
+        sources.push(Source {
+            name: gone.name.clone(),
+            subject_transforms: vec![SubjectTransform {
+                source: "$KV.order.gift-wrapped.*".into(),
+                destination: "order.gift-wrapped.{{wildcard(1)}}".into(),
+            }],
+            ..Default::default()
+        });
+        let second = sources.remove(1);
+        sources[0].subject_transforms.extend(second.subject_transforms);
+        let merged = merge(&existing, &log_config(KEEPING));
+        assert_eq!(merged.num_replicas, 3);
+        let kept = existing.sources.unwrap();
+        let sources = merged.sources.unwrap();
+        assert!(
+            sources.starts_with(&kept),
+            "what is there stays as it is: {sources:?}"
+        );
+        assert_eq!(sources[kept.len()..], [gone]);
+        assert_eq!(sources.len(), events);
+    }
+}

@@ -1,0 +1,574 @@
+//! What an operator may do from outside: look at every stream, follow the log, publish raw messages. The audit, the
+//! command line, the console and the tests stand on it; services do not.
+
+pub mod history;
+pub mod story;
+
+pub use history::HistoryEntry;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream;
+use futures::stream::try_unfold;
+use futures::{Stream, StreamExt};
+use quadrille_events::{Event, EventName, OrderId};
+
+use crate::engine::dead_letter::{self, DeadLetter, Parked};
+use crate::nats::broker::{Broker, Raw, ReadError, Write};
+use crate::nats::headers::read_headers;
+use crate::nats::streams::bucket_stream;
+
+pub use crate::nats::broker::Entry;
+pub use crate::nats::streams::EVENTS;
+
+/// How long a stream that is being read may stay silent until somebody looks whether there is anything left.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How often a reader looks for its place again after the connection was lost, if it is lost again meanwhile: what it was
+/// about to be sent can end the next one too.
+const RESUMES: usize = 5;
+
+/// A connection with an operator's rights.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    broker: Broker,
+}
+
+/// How large a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Messages it holds.
+    pub messages: u64,
+    /// Bytes it holds, headers and subjects included.
+    pub bytes: u64,
+    /// The sequence of its last message: how many were ever stored.
+    pub last_sequence: u64,
+}
+
+/// How far a consumer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Who speaks.
+    pub speaker: &'static str,
+    /// Who listens.
+    pub listener: String,
+    /// To which of the speaker's events.
+    pub hears: Vec<&'static EventName>,
+    /// Not yet delivered.
+    pub pending: u64,
+    /// Delivered and not yet acknowledged.
+    pub unacknowledged: usize,
+    /// Whether somebody asks for more: `false` at a moment is normal under load, for long it is a listener that is gone.
+    pub is_pulled: bool,
+}
+
+/// Where in the EVENTS log to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// With its first message that is still kept.
+    Start,
+    /// With what comes from now on.
+    Now,
+}
+
+/// One message of the EVENTS log on its way.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The message.
+    pub entry: Entry,
+    /// How many are in the log behind it; at 0 the reader has caught up.
+    pub behind: u64,
+}
+
+/// An event of the EVENTS log and when it was decided; `None` if it is none, or cannot be read.
+pub fn heard(entry: &Entry) -> Option<(Event, jiff::Timestamp)> {
+    let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
+    if entry.is_deleted() {
+        return None;
+    }
+    // Two services say `cancel-payment`: only the source tells them apart.
+    let (service, kind) = (header("ce-source")?, header("ce-type")?);
+    let name = Event::names().find(|name| name.service == service && name.subject == kind)?;
+    let event = Event::decode(name.service, name.entry, &entry.body).ok()?;
+    // When EVENTS sources a bucket anew, its own time is that of the sourcing.
+    let decided = header("ce-time").and_then(|time| time.parse().ok());
+    Some((
+        event,
+        decided.map_or(entry.time, |time: jiff::Timestamp| time.min(entry.time)),
+    ))
+}
+
+impl Operator {
+    /// Connects; waits until the server is there.
+    ///
+    /// # Errors
+    /// As a service: a server that is too old or has no JetStream is refused.
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            broker: Broker::connect(url, "quadrille-operator").await?,
+        })
+    }
+
+    /// Everything in the bucket of `service`: entries, ledgers, schedules, dead letters.
+    ///
+    /// # Errors
+    /// The stream is not there, or the broker does not answer.
+    pub async fn bucket(&self, service: &str) -> anyhow::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        self.read_bucket(service, |entry| entries.push(entry)).await?;
+        Ok(entries)
+    }
+
+    /// The whole EVENTS log.
+    ///
+    /// # Errors
+    /// As [`Operator::bucket`].
+    pub async fn log(&self) -> anyhow::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        self.read_log(|entry| entries.push(entry)).await?;
+        Ok(entries)
+    }
+
+    /// Shows everything in the bucket of `service` to `see`, one after the other, so that it need not fit in memory.
+    ///
+    /// # Errors
+    /// As [`Operator::bucket`].
+    pub async fn read_bucket(&self, service: &str, see: impl FnMut(Entry)) -> anyhow::Result<()> {
+        self.scan(&bucket_stream(service), see).await
+    }
+
+    /// Shows the whole EVENTS log to `see`.
+    ///
+    /// # Errors
+    /// As [`Operator::bucket`].
+    pub async fn read_log(&self, see: impl FnMut(Entry)) -> anyhow::Result<()> {
+        self.scan(EVENTS, see).await
+    }
+
+    /// Reads a stream from its first to its last message, as it is at this moment.
+    async fn scan(&self, stream: &str, mut see: impl FnMut(Entry)) -> anyhow::Result<()> {
+        let handle = self
+            .broker
+            .jetstream()
+            .get_stream(stream)
+            .await
+            .with_context(|| format!("no stream {stream}: has a service ever run here?"))?;
+        let mut last_seen = 0;
+        loop {
+            let config = pull::OrderedConfig {
+                deliver_policy: DeliverPolicy::ByStartSequence {
+                    start_sequence: last_seen + 1,
+                },
+                ..Default::default()
+            };
+            let consumer = handle.create_consumer(config).await?;
+            if consumer.cached_info().num_pending == 0 {
+                return Ok(());
+            }
+            let mut messages = consumer.messages().await?;
+            loop {
+                let next = tokio::time::timeout(SILENCE, messages.next());
+                // What was to come may be overwritten or age away at this moment, or it cannot be read, which ends the
+                // connection; and nothing comes: then look again.
+                let Some(Ok(Some(message))) = self.broker.unless_lost(next).await else {
+                    break;
+                };
+                let Followed { entry, behind } = followed(&message?)?;
+                last_seen = entry.sequence;
+                see(entry);
+                if behind == 0 {
+                    return Ok(());
+                }
+            }
+            // They would ask for it again.
+            drop(messages);
+            if let Some(raw) = unreadable_next(&self.broker, stream, ">", last_seen + 1).await? {
+                last_seen = raw.sequence;
+                see(raw.into());
+            }
+        }
+    }
+
+    /// What all services have said about an order.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn history(&self, order_id: &OrderId) -> anyhow::Result<Vec<HistoryEntry>> {
+        Ok(history::of_order(&self.broker, order_id, 1).await?)
+    }
+
+    /// Every event as it is committed: subject and message, from the EVENTS log, `subject` being a filter such as `>`.
+    ///
+    /// # Errors
+    /// The log is not there.
+    pub async fn follow(
+        &self,
+        filter: &str,
+    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Entry>> + Send + use<>> {
+        let followed = self.follow_since(filter, Since::Now).await?;
+        Ok(followed.map(|followed| followed.map(|followed| followed.entry)))
+    }
+
+    /// Every event that is in the EVENTS log, or comes, from `since` on; of one that cannot be read, without its headers. It
+    /// ends with an error when the log cannot be read on without a gap: after a server was killed, EVENTS may source its
+    /// tail anew, under other sequences than before.
+    ///
+    /// # Errors
+    /// The log is not there.
+    pub async fn follow_since(
+        &self,
+        filter: &str,
+        since: Since,
+    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Followed>> + Send + use<>> {
+        let log = self
+            .broker
+            .jetstream()
+            .get_stream(EVENTS)
+            .await
+            .context("no EVENTS log: has a service ever run here?")?;
+        let next = match since {
+            Since::Start => 1,
+            Since::Now => log.cached_info().state.last_sequence + 1,
+        };
+        let mut reader = Reader {
+            broker: self.broker.clone(),
+            connections: self.broker.connections(),
+            log,
+            filter: filter.to_owned(),
+            next,
+            last: None,
+            messages: None,
+        };
+        reader.begin(next).await?;
+        Ok(try_unfold(reader, async |mut reader| {
+            let followed = reader.read().await?;
+            Ok(Some((followed, reader)))
+        }))
+    }
+
+    /// Deletes the EVENTS log. The next service that starts makes it again, and the server sources it anew from the buckets.
+    ///
+    /// # Errors
+    /// There is none, or the broker does not answer.
+    pub async fn delete_log(&self) -> anyhow::Result<()> {
+        self.broker.jetstream().delete_stream(EVENTS).await?;
+        Ok(())
+    }
+
+    /// Whether there is a connection right now.
+    pub fn is_connected(&self) -> bool {
+        self.broker.is_connected()
+    }
+
+    /// Waits until there will be no connection any more, whatever happens: only a new process helps.
+    pub async fn died(&self) {
+        self.broker.died().await;
+    }
+
+    /// How often it has connected.
+    pub fn connections(&self) -> u64 {
+        self.broker.connections()
+    }
+
+    /// The parked inputs of all services, oldest first; at most [`crate::MAX_LISTED`] of each.
+    ///
+    /// # Errors
+    /// The broker does not answer, or a service has parked more than that.
+    pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
+        let parked = self.parked().await?;
+        Ok(parked.into_iter().map(|parked| parked.letter).collect())
+    }
+
+    /// The parked input of this id, at every service that has parked it.
+    ///
+    /// # Errors
+    /// As [`Operator::dead_letters`].
+    pub async fn dead_letter(&self, id: &str) -> anyhow::Result<Vec<Parked>> {
+        let mut parked = self.parked().await?;
+        parked.retain(|parked| parked.letter.id == id);
+        Ok(parked)
+    }
+
+    async fn parked(&self) -> anyhow::Result<Vec<Parked>> {
+        let mut all = Vec::new();
+        for service in Event::SERVICES {
+            let filter = [format!("$KV.{service}.dead-letter.*.*.*")];
+            let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
+            let parked = found
+                .into_iter()
+                .filter(|entry| !entry.is_deleted())
+                .filter_map(dead_letter::read);
+            all.extend(parked);
+        }
+        all.sort_by_key(|parked| parked.letter.parked_at);
+        Ok(all)
+    }
+
+    /// The parked inputs about one order, of whichever service.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn dead_letters_of(&self, order_id: &OrderId) -> anyhow::Result<Vec<DeadLetter>> {
+        Ok(history::dead_letters_of(&self.broker, order_id, 1).await?)
+    }
+
+    /// The subjects of all events that match `filter` as they are committed, from what the EVENTS log republishes. Nothing
+    /// is asked of the server for it, and nothing is repeated if the connection is lost.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub async fn subjects(&self, filter: &str) -> anyhow::Result<impl Stream<Item = String> + use<>> {
+        let subscription = self.broker.client().subscribe(filter.to_owned()).await?;
+        self.broker.client().flush().await?;
+        Ok(subscription.map(|message| message.subject.to_string()))
+    }
+
+    /// The entries of an order in all buckets, and the records `ledger` names (`$KV.inventory.stock.item.apple`).
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub async fn entries_of(&self, order_id: &OrderId, ledger: &[&str]) -> anyhow::Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        for service in Event::SERVICES {
+            let mut filters = vec![format!("$KV.{service}.*.{order_id}")];
+            let prefix = format!("$KV.{service}.");
+            filters.extend(
+                ledger
+                    .iter()
+                    .filter(|key| key.starts_with(&prefix))
+                    .map(|key| (*key).to_owned()),
+            );
+            found.extend(self.broker.multi_get(&bucket_stream(service), &filters).await?);
+        }
+        Ok(found)
+    }
+
+    /// Stores a raw message, unchecked, as `nats pub` would.
+    ///
+    /// # Errors
+    /// The broker refuses it or does not answer.
+    pub async fn publish(
+        &self,
+        subject: &str,
+        headers: impl IntoIterator<Item = (String, String)>,
+        body: &[u8],
+    ) -> anyhow::Result<u64> {
+        let mut map = HeaderMap::new();
+        for (key, value) in headers {
+            map.insert(key.as_str(), value.as_str());
+        }
+        let write = Write {
+            subject: subject.to_owned(),
+            headers: map,
+            body: body.to_vec().into(),
+        };
+        Ok(self.broker.publish(write).await?)
+    }
+
+    /// How many replicas the bucket of a service has.
+    ///
+    /// # Errors
+    /// The stream is not there.
+    pub async fn replicas(&self, service: &str) -> anyhow::Result<usize> {
+        let stream = self.broker.jetstream().get_stream(bucket_stream(service)).await?;
+        Ok(stream.cached_info().config.num_replicas)
+    }
+
+    /// How large the bucket of a service is, or EVENTS.
+    ///
+    /// # Errors
+    /// The stream is not there.
+    pub async fn size(&self, service_or_events: &str) -> anyhow::Result<Size> {
+        let name = match service_or_events {
+            EVENTS => EVENTS.to_owned(),
+            service => bucket_stream(service),
+        };
+        let stream = self.broker.jetstream().get_stream(name).await?;
+        let state = stream.get_info().await?.state;
+        Ok(Size {
+            messages: state.messages,
+            bytes: state.bytes,
+            last_sequence: state.last_sequence,
+        })
+    }
+
+    /// How far each listener is.
+    ///
+    /// # Errors
+    /// A stream is not there.
+    pub async fn lags(&self) -> anyhow::Result<Vec<Lag>> {
+        let mut lags = Vec::new();
+        for speaker in Event::SERVICES {
+            let stream = self.broker.jetstream().get_stream(bucket_stream(speaker)).await?;
+            let mut consumers = pin!(stream.consumers());
+            while let Some(consumer) = consumers.next().await {
+                let consumer = consumer?;
+                // Those without acknowledgement are somebody's look (an audit, `nats kv watch`), or EVENTS' own.
+                if consumer.config.ack_policy != AckPolicy::Explicit {
+                    continue;
+                }
+                let config = &consumer.config;
+                let hears = |filter: &str| {
+                    config.filter_subject == filter || config.filter_subjects.iter().any(|f| f == filter)
+                };
+                let hears = Event::names()
+                    .filter(|name| name.service == speaker && hears(&name.filter()))
+                    .collect();
+                lags.push(Lag {
+                    speaker,
+                    listener: consumer.name,
+                    hears,
+                    pending: consumer.num_pending,
+                    unacknowledged: consumer.num_ack_pending,
+                    is_pulled: consumer.num_waiting > 0,
+                });
+            }
+        }
+        Ok(lags)
+    }
+}
+
+/// A place in the EVENTS log, and what comes from there on.
+struct Reader {
+    broker: Broker,
+    log: stream::Stream,
+    filter: String,
+    /// The sequence to go on with.
+    next: u64,
+    /// The last message that was read: its sequence, and when it was stored there.
+    last: Option<(u64, jiff::Timestamp)>,
+    messages: Option<pull::Ordered>,
+    /// How often there had been a connection when the messages were asked for.
+    connections: u64,
+}
+
+impl Reader {
+    async fn read(&mut self) -> anyhow::Result<Followed> {
+        loop {
+            let Some(messages) = &mut self.messages else {
+                self.begin(self.next).await?;
+                continue;
+            };
+            let next = tokio::time::timeout(SILENCE, messages.next()).await;
+            // Even if there is a message: it may be another one by this sequence now.
+            if self.broker.connections() != self.connections {
+                if let Some(followed) = self.resume().await? {
+                    return Ok(followed);
+                }
+                continue;
+            }
+            match next {
+                Err(_) => {}
+                Ok(None) => anyhow::bail!("the messages of {EVENTS} have ended"),
+                Ok(Some(message)) => {
+                    let followed = followed(&message?)?;
+                    self.seen(followed.entry.sequence, followed.entry.time);
+                    return Ok(followed);
+                }
+            }
+        }
+    }
+
+    fn seen(&mut self, sequence: u64, time: jiff::Timestamp) {
+        self.last = Some((sequence, time));
+        self.next = sequence + 1;
+    }
+
+    /// Asks for the messages from `start_sequence` on, and returns how many there are.
+    async fn begin(&mut self, start_sequence: u64) -> anyhow::Result<u64> {
+        let config = pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
+            filter_subject: self.filter.clone(),
+            ..Default::default()
+        };
+        let consumer = self.log.create_consumer(config).await?;
+        let pending = consumer.cached_info().num_pending;
+        self.messages = Some(consumer.messages().await?);
+        Ok(pending)
+    }
+
+    /// After the connection was lost: finds its place again, and steps over what may have ended it.
+    async fn resume(&mut self) -> anyhow::Result<Option<Followed>> {
+        // It would ask for the same message again.
+        self.messages = None;
+        let broker = self.broker.clone();
+        let mut problem = anyhow::anyhow!("the connection is lost again and again");
+        for _ in 0..RESUMES {
+            self.connections = broker.connections();
+            match broker.unless_lost(self.try_resume()).await {
+                Some(Ok(Resumed::AsBefore)) => return Ok(None),
+                Some(Ok(Resumed::Over(followed))) => return Ok(Some(followed)),
+                Some(Ok(Resumed::Elsewhere)) => {
+                    anyhow::bail!("{EVENTS} is not what it was before the connection was lost")
+                }
+                // It may be starting.
+                Some(Err(error)) => {
+                    problem = error;
+                    tokio::time::sleep(SILENCE).await;
+                }
+                None => {}
+            }
+        }
+        Err(problem)
+    }
+
+    async fn try_resume(&mut self) -> anyhow::Result<Resumed> {
+        if let Some((sequence, time)) = self.last {
+            let there = self.broker.raw(EVENTS, ">", sequence).await?;
+            if !there.is_some_and(|raw| raw.sequence == sequence && raw.time == time) {
+                return Ok(Resumed::Elsewhere);
+            }
+        }
+        let Some(raw) = unreadable_next(&self.broker, EVENTS, &self.filter, self.next).await? else {
+            self.begin(self.next).await?;
+            return Ok(Resumed::AsBefore);
+        };
+        let behind = self.begin(raw.sequence + 1).await?;
+        self.seen(raw.sequence, raw.time);
+        let entry = raw.into();
+        Ok(Resumed::Over(Followed { entry, behind }))
+    }
+}
+
+/// Where a reader finds itself after the connection was lost.
+enum Resumed {
+    /// Where it was.
+    AsBefore,
+    /// Behind this message, which nobody can read.
+    Over(Followed),
+    /// In a log in which the last message that it read is not what it was.
+    Elsewhere,
+}
+
+/// The first message from `sequence` on, if it is one that the client library cannot read.
+async fn unreadable_next(
+    broker: &Broker,
+    stream: &str,
+    filter: &str,
+    sequence: u64,
+) -> Result<Option<Raw>, ReadError> {
+    let raw = broker.raw(stream, filter, sequence).await?;
+    Ok(raw.filter(|raw| read_headers(&raw.headers).is_err()))
+}
+
+/// A delivered message, and how many are still to come.
+fn followed(message: &async_nats::jetstream::Message) -> anyhow::Result<Followed> {
+    let info = message
+        .info()
+        .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
+    let entry = Entry {
+        subject: message.subject.to_string(),
+        sequence: info.stream_sequence,
+        time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
+        headers: message.headers.clone().unwrap_or_default(),
+        body: message.payload.clone(),
+    };
+    Ok(Followed {
+        behind: info.pending,
+        entry,
+    })
+}

@@ -1,0 +1,248 @@
+//! From `main` to the last acknowledgement: settings, connection, streams, listeners, engine, HTTP, stop.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use quadrille_events::Said;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::engine::item::stopped;
+use crate::engine::listen::Listener;
+use crate::engine::outside::Limits;
+use crate::engine::store::Store;
+use crate::engine::{Engine, QUEUE};
+use crate::http::around;
+use crate::http::door::Door;
+use crate::http::serve::{listen, serve};
+use crate::nats::broker::Broker;
+use crate::nats::streams::{Keeping, ensure};
+use crate::settings::Settings;
+use crate::telemetry::log::{FLUSH_TIMEOUT, Telemetry};
+use crate::telemetry::meters::{self, Metrics};
+use quadrille_decision::Service;
+
+/// How long a stop may take: the group in hand, and the requests that wait for it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+// Within 5 s a service promises to stop.
+const _: () = assert!(STOP_TIMEOUT.as_millis() + FLUSH_TIMEOUT.as_millis() < 5_000);
+
+/// The `main` of a service: reads the settings, runs it until SIGTERM or Ctrl-C, and says in one sentence why it
+/// cannot, if it cannot.
+///
+/// Settings: `NATS_URL` (`nats://127.0.0.1:4222`), `NATS_CREDS`, `BIND` (`127.0.0.1`), `PORT` (0 takes a free one),
+/// `REPLICAS` (1), `RETENTION` (30d), `EVENTS_MAX_AGE` (7d), `ACK_WAIT` (10s), `CALL_GIVE_UP` (1h), `RUST_LOG`
+/// (`info`), `LOG_FORMAT` (`text` or `json`), and OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` and what goes with it.
+pub fn main<S: Service>(
+    default_port: u16,
+    make: impl FnOnce(&Settings) -> anyhow::Result<S>,
+    routes: fn(Door<S>) -> OpenApiRouter,
+) -> ExitCode {
+    program(
+        S::Said::SERVICE,
+        default_port,
+        async |settings, listener, stop| {
+            let service = make(&settings)?;
+            run(service, routes, &settings, listener, stop).await
+        },
+    )
+}
+
+/// The `main` of any program that listens on HTTP: starts the log and the export of spans, binds `BIND` and `PORT`, runs
+/// `body` until it ends, which it should once `stop` turns true (SIGTERM or Ctrl-C), and says in one sentence why it
+/// cannot, if it cannot.
+pub fn program(
+    name: &str,
+    default_port: u16,
+    body: impl AsyncFnOnce(Settings, TcpListener, watch::Receiver<bool>) -> anyhow::Result<()>,
+) -> ExitCode {
+    let settings = Settings::from_env();
+    let ended = Telemetry::start(&settings, name).and_then(|telemetry| {
+        let runtime = workers(&mut tokio::runtime::Builder::new_multi_thread())
+            .enable_all()
+            .build()?;
+        let ended = runtime.block_on(async {
+            let listener = bind(&settings, default_port)?;
+            let (stopper, stop) = watch::channel(false);
+            tokio::spawn(async move {
+                stop_signal().await;
+                info!("stopping: finishing what is in hand");
+                let _ = stopper.send(true);
+            });
+            body(settings, listener, stop).await
+        });
+        // The spans of what was in hand end with it, and are among the last that are sent.
+        drop(runtime);
+        telemetry.stop();
+        ended
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{name}: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Half of the cores, unless `TOKIO_WORKER_THREADS` says otherwise: the engine is one task, nats-server and the other
+/// services want theirs, and every thread that is woken for nothing costs (8 % of the CPU on two cores, by `just bench`).
+fn workers(builder: &mut tokio::runtime::Builder) -> &mut tokio::runtime::Builder {
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_some() {
+        return builder;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    builder.worker_threads((cores / 2).max(1))
+}
+
+/// Runs a service on `listener` until `stop` turns true.
+///
+/// # Errors
+/// Settings that make no sense, a server that cannot be used, an engine that died.
+pub async fn run<S: Service>(
+    service: S,
+    routes: fn(Door<S>) -> OpenApiRouter,
+    settings: &Settings,
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let name = S::Said::SERVICE;
+    let metrics = Metrics::start()?;
+    let url: String = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
+    let keeping = keeping(settings)?;
+    let limits = Limits {
+        ack_wait: settings.duration("ACK_WAIT", Duration::from_secs(10))?,
+        give_up_calls: settings.duration("CALL_GIVE_UP", Duration::from_secs(3_600))?,
+    };
+    let mut stopping = stop.clone();
+    let begun = async {
+        let broker = Broker::connect(&url, &format!("quadrille-{name}")).await?;
+        let replicas = ensure(&broker, name, keeping).await?;
+        anyhow::Ok(Store::new(broker, name, replicas, keeping.retention))
+    };
+    let store = tokio::select! {
+        store = begun => store?,
+        () = stopped(&mut stopping) => return Ok(()),
+    };
+
+    let service = Arc::new(service);
+    let wires = Arc::new(service.wires());
+    let mut speakers: Vec<&'static str> = wires.iter().map(|wire| wire.name.service).collect();
+    speakers.sort_unstable();
+    speakers.dedup();
+    let (inputs, gathered) = mpsc::channel(QUEUE);
+    let pulling = Arc::new(AtomicUsize::new(0));
+    let mut listening = JoinSet::new();
+    for speaker in &speakers {
+        listening.spawn(
+            Listener::<S> {
+                store: store.clone(),
+                speaker,
+                wires: wires.clone(),
+                inputs: inputs.clone(),
+                ack_wait: limits.ack_wait,
+                redeliveries: store.meters.redeliveries(speaker),
+                pulling: pulling.clone(),
+                stop: stop.clone(),
+            }
+            .run(),
+        );
+    }
+    listening.spawn(meters::keep(metrics.clone(), store.clone(), stop.clone()));
+    let broker = store.broker.clone();
+    let door = Door {
+        store: store.clone(),
+        inputs,
+        wires,
+        pulling,
+        listeners: speakers.len(),
+        stop: stop.clone(),
+    };
+    let mut engine = tokio::spawn(Engine::new(service, store, gathered, limits, stop.clone()).run());
+
+    let address = listener.local_addr()?;
+    let app = around(routes(door.clone()), door, metrics);
+    let mut serving = tokio::spawn(serve(listener, app, stop.clone()));
+    info!(service = name, "listening on http://{address}");
+
+    tokio::select! {
+        ended = &mut engine => {
+            ended.context("the engine panicked; the log says where")?;
+            if !*stop.borrow() {
+                bail!("the engine ended by itself");
+            }
+        }
+        served = &mut serving => {
+            served.context("the HTTP server panicked")?;
+            engine.await.context("the engine panicked; the log says where")?;
+        }
+        // Whoever starts it again gives it a connection; here it would only pretend to have one.
+        () = broker.died() => bail!("the NATS client has died; the log says where"),
+    }
+    let finish = async {
+        while listening.join_next().await.is_some() {}
+        if !serving.is_finished() {
+            let _ = serving.await;
+        }
+        // What was acknowledged in memory only would be delivered again.
+        let _ = broker.client().flush().await;
+    };
+    if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
+        warn!("some connections were still open after {STOP_TIMEOUT:?}; they are closed");
+    }
+    info!(service = name, "stopped");
+    Ok(())
+}
+
+fn keeping(settings: &Settings) -> anyhow::Result<Keeping> {
+    let replicas = settings.or("REPLICAS", 1)?;
+    if !(1..=5).contains(&replicas) {
+        bail!("REPLICAS={replicas}: must be 1, 3 or 5");
+    }
+    let day = Duration::from_secs(86_400);
+    Ok(Keeping {
+        replicas,
+        retention: settings.retention()?,
+        events_max_age: settings.duration("EVENTS_MAX_AGE", 7 * day)?,
+    })
+}
+
+fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListener> {
+    let port: u16 = settings.or("PORT", default_port)?;
+    let host: std::net::IpAddr = settings.or("BIND", std::net::Ipv4Addr::LOCALHOST.into())?;
+    let address = SocketAddr::new(host, port);
+    listen(address).with_context(|| {
+        format!(
+            "cannot listen on {address}: is another instance running? PORT chooses another port, 0 a free one"
+        )
+    })
+}
+
+async fn stop_signal() {
+    let interrupted = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            error!(%error, "cannot listen to Ctrl-C");
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => tokio::select! {
+                () = interrupted => {}
+                _ = terminated.recv() => {}
+            },
+            Err(_) => interrupted.await,
+        }
+    }
+    #[cfg(not(unix))]
+    interrupted.await;
+}

@@ -1,0 +1,290 @@
+//! The spans of an order's trace, if spans are exported: a request, each input that it brings about, and each event that is
+//! said, in the words of OpenTelemetry's semantic conventions for HTTP and messaging.
+//!
+//! An event's `traceparent` names the span that publishes it, by an id that is derived (see
+//! [`quadrille_events::Envelope`]); so whoever hears the event continues under it, whether or not those before it export
+//! their spans, and nothing else has to travel.
+//!
+//! ```text
+//! POST /orders/create_order
+//!   decide create
+//!     publish order.created
+//!       process order.created          (payment)
+//!         publish payment.charged
+//!           process payment.charged    (inventory)
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use quadrille_events::{EventName, OrderId, TraceParent};
+use tracing::{Span, field::Empty, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::engine::item::Told;
+use crate::engine::store::{Cause, Subject};
+use crate::nats::broker::CommitError;
+use crate::telemetry::log::{Undecided, with_ids};
+
+/// The target of every span made here: by it they go to the collector and not to the log.
+pub(crate) const TARGET: &str = "quadrille::spans";
+
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// From now on there are spans.
+pub(crate) fn turn_on() {
+    ON.store(true, Ordering::Relaxed);
+}
+
+/// Whether spans are exported. If not, none is made.
+pub(crate) fn are_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// The trace of an order, if spans are exported: for the lines of the log.
+pub(crate) fn trace_id(cause: &Cause, order_id: Option<&OrderId>) -> Option<String> {
+    if !are_on() {
+        return None;
+    }
+    let trace = match (&cause.trace, order_id) {
+        (Some(trace), _) => trace.trace_id(),
+        (None, Some(order_id)) => TraceParent::of_order(order_id).trace_id(),
+        (None, None) => return None,
+    };
+    Some(format!("{trace:032x}"))
+}
+
+/// The span of an HTTP request; it continues its caller's trace.
+pub(crate) fn request(method: &str, route: Option<&str>, path: &str, caller: Option<&TraceParent>) -> Span {
+    if !are_on() {
+        return Span::none();
+    }
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+    let span = info_span!(
+        target: TARGET,
+        parent: None,
+        "request",
+        otel.name = name,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        url.path = path,
+        url.scheme = "http",
+    );
+    if let Some(caller) = caller {
+        // It is not begun, so its parent can still be set.
+        let _ = span.set_parent(remote(caller));
+    }
+    span
+}
+
+/// What was answered to a request.
+pub(crate) fn answered(span: &Span, status: u16) {
+    span.record("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The span of a command: part of the request that is being handled here. If its caller named no trace, the request joins
+/// that of its order.
+pub(crate) fn command(
+    service: &'static str,
+    what: &'static str,
+    order_id: Option<&OrderId>,
+    caller: Option<&TraceParent>,
+) -> Span {
+    if !are_on() {
+        return Span::none();
+    }
+    let request = Span::current();
+    if let (None, Some(order_id)) = (caller, order_id) {
+        begin(&request, Some(TraceParent::of_order(order_id).trace_id()), None);
+    }
+    info_span!(
+        target: TARGET,
+        parent: &request,
+        "decide",
+        otel.name = format!("decide {what}"),
+        otel.kind = "internal",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        quadrille.service = service,
+        quadrille.order_id = order_id.map(OrderId::as_str),
+        quadrille.outcome = Empty,
+        quadrille.reason = Empty,
+        quadrille.said = Empty,
+    )
+}
+
+/// The span of an event that is heard: caused by whoever said it. `attempt` counts its deliveries from 1.
+pub(crate) fn heard(
+    service: &'static str,
+    cause: &Cause,
+    order_id: Option<&OrderId>,
+    size: usize,
+    attempt: i64,
+) -> Span {
+    let (Subject::Event(name), Some(said), Some(order_id), true) =
+        (cause.subject, &cause.trace, order_id, are_on())
+    else {
+        return Span::none();
+    };
+    let span = info_span!(
+        target: TARGET,
+        parent: None,
+        "process",
+        otel.name = format!("process {name}"),
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        messaging.system = "nats",
+        messaging.operation.type = "process",
+        messaging.operation.name = "process",
+        messaging.destination.name = name.stored_as(order_id),
+        messaging.destination.template = name.filter(),
+        messaging.consumer.group.name = service,
+        messaging.message.id = name.id(order_id),
+        messaging.message.conversation_id = order_id.as_str(),
+        messaging.message.body.size = i64::try_from(size).unwrap_or(i64::MAX),
+        quadrille.service = service,
+        quadrille.order_id = order_id.as_str(),
+        quadrille.attempt = attempt,
+        quadrille.outcome = Empty,
+        quadrille.reason = Empty,
+        quadrille.said = Empty,
+    );
+    let mut parent = remote(said);
+    if said.trace_id() == TraceParent::of_order(order_id).trace_id() {
+        parent = parent.with_value(Undecided);
+    }
+    let _ = span.set_parent(parent);
+    span
+}
+
+/// How an input ended, and why.
+pub(crate) fn ended(span: &Span, outcome: &str, why: &str, told: &Told) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("quadrille.outcome", outcome);
+    if !why.is_empty() {
+        span.record("quadrille.reason", why);
+    }
+    if !told.events.is_empty() {
+        span.record("quadrille.said", told.words());
+    }
+    if matches!(outcome, "parked" | "failed" | "unknown") {
+        span.record("otel.status_code", "ERROR");
+        span.record("otel.status_description", why);
+    }
+}
+
+/// The spans of what is being committed, input by input.
+#[derive(Default)]
+pub(crate) struct Publishing(Vec<Vec<(Span, u64)>>);
+
+impl Publishing {
+    /// Begins with what each input says, in a commit of `messages`.
+    pub fn begin<'a>(
+        inputs: impl ExactSizeIterator<Item = (&'a Span, &'a Cause, Option<&'a OrderId>, &'a Told)>,
+        messages: usize,
+    ) -> Self {
+        if !are_on() || messages == 0 {
+            return Self::default();
+        }
+        let group = inputs.len();
+        Self(
+            inputs
+                .map(|(span, cause, order_id, told)| match order_id {
+                    None => Vec::new(),
+                    Some(order_id) => told
+                        .events
+                        .iter()
+                        .map(|name| ("publish", *name))
+                        .chain(told.due.map(|name| ("schedule", name)))
+                        .map(|(verb, name)| publish(span, cause, order_id, verb, name, group, messages))
+                        .collect(),
+                })
+                .collect(),
+        )
+    }
+
+    /// What the input at `index` says is stored: its spans are those that the events name.
+    pub fn stored(&mut self, index: usize) {
+        for (span, id) in self.take(index) {
+            begin(&span, None, Some(id));
+        }
+    }
+
+    /// It is not, or it is not known whether.
+    pub fn failed(&mut self, index: usize, problem: &CommitError) {
+        for (span, _) in self.take(index) {
+            span.record("otel.status_code", "ERROR");
+            span.record("otel.status_description", problem.to_string());
+            span.record("error.type", problem.kind());
+        }
+    }
+
+    fn take(&mut self, index: usize) -> Vec<(Span, u64)> {
+        self.0.get_mut(index).map(std::mem::take).unwrap_or_default()
+    }
+}
+
+fn publish(
+    decision: &Span,
+    cause: &Cause,
+    order_id: &OrderId,
+    verb: &str,
+    name: &EventName,
+    group: usize,
+    messages: usize,
+) -> (Span, u64) {
+    let id = name.id(order_id);
+    let position = cause.trace_of(order_id).child(name.service, &id);
+    let span = info_span!(
+        target: TARGET,
+        parent: decision,
+        "publish",
+        otel.name = format!("{verb} {name}"),
+        otel.kind = "producer",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        error.type = Empty,
+        messaging.system = "nats",
+        messaging.operation.type = "send",
+        messaging.operation.name = verb,
+        messaging.destination.name = name.stored_as(order_id),
+        messaging.destination.template = name.filter(),
+        messaging.message.id = id,
+        messaging.message.conversation_id = order_id.as_str(),
+        quadrille.order_id = order_id.as_str(),
+        quadrille.group.inputs = i64::try_from(group).unwrap_or(i64::MAX),
+        quadrille.commit.messages = i64::try_from(messages).unwrap_or(i64::MAX),
+    );
+    (span, position.span_id())
+}
+
+/// Begins a span under these ids, where they are given.
+fn begin(span: &Span, trace: Option<u128>, id: Option<u64>) {
+    with_ids(trace, id, || drop(span.context()));
+}
+
+/// Another process's span as a parent.
+fn remote(position: &TraceParent) -> Context {
+    let flags = if position.is_sampled() {
+        TraceFlags::SAMPLED
+    } else {
+        TraceFlags::default()
+    };
+    Context::new().with_remote_span_context(SpanContext::new(
+        TraceId::from(position.trace_id()),
+        SpanId::from(position.span_id()),
+        flags,
+        true,
+        TraceState::default(),
+    ))
+}

@@ -1,0 +1,7 @@
+//! What the system shows to the outside: HTTP against its OpenAPI documents, telemetry, the console in a browser.
+
+#![allow(clippy::unwrap_used)]
+
+mod console;
+mod openapi;
+mod telemetry;

@@ -1,0 +1,245 @@
+//! The map is fresh, and what it shows is sound.
+
+#![allow(clippy::unwrap_used)]
+
+use quadrille_events::Flow;
+use quadrille_events::{Event, MAX_MONEY};
+use quadrille_map::{Arrow, Choreography, both, document, files, yaml};
+use serde_json::{Value, json};
+
+#[test]
+fn the_committed_files_are_fresh() {
+    for (path, fresh) in files().unwrap() {
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == fresh,
+            "{} is stale: `just map` writes it anew",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_choreography_is_sound_in_both_flows() {
+    for (flow, explored) in both() {
+        assert_eq!(explored.problems(), Vec::<String>::new(), "{flow}");
+    }
+}
+
+/// What is wrong once `service` does not hear `subject` any more.
+#[track_caller]
+fn missed(flow: Flow, service: &str, subject: &str) -> String {
+    let problems = Choreography::of(flow).deaf(service, subject).explore().problems();
+    assert!(
+        !problems.is_empty(),
+        "nobody misses that {service} hears {subject}"
+    );
+    problems.join("\n")
+}
+
+#[test]
+fn an_event_that_nobody_hears_is_noticed() {
+    let problems = missed(Flow::PayFirst, "payment", "inventory.reservation.failed");
+    assert!(
+        problems.contains("nobody hears `inventory.reservation.failed` of inventory"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_state_that_waits_for_nobody_is_noticed() {
+    let problems = missed(Flow::PayFirst, "payment", "payment.expired");
+    assert!(
+        problems.contains("hang for ever: order is `created`, payment is `expired`"),
+        "{problems}"
+    );
+    let problems = missed(Flow::ReserveFirst, "order", "delivery.assigned");
+    assert!(
+        problems.contains("hang for ever: order is `confirmed`"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_step_without_compensation_is_noticed() {
+    // Delivery still hears of the cancellation, so every event is heard; but the goods stay reserved.
+    let problems = missed(Flow::PayFirst, "inventory", "order.cancelled");
+    assert!(
+        problems.contains("`inventory.reserved` cannot be undone any more after"),
+        "{problems}"
+    );
+    assert!(
+        problems.contains("`inventory.reserved` is left standing"),
+        "{problems}"
+    );
+    let problems = missed(Flow::ReserveFirst, "delivery", "order.cancelled");
+    assert!(
+        problems.contains("`delivery.assigned` is left standing"),
+        "{problems}"
+    );
+    let problems = missed(Flow::PayFirst, "payment", "cancel-payment");
+    assert!(
+        problems.contains("`payment.charged` cannot be undone any more after"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn every_wire_is_missed_when_it_is_cut() {
+    for flow in [Flow::PayFirst, Flow::ReserveFirst] {
+        for (service, heard) in Choreography::of(flow).explore().hears {
+            for name in heard {
+                missed(flow, service, name.subject);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_flows_differ_in_three_wires() {
+    let [(_, pay_first), (_, reserve_first)] = both();
+    let wires = |explored: &quadrille_map::Explored| -> Vec<_> {
+        let hears = explored.hears.iter();
+        hears
+            .flat_map(|(service, names)| names.iter().map(move |name| (*service, name.subject)))
+            .collect()
+    };
+    let (pay, reserve) = (wires(&pay_first), wires(&reserve_first));
+    let only_in = |a: &[(&'static str, &'static str)], b: &[(&'static str, &'static str)]| -> Vec<_> {
+        a.iter().filter(|wire| !b.contains(wire)).copied().collect()
+    };
+    assert_eq!(
+        only_in(&pay, &reserve),
+        [
+            ("inventory", "payment.charged"),
+            ("order", "inventory.reserved"),
+            ("payment", "order.created")
+        ]
+    );
+    assert_eq!(
+        only_in(&reserve, &pay),
+        [
+            ("inventory", "order.created"),
+            ("order", "payment.charged"),
+            ("payment", "inventory.reserved")
+        ]
+    );
+}
+
+#[test]
+fn people_and_the_broker_are_on_the_map() {
+    let [(_, explored), _] = both();
+    let arrows = explored.arrows();
+    let find = |from, to| {
+        arrows
+            .iter()
+            .find(|arrow| arrow.from == from && arrow.to == to)
+            .map(|a: &Arrow| a.says.clone())
+    };
+    assert_eq!(find("people", "order"), Some(vec!["cancel", "confirm", "create"]));
+    assert_eq!(find("broker", "payment"), Some(vec!["payment.expired"]));
+    assert_eq!(
+        find("order", "outside"),
+        Some(vec!["order.awaiting-approval", "order.completed"])
+    );
+}
+
+fn asyncapi() -> Value {
+    let [(pay, pay_first), (reserve, reserve_first)] = both();
+    document(&[(pay, &pay_first), (reserve, &reserve_first)]).unwrap()
+}
+
+/// A validator of one schema of the document.
+fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
+    let root = json!({ "components": document["components"], "allOf": [schema] });
+    jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft7)
+        .should_validate_formats(true)
+        .build(&root)
+        .unwrap()
+}
+
+#[test]
+fn every_event_has_a_message_whose_schemas_its_examples_fit() {
+    let document = asyncapi();
+    for name in Event::names() {
+        let message = &document["components"]["messages"][format!("{}.{}", name.service, name.entry)];
+        let example = &message["examples"][0];
+        for part in ["payload", "headers"] {
+            let validator = validator(&document, &message[part]);
+            assert!(example[part].is_object(), "{name} has no example of its {part}");
+            assert!(
+                validator.is_valid(&example[part]),
+                "{name}: {:?}",
+                validator.validate(&example[part])
+            );
+            assert!(!validator.is_valid(&json!({})), "{name}: anything goes as {part}");
+        }
+    }
+}
+
+#[test]
+fn the_golden_events_fit_their_schemas_and_spoilt_ones_do_not() {
+    let document = asyncapi();
+    for name in Event::names() {
+        let path = format!(
+            "{}/../../events/golden/{}/{}.json",
+            env!("CARGO_MANIFEST_DIR"),
+            name.service,
+            name.entry
+        );
+        let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let message = &document["components"]["messages"][format!("{}.{}", name.service, name.entry)];
+        let validator = validator(&document, &message["payload"]);
+        assert!(
+            validator.is_valid(&golden),
+            "{name}: {:?}",
+            validator.validate(&golden)
+        );
+        for (pointer, spoilt) in [
+            ("/order/order_id", json!("a.b")),
+            ("/order/order_id", json!("")),
+            ("/order/currency", json!("euro")),
+            ("/order/total", json!(-1)),
+            ("/order/total", json!(MAX_MONEY + 1)),
+            ("/order/lines", json!([])),
+            ("/order/lines/0/quantity", json!(0)),
+            ("/order/payment", json!("later")),
+        ] {
+            let mut event = golden.clone();
+            *event.pointer_mut(pointer).unwrap() = spoilt.clone();
+            assert!(!validator.is_valid(&event), "{name}: {pointer} may be {spoilt}");
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(Value::as_str));
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let document = asyncapi();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 100);
+    for reference in found {
+        assert!(
+            document.pointer(reference.trim_start_matches('#')).is_some(),
+            "{reference} leads nowhere"
+        );
+    }
+}
+
+#[test]
+fn the_yaml_is_the_document() {
+    let document = asyncapi();
+    let read: Value = serde_norway::from_str(&yaml(&document).unwrap()).unwrap();
+    assert_eq!(read, document);
+}

@@ -1,0 +1,33 @@
+//! `quadrille audit`: every invariant on the running system.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use quadrille_audit::{PATIENCE, audit};
+use quadrille_local::connect;
+
+/// Check every invariant on the running system
+///
+/// Waits until nothing is on its way any more, then reads the buckets and the EVENTS log. Orders that wait for their
+/// customer or the shop owner are no violation.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// How many seconds to wait for that
+    #[arg(long, default_value_t = PATIENCE.as_secs())]
+    patience: u64,
+}
+
+/// Audits the running system and prints the report.
+///
+/// # Errors
+/// The system is not there, or an invariant does not hold.
+pub async fn run(args: Args) -> Result<()> {
+    let report = audit(&connect().await?, None, Duration::from_secs(args.patience)).await?;
+    println!("{report}");
+    ensure!(
+        report.is_clean(),
+        "{} violations of the invariants",
+        report.violations.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `quadrille stuck`: the orders that are older than their step should take.
+//!
+//! The same fold and the same table as the console's: [`Progress`] and [`Step::patience`].
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use quadrille_events::{OrderId, Progress, Step};
+use quadrille_runtime::operator::{Operator, heard};
+
+use quadrille_local::connect;
+
+/// List the orders that wait longer than their step should take, longest overdue first
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Also those that wait no longer than they should
+    #[arg(long)]
+    all: bool,
+}
+
+/// An order that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub order_id: OrderId,
+    /// What is known of it.
+    pub progress: Progress,
+}
+
+impl Waiting {
+    /// What line of the list tells of it at `now`.
+    fn line(&self, now: Timestamp) -> String {
+        let step = self.progress.step();
+        let waited = now.duration_since(self.progress.last()).unsigned_abs();
+        let most = if step == Step::Opened {
+            "its deadline".to_owned()
+        } else {
+            step.patience().map(span).unwrap_or_default()
+        };
+        let who = self.progress.waits_for().unwrap_or_default();
+        format!(
+            "{:<36}  {step:<17}  {who:<10}  {:>7}  {most}",
+            self.order_id,
+            span(waited)
+        )
+    }
+}
+
+/// Prints them.
+///
+/// # Errors
+/// The server or the EVENTS log is not there.
+pub async fn run(args: Args) -> Result<()> {
+    let operator = connect().await?;
+    let (waiting, now) = (waiting(&operator).await?, Timestamp::now());
+    let stuck = waiting
+        .iter()
+        .filter(|order| order.progress.is_stuck(now))
+        .count();
+    let listed = if args.all { waiting.len() } else { stuck };
+    if listed > 0 {
+        println!(
+            "{:<36}  {:<17}  {:<10}  {:>7}  at most",
+            "order", "step", "waits for", "for"
+        );
+        for order in &waiting[..listed] {
+            println!("{}", order.line(now));
+        }
+        println!();
+    }
+    println!(
+        "{} in flight, {}",
+        count(waiting.len()),
+        if stuck == 0 {
+            "none stuck".to_owned()
+        } else {
+            format!("{stuck} stuck")
+        }
+    );
+    Ok(())
+}
+
+/// The orders that have not ended, by when their step is due: those that are stuck come first.
+///
+/// # Errors
+/// The EVENTS log is not there.
+pub async fn waiting(operator: &Operator) -> Result<Vec<Waiting>> {
+    let mut orders: HashMap<OrderId, Progress> = HashMap::new();
+    operator
+        .read_log(|entry| {
+            let Some((event, at)) = heard(&entry) else { return };
+            // Those that have ended stay: the log may show an effect before its cause.
+            let known = orders.entry(event.order().order_id.clone());
+            known
+                .or_insert_with(|| Progress::new(&event, at))
+                .hear(&event, at);
+        })
+        .await?;
+    let mut waiting: Vec<_> = orders
+        .into_iter()
+        .filter(|(_, progress)| !progress.step().is_over())
+        .map(|(order_id, progress)| Waiting { order_id, progress })
+        .collect();
+    waiting.sort_by_key(|order| (order.progress.due(), order.order_id.clone()));
+    Ok(waiting)
+}
+
+fn count(orders: usize) -> String {
+    if orders == 1 {
+        "1 order".to_owned()
+    } else {
+        format!("{orders} orders")
+    }
+}
+
+/// A span of time as an operator reads it: `12 s`, `3 min`, `2 h`, `4 d`.
+fn span(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds @ 172_800.. => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_in_its_largest_sensible_unit() {
+        let told = [5, 119, 120, 7_199, 7_200, 200_000].map(|seconds| span(Duration::from_secs(seconds)));
+        assert_eq!(told, ["5 s", "119 s", "2 min", "119 min", "2 h", "2 d"]);
+    }
+}
