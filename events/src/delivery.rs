@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CourierId, Order};
 
-crate::name::said! {
+crate::said! {
     /// What the delivery service says about an order's delivery.
     DeliveryEvent by "delivery" {
         /// A courier is on the way.

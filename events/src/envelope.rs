@@ -2,28 +2,29 @@
 
 use jiff::Timestamp;
 
-use crate::{EventName, OrderId};
+use crate::{AggregateId, EventName, Lifetime};
 
 /// The attributes of one event, as NATS headers after the CloudEvents NATS protocol binding 1.0 (binary mode), with the
 /// extensions `correlationid`, `causationid` and `eventversion`, and the W3C Trace Context header `traceparent`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    /// CloudEvents `id`: the name of the entry, `charged.<order_id>`. Unique within its `source`.
+    /// CloudEvents `id`: the name of the entry, `charged.<order_id>`. Unique within its `source`: an entry that is rewritten
+    /// has the revision behind it that it was decided on, `item.updated.<item_id>@17`.
     pub id: String,
     /// CloudEvents `source`: the service that said it.
     pub source: String,
-    /// CloudEvents `type`: the subject without the order id, `payment.charged`.
+    /// CloudEvents `type`: the subject without the id, `payment.charged`.
     pub kind: String,
     /// CloudEvents `time`: when it was decided.
     pub time: Timestamp,
     /// Extension `eventversion`: the version of the body.
     pub version: u32,
-    /// Extension `correlationid`: the order it is about, which is also the last token of the NATS subject. (CloudEvents
-    /// `subject`, which is optional, would say it a third time, and every header costs at every hop.)
-    pub order_id: OrderId,
+    /// Extension `correlationid`: the id of the order, or other aggregate, that it is about, which is also the last token of
+    /// the NATS subject. (CloudEvents `subject`, which is optional, would repeat it, and every header costs at every hop.)
+    pub about: AggregateId,
     /// Extension `causationid`: `<source>/<id>` of the event that this one answers, or the HTTP command.
     pub causation_id: String,
-    /// W3C Trace Context: one trace per order.
+    /// W3C Trace Context: one trace per order (or other aggregate).
     pub traceparent: TraceParent,
 }
 
@@ -48,15 +49,20 @@ pub enum EnvelopeError {
 const SPEC_VERSION: &str = "1.0";
 
 impl Envelope {
-    /// The envelope of `name` about `order_id`, answering `causation_id`.
+    /// The envelope of `name` about `about`, decided on `revision` (the sequence of the last entry seen of that aggregate, 0 if
+    /// there was none), answering `causation_id`.
     pub fn new(
         name: &EventName,
-        order_id: &OrderId,
+        about: &AggregateId,
+        revision: u64,
         time: Timestamp,
         causation_id: &str,
         trace: &TraceParent,
     ) -> Self {
-        let id = name.id(order_id);
+        let id = match name.lifetime {
+            Lifetime::Once => name.id(about),
+            Lifetime::Latest => format!("{}@{revision}", name.id(about)),
+        };
         Self {
             traceparent: trace.child(name.service, &id),
             id,
@@ -64,7 +70,7 @@ impl Envelope {
             kind: name.subject.to_owned(),
             time,
             version: name.version,
-            order_id: order_id.clone(),
+            about: about.clone(),
             causation_id: causation_id.to_owned(),
         }
     }
@@ -83,20 +89,20 @@ impl Envelope {
             ("ce-type", self.kind),
             ("ce-time", self.time.to_string()),
             ("ce-eventversion", self.version.to_string()),
-            ("ce-correlationid", self.order_id.to_string()),
+            ("ce-correlationid", self.about.to_string()),
             ("ce-causationid", self.causation_id),
             ("content-type", "application/json".to_owned()),
             ("traceparent", self.traceparent.to_string()),
         ]
     }
 
-    /// Reads the headers of a message that claims to be `name` about `order_id`.
+    /// Reads the headers of a message that claims to be `name` about `about`.
     ///
     /// # Errors
     /// [`EnvelopeError`] names the header that is missing or wrong.
     pub fn read<'a>(
         name: &EventName,
-        order_id: &OrderId,
+        about: &AggregateId,
         header: impl Fn(&'static str) -> Option<&'a str>,
     ) -> Result<Self, EnvelopeError> {
         let get = |key: &'static str| header(key).ok_or(EnvelopeError::Missing(key));
@@ -128,7 +134,10 @@ impl Envelope {
             name.subject,
             "the type does not fit the entry it is stored as",
         )?;
-        expect("ce-id", &name.id(order_id), "the id is not the name of its entry")?;
+        let id = get("ce-id")?;
+        if !is_id(id, name, about) {
+            return Err(invalid("ce-id", id, "the id is not the name of its entry"));
+        }
         let version = get("ce-eventversion")?;
         if version.parse() != Ok(name.version) {
             return Err(invalid(
@@ -140,14 +149,14 @@ impl Envelope {
         let time = get("ce-time")?;
         let traceparent = get("traceparent")?;
         Ok(Self {
-            id: name.id(order_id),
+            id: id.to_owned(),
             source: name.service.to_owned(),
             kind: name.subject.to_owned(),
             time: time
                 .parse()
                 .map_err(|_| invalid("ce-time", time, "must be RFC 3339"))?,
             version: name.version,
-            order_id: order_id.clone(),
+            about: about.clone(),
             causation_id: get("ce-causationid")?.to_owned(),
             traceparent: TraceParent::parse(traceparent).ok_or_else(|| {
                 invalid(
@@ -160,6 +169,17 @@ impl Envelope {
     }
 }
 
+/// Whether `id` is a CloudEvents id of `name` about `about`.
+fn is_id(id: &str, name: &EventName, about: &AggregateId) -> bool {
+    let revision = id.strip_prefix(&name.id(about));
+    match name.lifetime {
+        Lifetime::Once => revision == Some(""),
+        Lifetime::Latest => revision
+            .and_then(|rest| rest.strip_prefix('@'))
+            .is_some_and(|revision| revision.parse::<u64>().is_ok()),
+    }
+}
+
 /// A position in a trace: W3C Trace Context, `00-<trace id>-<span id>-<flags>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent {
@@ -169,11 +189,12 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// The trace of an order whose customer sent none: derived from the order id, so that asking again names the
-    /// same trace. It is not marked as sampled: nobody asked for it to be recorded (and nats-server looks closer at
+    /// The trace of an order (or other aggregate) whose caller sent none: derived from the id, so that deriving it again names
+    /// the same trace. It is not marked as sampled: nobody asked for it to be recorded (and nats-server looks closer at
     /// every message that is).
-    pub fn of_order(order_id: &OrderId) -> Self {
-        let bytes = order_id.as_str().as_bytes();
+    pub fn of(about: &AggregateId) -> Self {
+        let tokens = about.tokens();
+        let bytes = tokens.as_bytes();
         let trace_id = (u128::from(fnv1a(bytes, 0)) << 64) | u128::from(fnv1a(bytes, 1));
         Self {
             trace_id: trace_id.max(1),
@@ -214,7 +235,7 @@ impl TraceParent {
         self.span_id
     }
 
-    /// Whether whoever began the trace has it recorded. It says nothing in a trace of [`TraceParent::of_order`], which
+    /// Whether whoever began the trace has it recorded. It says nothing in a trace of [`TraceParent::of`], which
     /// nobody began.
     pub fn is_sampled(&self) -> bool {
         self.flags & 1 == 1

@@ -1,9 +1,12 @@
-//! Ids. Each is one token of a NATS subject, so that it can be part of a name.
+//! Ids. Each is one token of a NATS subject, so that it can be part of a name; and an id that events are about says which
+//! kind of aggregate it names.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de;
 
 /// The longest id, in bytes. A subject holds at most two of them beside short names.
 pub const MAX_ID: usize = 64;
@@ -22,6 +25,14 @@ pub enum IdError {
     Character(char),
 }
 
+impl IdError {
+    /// Checks that a text is one token of a NATS subject, and not too long.
+    #[doc(hidden)]
+    pub fn check(text: &str) -> Result<(), Self> {
+        check(text)
+    }
+}
+
 fn check(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
@@ -38,10 +49,17 @@ fn check(text: &str) -> Result<(), IdError> {
     }
 }
 
-/// Reads an id from where it stands, without a copy of the text between.
-struct Parsed<T>(std::marker::PhantomData<T>);
+/// Reads an id from the text where it stands, without a copy in between.
+#[doc(hidden)]
+pub struct IdVisitor<T>(std::marker::PhantomData<T>);
 
-impl<T: FromStr<Err = IdError>> de::Visitor<'_> for Parsed<T> {
+impl<T> Default for IdVisitor<T> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<T: FromStr<Err = IdError>> de::Visitor<'_> for IdVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,21 +71,130 @@ impl<T: FromStr<Err = IdError>> de::Visitor<'_> for Parsed<T> {
     }
 }
 
-macro_rules! id {
+/// A kind of aggregate, by its name: what events are about. Every kind but the order stands as one more token in the names of
+/// its entries (`$KV.inventory.item.listed.<item_id>`), so that ids of two kinds never meet in one filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AggregateKind(&'static str);
+
+impl AggregateKind {
+    /// The order: the kind that most events are about. Its entries name no kind: `$KV.payment.charged.<order_id>`.
+    pub const ORDER: Self = Self("order");
+
+    /// The kind of this name, which is one token of a NATS subject: `item`. The names `order`, `schedule` and `dead-letter`
+    /// are taken, and so is the first token of every ledger key (`stock`, `courier`).
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// Its name: `order`, `item`.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// The token that stands before the event's own in the name of an entry, if there is one.
+    pub fn token(self) -> Option<&'static str> {
+        (self != Self::ORDER).then_some(self.0)
+    }
+}
+
+impl fmt::Display for AggregateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+/// The id of an aggregate as the contract types it: an [`OrderId`], or an id of the participant's own that is declared with
+/// [`aggregate_id!`](crate::aggregate_id).
+pub trait TypedId:
+    Clone + fmt::Debug + fmt::Display + Eq + Ord + Hash + FromStr<Err = IdError> + Send + Sync + 'static
+{
+    /// The kind of aggregate that it names.
+    const KIND: AggregateKind;
+
+    /// The aggregate that it names, whatever its type.
+    fn aggregate(&self) -> AggregateId;
+}
+
+/// An aggregate that events are about, of whichever kind: the kind and the id. Shown as the id alone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AggregateId {
+    kind: AggregateKind,
+    id: Arc<str>,
+}
+
+impl Hash for AggregateId {
+    /// Hashes the id alone: two kinds rarely share one, and a kind costs as much as a short id.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl AggregateId {
+    /// Takes a text that is one subject token as the id of an aggregate of this kind.
+    ///
+    /// # Errors
+    /// [`IdError`] says what is wrong with the text.
+    pub fn new(kind: AggregateKind, text: &str) -> Result<Self, IdError> {
+        check(text)?;
+        Ok(Self {
+            kind,
+            id: text.into(),
+        })
+    }
+
+    #[doc(hidden)]
+    pub fn of_checked(kind: AggregateKind, id: &Arc<str>) -> Self {
+        Self { kind, id: id.clone() }
+    }
+
+    /// The kind of aggregate.
+    pub fn kind(&self) -> AggregateKind {
+        self.kind
+    }
+
+    /// The id, without its kind.
+    pub fn as_str(&self) -> &str {
+        &self.id
+    }
+
+    /// The order that it names; `None` if it names something else.
+    pub fn order_id(&self) -> Option<OrderId> {
+        (self.kind == AggregateKind::ORDER).then(|| OrderId(self.id.clone()))
+    }
+
+    /// The id behind its kind, if entries name the kind: `42`, `item.apple`.
+    pub fn tokens(&self) -> String {
+        match self.kind.token() {
+            None => self.id.as_ref().to_owned(),
+            Some(kind) => format!("{kind}.{}", self.id),
+        }
+    }
+}
+
+impl fmt::Display for AggregateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
+}
+
+/// Declares a type of id: 1 to [`MAX_ID`] bytes of `A-Z a-z 0-9 - _`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __id {
     ($(#[doc = $means:literal])* $name:ident) => {
         $(#[doc = $means])*
         ///
-        /// 1 to [`MAX_ID`] bytes of `A-Z a-z 0-9 - _`.
+        /// 1 to 64 bytes of `A-Z a-z 0-9 - _`.
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name(::std::sync::Arc<str>);
 
         impl $name {
             /// Takes a text that is one subject token.
             ///
             /// # Errors
-            /// [`IdError`] says what is wrong with it.
-            pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
-                check(text.as_ref())?;
+            /// [`IdError`]($crate::IdError) says what is wrong with the text.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, $crate::IdError> {
+                $crate::IdError::check(text.as_ref())?;
                 Ok(Self(text.as_ref().into()))
             }
 
@@ -77,64 +204,102 @@ macro_rules! id {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::__private::Serialize for $name {
+            fn serialize<S: $crate::__private::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Parsed(std::marker::PhantomData))
+        impl<'de> $crate::__private::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::__private::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str($crate::__private::IdVisitor::default())
             }
         }
 
-        impl FromStr for $name {
-            type Err = IdError;
-            fn from_str(text: &str) -> Result<Self, IdError> {
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::IdError;
+            fn from_str(text: &str) -> Result<Self, $crate::IdError> {
                 Self::new(text)
             }
         }
 
-        #[cfg(feature = "schema")]
-        impl utoipa::PartialSchema for $name {
-            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                utoipa::openapi::ObjectBuilder::new()
-                    .schema_type(utoipa::openapi::schema::Type::String)
-                    .description(Some(concat!($($means),*).trim_ascii_start()))
-                    .min_length(Some(1))
-                    .max_length(Some(MAX_ID))
-                    .pattern(Some("^[A-Za-z0-9_-]+$"))
-                    .into()
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(&self.0)
             }
         }
 
-        #[cfg(feature = "schema")]
-        impl utoipa::ToSchema for $name {}
+        $crate::__id_schema! { $name $($means)* }
+    };
+}
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+/// The schema of an id, where schemas are generated.
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __id_schema {
+    ($name:ident $($means:literal)*) => {
+        impl $crate::__private::utoipa::PartialSchema for $name {
+            fn schema() -> $crate::__private::utoipa::openapi::RefOr<$crate::__private::utoipa::openapi::schema::Schema> {
+                $crate::__private::id_schema(concat!($($means),*))
+            }
+        }
+
+        impl $crate::__private::utoipa::ToSchema for $name {}
+    };
+}
+
+#[cfg(not(feature = "schema"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __id_schema {
+    ($name:ident $($means:literal)*) => {};
+}
+
+/// Declares the type of an aggregate's id, and the kind that it names: `aggregate_id! { /// Which gift card. CardId of "card" }`.
+#[macro_export]
+macro_rules! aggregate_id {
+    ($(#[doc = $means:literal])* $name:ident of $kind:expr) => {
+        $crate::__id! { $(#[doc = $means])* $name }
+
+        impl $crate::TypedId for $name {
+            const KIND: $crate::AggregateKind = $crate::AggregateKind::new($kind);
+
+            fn aggregate(&self) -> $crate::AggregateId {
+                $crate::AggregateId::of_checked(Self::KIND, &self.0)
             }
         }
     };
 }
 
-id! {
-    /// Which order: the last token of every subject.
-    OrderId
+aggregate_id! {
+    /// Which order: the last token of every subject about it.
+    OrderId of "order"
 }
-id! {
+__id! {
     /// Whose order.
     CustomerId
 }
-id! {
+__id! {
     /// Which article of the shop.
     ItemId
 }
-id! {
+__id! {
     /// Which courier.
     CourierId
+}
+
+/// The schema of every id.
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+pub fn id_schema(means: &str) -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+    utoipa::openapi::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .description(Some(means.trim_start()))
+        .min_length(Some(1))
+        .max_length(Some(MAX_ID))
+        .pattern(Some("^[A-Za-z0-9_-]+$"))
+        .into()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Order;
 
-crate::name::said! {
+crate::said! {
     /// What the inventory service says about an order's lines.
     InventoryEvent by "inventory" {
         /// All lines are set aside.

@@ -3,7 +3,7 @@
 //! One file per owner, to be read in the order in which an order meets them:
 //! [`order`], [`payment`], [`inventory`], [`delivery`]. Facts are `noun.verbed` in the past tense, requests are
 //! `verb-noun`. Each event is defined once, here, and carries the [`Order`] it is about, so that no participant
-//! ever needs another one's data.
+//! ever needs another one's data. An event may be about something else than an order: then it names the id of that.
 //!
 //! An event is stored once, as the entry `$KV.<service>.<entry>.<order_id>` of its owner's bucket, and appears to
 //! the outside as `<subject>.<order_id>`: see [`EventName`]. What accompanies it in headers is the [`Envelope`].
@@ -29,11 +29,11 @@ pub use commerce::{Approval, Currency, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, 
 pub use delivery::{Assigned, DeliveryCancelled, DeliveryEvent, NoCourier};
 pub use envelope::{Envelope, EnvelopeError, TraceParent};
 pub use flow::Flow;
-pub use id::{CourierId, CustomerId, IdError, ItemId, MAX_ID, OrderId};
+pub use id::{AggregateId, AggregateKind, CourierId, CustomerId, IdError, ItemId, MAX_ID, OrderId, TypedId};
 pub use inventory::{InventoryEvent, Released, ReservationFailed, Reserved};
 #[cfg(feature = "schema")]
 pub use name::BodySchema;
-pub use name::{Body, DecodeError, EventName, Said};
+pub use name::{Body, Contract, DecodeError, EventName, Lifetime, Owner, Said, split_entry};
 pub use order::{
     AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, OrderCancelled, OrderEvent,
 };
@@ -41,6 +41,17 @@ pub use payment::{
     CancelOrder, Charged, Expired, Opened, PaymentCancelled, PaymentEvent, PaymentFailed, Refunded,
 };
 pub use progress::{Progress, Step};
+
+/// What the exported macros need of other crates.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::id::IdVisitor;
+    #[cfg(feature = "schema")]
+    pub use crate::id::id_schema;
+    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    #[cfg(feature = "schema")]
+    pub use utoipa;
+}
 
 name::events! {
     /// Said by the order service.

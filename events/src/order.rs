@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CourierId, Order};
 
-crate::name::said! {
+crate::said! {
     /// What the order service says about an order.
     OrderEvent by "order" {
         /// A customer placed it.

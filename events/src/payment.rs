@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Order;
 
-crate::name::said! {
+crate::said! {
     /// What the payment service says about an order's payment.
     PaymentEvent by "payment" {
         /// It waits for the customer to confirm or cancel, until the deadline.

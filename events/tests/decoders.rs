@@ -220,10 +220,10 @@ proptest! {
         n in 0..Event::names().count(), order_id in id::<OrderId>(), time in time(), cause in text(), trace in trace(),
     ) {
         let name = Event::names().nth(n).unwrap();
-        let envelope = Envelope::new(name, &order_id, time, &cause, &trace);
+        let envelope = Envelope::new(name, &order_id.aggregate(), 0, time, &cause, &trace);
         let headers = envelope.clone().headers();
         let header = |key: &str| headers.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str());
-        prop_assert_eq!(Envelope::read(name, &order_id, header).unwrap(), envelope);
+        prop_assert_eq!(Envelope::read(name, &order_id.aggregate(), header).unwrap(), envelope);
     }
 
     #[test]
@@ -232,11 +232,11 @@ proptest! {
         long in 0..2000_usize, missing in any::<bool>(),
     ) {
         let name = Event::names().nth(n).unwrap();
-        let trace = TraceParent::of_order(&order_id);
-        let envelope = Envelope::new(name, &order_id, jiff::Timestamp::UNIX_EPOCH, "http/create", &trace);
+        let trace = TraceParent::of(&order_id.aggregate());
+        let envelope = Envelope::new(name, &order_id.aggregate(), 0, jiff::Timestamp::UNIX_EPOCH, "http/create", &trace);
         let headers = envelope.headers();
         let wrong = format!("{value}{}", "x".repeat(long));
-        let read = Envelope::read(name, &order_id, |key| {
+        let read = Envelope::read(name, &order_id.aggregate(), |key| {
             let (at_key, right) = headers.iter().enumerate().find(|(_, (known, _))| *known == key)?;
             if at_key != at { Some(right.1.as_str()) } else if missing { None } else { Some(wrong.as_str()) }
         });

@@ -168,19 +168,20 @@ fn entries_are_one_token_and_unique_in_their_bucket() {
 
 #[test]
 fn an_envelope_survives_its_headers() {
-    let order_id = OrderId::new("42").unwrap();
+    let about = OrderId::new("42").unwrap().aggregate();
     let name = order_event("created");
-    let trace = TraceParent::of_order(&order_id);
+    let trace = TraceParent::of(&about);
     let envelope = Envelope::new(
         name,
-        &order_id,
+        &about,
+        0,
         "2026-01-02T03:04:05.678Z".parse().unwrap(),
         "http/create",
         &trace,
     );
     let headers: BTreeMap<_, _> = envelope.clone().headers().into_iter().collect();
     let read = |without: &'static str| {
-        Envelope::read(name, &order_id, |key| {
+        Envelope::read(name, &about, |key| {
             headers.get(key).filter(|_| key != without).map(String::as_str)
         })
     };
@@ -191,17 +192,18 @@ fn an_envelope_survives_its_headers() {
 
 #[test]
 fn an_unknown_version_is_named() {
-    let order_id = OrderId::new("42").unwrap();
+    let about = OrderId::new("42").unwrap().aggregate();
     let name = order_event("created");
     let envelope = Envelope::new(
         name,
-        &order_id,
+        &about,
+        0,
         jiff::Timestamp::UNIX_EPOCH,
         "x",
-        &TraceParent::of_order(&order_id),
+        &TraceParent::of(&about),
     );
     let headers: BTreeMap<_, _> = envelope.headers().into_iter().collect();
-    let error = Envelope::read(name, &order_id, |key| {
+    let error = Envelope::read(name, &about, |key| {
         if key == "ce-eventversion" {
             Some("2")
         } else {

@@ -4,7 +4,7 @@ use allocation_counter::measure;
 use quadrille_decision::testing::{NOW, Samples, id, order};
 use quadrille_decision::{Context, Service};
 use quadrille_delivery::DeliveryService;
-use quadrille_events::{Created, Envelope, Event, OrderEvent, OrderId, Said, TraceParent};
+use quadrille_events::{Created, Envelope, Event, OrderEvent, OrderId, Said, TraceParent, TypedId};
 use quadrille_inventory::InventoryService;
 use quadrille_order::OrderService;
 use quadrille_payment::PaymentService;
@@ -64,10 +64,11 @@ fn an_event_is_written_and_read_with_few_allocations() {
     let written = measure(|| drop(event.encode())).count_total;
     let read = measure(|| drop(OrderEvent::decode(event.name().entry, &body))).count_total;
     let order_id: OrderId = id("01a1fce1-6e03-7519-9ba4-ae31b3a879f8");
-    let trace = TraceParent::of_order(&order_id);
+    let about = order_id.aggregate();
+    let trace = TraceParent::of(&order_id.aggregate());
     let name = Event::names().next().unwrap();
     let headers = measure(|| {
-        drop(Envelope::new(name, &order_id, NOW, "http/create", &trace).headers());
+        drop(Envelope::new(name, &about, 0, NOW, "http/create", &trace).headers());
     })
     .count_total;
     assert!(written <= 1, "writing a body: {written}");

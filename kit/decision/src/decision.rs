@@ -1,7 +1,7 @@
 //! The words in which a service decides: plain values, no clock, no chance, no I/O.
 //!
 //! A service is a total match on (state, input) that answers with a [`Decision`]. State is the fold of what the
-//! service itself has said about the order; time, ids and the outcomes of outside calls come in with the input.
+//! service itself has said about the order (or other aggregate); time, ids and the outcomes of outside calls come in with the input.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,14 +9,15 @@ use std::future::Future;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use quadrille_events::{Body, DecodeError, EventName, OrderId, Said};
+use quadrille_events::{AggregateId, Body, DecodeError, EventName, Said, TypedId};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A participant of the choreography.
 pub trait Service: Send + Sync + 'static {
     /// What it says.
     type Said: Said;
-    /// The fold of what it has said about one order; `Default` is "nothing yet".
+    /// The fold of what it has said about one order (or other aggregate); `Default` is "nothing yet". A service that speaks
+    /// about several kinds has a variant for each.
     type State: Default + Clone + Debug + PartialEq + Send + Sync;
     /// What it has to answer: an event it hears, a command, the outcome of an outside call.
     type Input: Clone + Debug + Send + Sync;
@@ -28,10 +29,11 @@ pub trait Service: Send + Sync + 'static {
     /// Whom it hears: one wire per event. All it knows of the flow.
     fn wires(&self) -> Vec<Wire<Self::Input>>;
 
-    /// The order that an input is about; `None` for a command that concerns the ledger only.
-    fn order_id(input: &Self::Input) -> Option<&OrderId>;
+    /// The order (or other aggregate) that an input is about, and every event that answers it; `None` for a command that
+    /// concerns the ledger only.
+    fn about(input: &Self::Input) -> Option<AggregateId>;
 
-    /// Whether an input usually meets an order of which nothing has been said, so that it can be decided on that
+    /// Whether an input usually meets an order (or other aggregate) about which nothing has been said, so that it can be decided on that
     /// guess without reading. A wrong guess is corrected by the broker's check.
     fn opens(input: &Self::Input) -> bool;
 
@@ -47,7 +49,8 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
-    /// The answer to an input. Pure. Saying an event must make the same input ignored from then on.
+    /// The answer to an input. Pure. Saying an event must make the same input ignored from then on; an event that is rewritten
+    /// ([`quadrille_events::Lifetime::Latest`]) is said again only if it says something else.
     fn decide(
         state: &Self::State,
         input: &Self::Input,
@@ -107,15 +110,15 @@ pub enum Decision<S: Service + ?Sized> {
 /// One commit: all of it is stored, or nothing.
 #[derive(Debug)]
 pub struct Say<S: Service + ?Sized> {
-    /// What is said, in this order, all about the order of the input.
+    /// What is said, in this order, all about the order (or other aggregate) of the input.
     pub events: Vec<S::Said>,
     /// The ledger's changes: key and new record.
     pub records: Vec<(String, S::Record)>,
-    /// What becomes of the order's deadline.
+    /// What becomes of the deadline of the order (or other aggregate).
     pub deadline: Deadline<S::Said>,
 }
 
-/// What a commit does to the one deadline that an order can have in a service. The broker holds it.
+/// What a commit does to the one deadline that an order (or other aggregate) can have in a service. The broker holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Deadline<E> {
     /// It stays as it is.
@@ -209,7 +212,7 @@ pub struct Wire<I> {
     decode: Decode<I>,
 }
 
-type Decode<I> = Box<dyn Fn(&[u8]) -> Result<(OrderId, I), DecodeError> + Send + Sync>;
+type Decode<I> = Box<dyn Fn(&[u8]) -> Result<(AggregateId, I), DecodeError> + Send + Sync>;
 
 impl<I> Wire<I> {
     /// Hears the event whose body is `B` as the input that `hear` makes of it.
@@ -218,16 +221,16 @@ impl<I> Wire<I> {
             name: B::NAME,
             decode: Box::new(move |bytes| {
                 let body = B::decode(bytes)?;
-                Ok((body.order().order_id.clone(), hear(body)))
+                Ok((body.id().aggregate(), hear(body)))
             }),
         }
     }
 
-    /// Reads a body: the order it is about, and the input it becomes.
+    /// Reads a body: what it is about, and the input it becomes.
     ///
     /// # Errors
     /// [`DecodeError`] says what is wrong with it.
-    pub fn decode(&self, body: &[u8]) -> Result<(OrderId, I), DecodeError> {
+    pub fn decode(&self, body: &[u8]) -> Result<(AggregateId, I), DecodeError> {
         (self.decode)(body)
     }
 }

@@ -5,7 +5,7 @@
 /// that is unlucky at the provider is not for that reason unlucky at the courier desk.
 ///
 /// ```
-/// use quadrille_runtime::fate::fate;
+/// use quadrille_decision::fate::fate;
 /// assert_eq!(fate(7, "charge", "42"), fate(7, "charge", "42"));
 /// assert_ne!(fate(7, "charge", "42"), fate(8, "charge", "42"));
 /// ```

@@ -11,7 +11,7 @@
 //! with duplicates and with outside calls that answer late. Whatever the order,
 //!
 //! - what the service said makes it ignore the same input from then on,
-//! - no event is said twice of one order,
+//! - no event is said twice about one order (or other aggregate), unless its entry is rewritten, and then with another body,
 //! - a record is written only by a decision that has read it,
 //! - the ledger stays consistent (as [`Scenario::always`] says),
 //! - the service falls silent.
@@ -21,7 +21,9 @@ use std::fmt::Debug;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use quadrille_events::{Approval, Currency, CustomerId, ItemId, Line, Order, OrderId, PaymentMode, Said};
+use quadrille_events::{
+    AggregateId, Approval, Currency, CustomerId, ItemId, Lifetime, Line, Order, OrderId, PaymentMode, Said,
+};
 
 use crate::decision::{Context, Deadline, Decision, Reads, Refusal, Say, Service};
 use crate::fate::mix;
@@ -86,12 +88,12 @@ pub enum Answer<E> {
 
 /// All that one service has said and recorded so far.
 pub struct World<S: Service> {
-    /// The state of every order that was mentioned.
-    pub states: BTreeMap<OrderId, S::State>,
+    /// The state of every order (or other aggregate) that was mentioned.
+    pub states: BTreeMap<AggregateId, S::State>,
     /// The ledger.
     pub records: BTreeMap<String, S::Record>,
     /// The deadlines that are set.
-    pub deadlines: BTreeMap<OrderId, (Timestamp, S::Said)>,
+    pub deadlines: BTreeMap<AggregateId, (Timestamp, S::Said)>,
     /// Everything that was said, oldest first.
     pub said: Vec<S::Said>,
 }
@@ -326,15 +328,14 @@ impl<S: Service> World<S> {
     }
 
     fn hear(&mut self, said: &S::Said) {
-        let order_id = said.order().order_id.clone();
-        S::fold(self.states.entry(order_id).or_default(), said);
+        S::fold(self.states.entry(said.about()).or_default(), said);
         self.said.push(said.clone());
     }
 
     /// What the service would do with an input, looking at no record that it has not named.
     pub fn decide(&self, input: &S::Input) -> Decision<S> {
-        let state = S::order_id(input)
-            .and_then(|order_id| self.states.get(order_id))
+        let state = S::about(input)
+            .and_then(|about| self.states.get(&about))
             .cloned()
             .unwrap_or_default();
         let reads = S::reads(input);
@@ -370,21 +371,22 @@ impl<S: Service> World<S> {
 
     #[track_caller]
     fn commit(&mut self, input: &S::Input, say: &Say<S>) {
-        let order_id = S::order_id(input);
+        let about = S::about(input);
         assert!(
             !say.events.is_empty() || !say.records.is_empty(),
             "{input:?}: says nothing, so it is to be ignored"
         );
         for event in &say.events {
             assert_eq!(
-                Some(&event.order().order_id),
-                order_id,
-                "{event:?} is about another order than {input:?}"
+                Some(event.about()),
+                about,
+                "{event:?} is about something else than {input:?}"
             );
-            let twice = self
-                .said
-                .iter()
-                .any(|old| old.name() == event.name() && old.order().order_id == event.order().order_id);
+            let mut before = self.said.iter().filter(|old| old.name() == event.name());
+            let twice = match event.name().lifetime {
+                Lifetime::Once => before.any(|old| old.about() == event.about()),
+                Lifetime::Latest => before.rfind(|old| old.about() == event.about()) == Some(event),
+            };
             assert!(
                 !twice,
                 "{} is said twice, the second time because of {input:?}",
@@ -404,12 +406,12 @@ impl<S: Service> World<S> {
             );
             self.records.insert(key.clone(), record.clone());
         }
-        if let (Some(order_id), deadline) = (order_id, &say.deadline) {
+        if let (Some(about), deadline) = (about, &say.deadline) {
             match deadline {
                 Deadline::Keep => {}
-                Deadline::Clear => drop(self.deadlines.remove(order_id)),
+                Deadline::Clear => drop(self.deadlines.remove(&about)),
                 Deadline::Set { at, says } => {
-                    let old = self.deadlines.insert(order_id.clone(), (*at, says.clone()));
+                    let old = self.deadlines.insert(about, (*at, says.clone()));
                     assert_eq!(old, None, "{input:?} sets a second deadline");
                 }
             }

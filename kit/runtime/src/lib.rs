@@ -9,8 +9,10 @@ pub mod http;
 pub mod nats;
 pub mod operator;
 
+mod cause;
 mod run;
 mod settings;
+mod shutdown;
 mod telemetry;
 
 /// The allocator of the programs here. Events are many small strings, made in one thread and freed in another, which is

@@ -7,27 +7,27 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use quadrille_events::Said;
+use quadrille_decision::Service;
+use quadrille_events::{Contract, Event, Said};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::engine::item::stopped;
-use crate::engine::listen::Listener;
-use crate::engine::outside::Limits;
+use crate::engine::listener::Listener;
+use crate::engine::outside_calls::CallLimits;
 use crate::engine::store::Store;
 use crate::engine::{Engine, QUEUE};
 use crate::http::around;
 use crate::http::door::Door;
 use crate::http::serve::{listen, serve};
-use crate::nats::broker::Broker;
+use crate::nats::Broker;
 use crate::nats::streams::{Keeping, ensure};
 use crate::settings::Settings;
+use crate::shutdown::{stop_signal, stopped};
 use crate::telemetry::log::{FLUSH_TIMEOUT, Telemetry};
 use crate::telemetry::meters::{self, Metrics};
-use quadrille_decision::Service;
 
 /// How long a stop may take: the group in hand, and the requests that wait for it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -50,7 +50,7 @@ pub fn main<S: Service>(
         default_port,
         async |settings, listener, stop| {
             let service = make(&settings)?;
-            run(service, routes, &settings, listener, stop).await
+            run(Event::CONTRACT, service, routes, &settings, listener, stop).await
         },
     )
 }
@@ -102,11 +102,12 @@ fn workers(builder: &mut tokio::runtime::Builder) -> &mut tokio::runtime::Builde
     builder.worker_threads((cores / 2).max(1))
 }
 
-/// Runs a service on `listener` until `stop` turns true.
+/// Runs a service of `contract` on `listener` until `stop` turns true.
 ///
 /// # Errors
 /// Settings that make no sense, a server that cannot be used, an engine that died.
 pub async fn run<S: Service>(
+    contract: Contract,
     service: S,
     routes: fn(Door<S>) -> OpenApiRouter,
     settings: &Settings,
@@ -117,15 +118,15 @@ pub async fn run<S: Service>(
     let metrics = Metrics::start()?;
     let url: String = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
     let keeping = keeping(settings)?;
-    let limits = Limits {
+    let limits = CallLimits {
         ack_wait: settings.duration("ACK_WAIT", Duration::from_secs(10))?,
         give_up_calls: settings.duration("CALL_GIVE_UP", Duration::from_secs(3_600))?,
     };
     let mut stopping = stop.clone();
     let begun = async {
         let broker = Broker::connect(&url, &format!("quadrille-{name}")).await?;
-        let replicas = ensure(&broker, name, keeping).await?;
-        anyhow::Ok(Store::new(broker, name, replicas, keeping.retention))
+        let replicas = ensure(&broker, contract, name, keeping).await?;
+        anyhow::Ok(Store::new(broker, contract, name, replicas, keeping.retention))
     };
     let store = tokio::select! {
         store = begun => store?,
@@ -155,7 +156,12 @@ pub async fn run<S: Service>(
             .run(),
         );
     }
-    listening.spawn(meters::keep(metrics.clone(), store.clone(), stop.clone()));
+    listening.spawn(meters::keep(
+        metrics.clone(),
+        store.broker.clone(),
+        name,
+        stop.clone(),
+    ));
     let broker = store.broker.clone();
     let door = Door {
         store: store.clone(),
@@ -223,26 +229,4 @@ fn bind(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListener> {
             "cannot listen on {address}: is another instance running? PORT chooses another port, 0 a free one"
         )
     })
-}
-
-async fn stop_signal() {
-    let interrupted = async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            error!(%error, "cannot listen to Ctrl-C");
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminated) => tokio::select! {
-                () = interrupted => {}
-                _ = terminated.recv() => {}
-            },
-            Err(_) => interrupted.await,
-        }
-    }
-    #[cfg(not(unix))]
-    interrupted.await;
 }

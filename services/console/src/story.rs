@@ -120,7 +120,7 @@ impl Story {
             let Some(event) = stored.and_then(|e| Event::decode(&told.service, token, &e.body).ok()) else {
                 continue;
             };
-            order = Some(event.order().clone());
+            order = event.order().cloned();
             match &mut progress {
                 None => progress = Some(Progress::new(&event, told.at)),
                 Some(progress) => progress.hear(&event, told.at),

@@ -162,7 +162,9 @@ impl View {
             self.seconds.pop_first();
         }
 
-        let order = event.order();
+        let Some(order) = event.order() else {
+            return;
+        };
         let mut tracked = match self.orders.remove(&order.order_id) {
             Some(known) => {
                 self.unlist(&order.order_id, &known);

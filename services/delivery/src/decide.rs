@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    Assigned, CourierId, CreateDelivery, DeliveryCancelled, DeliveryEvent, NoCourier, Order, OrderCancelled,
-    OrderId, Said,
+    AggregateId, Assigned, CourierId, CreateDelivery, DeliveryCancelled, DeliveryEvent, NoCourier, Order,
+    OrderCancelled, TypedId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -131,10 +131,10 @@ impl Service for DeliveryService {
         ]
     }
 
-    fn order_id(input: &Input) -> Option<&OrderId> {
+    fn about(input: &Input) -> Option<AggregateId> {
         match input {
             Input::Deliver(order) | Input::Desk { order, .. } | Input::Cancelled { order, .. } => {
-                Some(&order.order_id)
+                Some(order.order_id.aggregate())
             }
             Input::Courier { .. } => None,
         }
@@ -167,18 +167,21 @@ impl Service for DeliveryService {
     }
 
     fn fold(state: &mut State, said: &DeliveryEvent) {
-        let order = said.order().clone();
         *state = match said {
-            DeliveryEvent::Assigned(Assigned { courier_id, .. }) => State::Assigned {
-                order,
+            DeliveryEvent::Assigned(Assigned {
+                order, courier_id, ..
+            }) => State::Assigned {
+                order: order.clone(),
                 courier_id: courier_id.clone(),
             },
-            DeliveryEvent::CancelPayment(NoCourier { reason, .. }) => State::NoCourier {
-                order,
+            DeliveryEvent::CancelPayment(NoCourier { order, reason, .. }) => State::NoCourier {
+                order: order.clone(),
                 reason: reason.clone(),
             },
-            DeliveryEvent::Cancelled(DeliveryCancelled { courier_id, .. }) => State::Cancelled {
-                order,
+            DeliveryEvent::Cancelled(DeliveryCancelled {
+                order, courier_id, ..
+            }) => State::Cancelled {
+                order: order.clone(),
                 courier_id: courier_id.clone(),
             },
         };

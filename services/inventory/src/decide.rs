@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    Charged, Created, Flow, InventoryEvent, ItemId, Order, OrderCancelled, OrderId, Released,
-    ReservationFailed, Reserved, Said,
+    AggregateId, Charged, Created, Flow, InventoryEvent, ItemId, Order, OrderCancelled, Released,
+    ReservationFailed, Reserved, TypedId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -118,9 +118,9 @@ impl Service for InventoryService {
         }
     }
 
-    fn order_id(input: &Input) -> Option<&OrderId> {
+    fn about(input: &Input) -> Option<AggregateId> {
         match input {
-            Input::Reserve(order) | Input::Cancelled { order, .. } => Some(&order.order_id),
+            Input::Reserve(order) | Input::Cancelled { order, .. } => Some(order.order_id.aggregate()),
             Input::Stock { .. } => None,
         }
     }
@@ -143,14 +143,13 @@ impl Service for InventoryService {
     }
 
     fn fold(state: &mut State, said: &InventoryEvent) {
-        let order = said.order().clone();
         *state = match said {
-            InventoryEvent::Reserved(_) => State::Reserved { order },
-            InventoryEvent::ReservationFailed(ReservationFailed { reason, .. }) => State::Failed {
-                order,
+            InventoryEvent::Reserved(Reserved { order }) => State::Reserved { order: order.clone() },
+            InventoryEvent::ReservationFailed(ReservationFailed { order, reason, .. }) => State::Failed {
+                order: order.clone(),
                 reason: reason.clone(),
             },
-            InventoryEvent::Released(_) => State::Released { order },
+            InventoryEvent::Released(Released { order }) => State::Released { order: order.clone() },
         };
     }
 

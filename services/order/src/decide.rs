@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    Approval, Assigned, AwaitingApproval, CancelOrder, CancelPayment, Charged, Completed, CourierId,
-    CreateDelivery, Created, Flow, Order, OrderCancelled, OrderEvent, OrderId, Reserved, Said,
+    AggregateId, Approval, Assigned, AwaitingApproval, CancelOrder, CancelPayment, Charged, Completed,
+    CourierId, CreateDelivery, Created, Flow, Order, OrderCancelled, OrderEvent, OrderId, Reserved, TypedId,
 };
 
 use crate::OrderService;
@@ -111,13 +111,13 @@ impl Service for OrderService {
         ]
     }
 
-    fn order_id(input: &Input) -> Option<&OrderId> {
+    fn about(input: &Input) -> Option<AggregateId> {
         match input {
             Input::Create(order)
             | Input::Ready(order)
             | Input::Assigned { order, .. }
-            | Input::CancelOrder { order, .. } => Some(&order.order_id),
-            Input::Approve { order_id } | Input::Cancel { order_id, .. } => Some(order_id),
+            | Input::CancelOrder { order, .. } => Some(order.order_id.aggregate()),
+            Input::Approve { order_id } | Input::Cancel { order_id, .. } => Some(order_id.aggregate()),
         }
     }
 
@@ -137,22 +137,25 @@ impl Service for OrderService {
     }
 
     fn fold(state: &mut State, said: &OrderEvent) {
-        let order = said.order().clone();
         *state = match said {
-            OrderEvent::Created(_) => State::Created(order),
-            OrderEvent::AwaitingApproval(_) => State::AwaitingApproval(order),
-            OrderEvent::CreateDelivery(_) => State::Confirmed(order),
-            OrderEvent::CancelPayment(CancelPayment { reason, .. }) => State::Cancelling {
-                order,
+            OrderEvent::Created(Created { order }) => State::Created(order.clone()),
+            OrderEvent::AwaitingApproval(AwaitingApproval { order }) => {
+                State::AwaitingApproval(order.clone())
+            }
+            OrderEvent::CreateDelivery(CreateDelivery { order }) => State::Confirmed(order.clone()),
+            OrderEvent::CancelPayment(CancelPayment { order, reason, .. }) => State::Cancelling {
+                order: order.clone(),
                 reason: reason.clone(),
                 delivery_requested: state.delivery_requested(),
             },
-            OrderEvent::Completed(Completed { courier_id, .. }) => State::Completed {
-                order,
+            OrderEvent::Completed(Completed {
+                order, courier_id, ..
+            }) => State::Completed {
+                order: order.clone(),
                 courier_id: courier_id.clone(),
             },
-            OrderEvent::Cancelled(OrderCancelled { reason, .. }) => State::Cancelled {
-                order,
+            OrderEvent::Cancelled(OrderCancelled { order, reason, .. }) => State::Cancelled {
+                order: order.clone(),
                 reason: reason.clone(),
             },
         };

@@ -242,7 +242,7 @@ async fn events(
         return Ok(Json(door.history(&order_id).await?).into_response());
     }
     let live = door
-        .history_live(order_id)
+        .history_live(&order_id)
         .await?
         .take_until(tokio::time::sleep(LIVE_FOR))
         .map(|entry| {

@@ -253,7 +253,7 @@ fn an_order_without_money_is_cancelled_in_every_state_up_to_completion() {
             true,
         ),
     ] {
-        let order = said[0].order().clone();
+        let order = said[0].order().unwrap().clone();
         Story::given(said)
             .when([cancel_order(&order, true)])
             .then([cancelled(&order, true, delivery_requested)]);

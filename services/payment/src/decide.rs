@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use quadrille_decision::{AskError, Context, Deadline, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    Body, CancelOrder, CancelPayment, Charged, Created, Expired, Flow, NoCourier, Opened, Order, OrderId,
-    PaymentCancelled, PaymentEvent, PaymentFailed, PaymentMode, Refunded, ReservationFailed, Reserved, Said,
+    AggregateId, Body, CancelOrder, CancelPayment, Charged, Created, Expired, Flow, NoCourier, Opened, Order,
+    OrderId, PaymentCancelled, PaymentEvent, PaymentFailed, PaymentMode, Refunded, ReservationFailed,
+    Reserved, TypedId,
 };
 
 use crate::PaymentService;
@@ -183,7 +184,7 @@ impl Service for PaymentService {
         ]
     }
 
-    fn order_id(input: &Input) -> Option<&OrderId> {
+    fn about(input: &Input) -> Option<AggregateId> {
         match input {
             Input::Requested { order, .. }
             | Input::CancelPayment { order, .. }
@@ -192,8 +193,8 @@ impl Service for PaymentService {
             | Input::Voiding { order }
             | Input::Charge { order, .. }
             | Input::Refund { order, .. }
-            | Input::Void { order } => Some(&order.order_id),
-            Input::Confirm { order_id } | Input::Cancel { order_id, .. } => Some(order_id),
+            | Input::Void { order } => Some(order.order_id.aggregate()),
+            Input::Confirm { order_id } | Input::Cancel { order_id, .. } => Some(order_id.aggregate()),
         }
     }
 
@@ -218,14 +219,15 @@ impl Service for PaymentService {
     }
 
     fn fold(state: &mut State, said: &PaymentEvent) {
-        let order = said.order().clone();
         *state = match said {
-            PaymentEvent::Opened(Opened { expires_at, .. }) => State::Opened {
-                order,
+            PaymentEvent::Opened(Opened {
+                order, expires_at, ..
+            }) => State::Opened {
+                order: order.clone(),
                 expires_at: *expires_at,
             },
-            PaymentEvent::Expired(_) => match state {
-                State::None | State::Opened { .. } => State::Expired { order },
+            PaymentEvent::Expired(Expired { order }) => match state {
+                State::None | State::Opened { .. } => State::Expired { order: order.clone() },
                 // The broker fires the schedule without looking at what else is said of the order. Should that ever
                 // slip in behind the commit that purges it, then what was decided stands.
                 State::Expired { .. }
@@ -234,20 +236,20 @@ impl Service for PaymentService {
                 | State::Cancelled { .. }
                 | State::Refunded { .. } => return,
             },
-            PaymentEvent::Charged(Charged { reference, .. }) => State::Charged {
-                order,
+            PaymentEvent::Charged(Charged { order, reference, .. }) => State::Charged {
+                order: order.clone(),
                 reference: reference.clone(),
             },
-            PaymentEvent::Failed(PaymentFailed { reason, .. }) => State::Failed {
-                order,
+            PaymentEvent::Failed(PaymentFailed { order, reason, .. }) => State::Failed {
+                order: order.clone(),
                 reason: reason.clone(),
             },
-            PaymentEvent::Cancelled(PaymentCancelled { reason, .. }) => State::Cancelled {
-                order,
+            PaymentEvent::Cancelled(PaymentCancelled { order, reason, .. }) => State::Cancelled {
+                order: order.clone(),
                 reason: reason.clone(),
             },
-            PaymentEvent::Refunded(Refunded { reason, .. }) => State::Refunded {
-                order,
+            PaymentEvent::Refunded(Refunded { order, reason, .. }) => State::Refunded {
+                order: order.clone(),
                 reason: reason.clone(),
             },
             // Said together with one of the three before.

@@ -336,7 +336,7 @@ fn a_charge_that_a_cancellation_overtook_is_not_taken_down_and_given_back() {
 #[track_caller]
 fn asks_to_void(said: &[PaymentEvent]) {
     let world = World::<PaymentService>::new(said, &BTreeMap::new());
-    let order = said[0].order();
+    let order = said[0].order().unwrap();
     assert!(matches!(
         world.decide(&voiding(order)),
         Decision::Ask(Ask::Void { .. })

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use quadrille_events::{Created, Envelope, EventName, Line, Order, OrderEvent, OrderId, Said, TraceParent};
+use quadrille_events::{
+    Created, Envelope, EventName, Line, Order, OrderEvent, OrderId, Said, TraceParent, TypedId,
+};
 use quadrille_runtime::operator::Operator;
 use quadrille_tests::World;
 use rand::rngs::StdRng;
@@ -148,8 +150,9 @@ fn noise(rng: &mut StdRng) -> Vec<u8> {
 }
 
 fn envelope(name: &EventName, order_id: &OrderId) -> Headers {
-    let trace = TraceParent::of_order(order_id);
-    let envelope = Envelope::new(name, order_id, Timestamp::now(), "http/create", &trace);
+    let about = order_id.aggregate();
+    let trace = TraceParent::of(&about);
+    let envelope = Envelope::new(name, &about, 0, Timestamp::now(), "http/create", &trace);
     let headers = envelope.headers().into_iter();
     headers.map(|(name, value)| (name.to_owned(), value)).collect()
 }

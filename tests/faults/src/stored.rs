@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use quadrille_events::{Approval, Envelope, Event, Order, OrderId, PaymentMode};
+use quadrille_events::{Approval, Event, Order, OrderId, PaymentMode};
+use quadrille_runtime::nats::StoredEvent;
 use quadrille_runtime::operator::{Entry, Operator};
 
 /// The orders in the four buckets.
@@ -43,7 +44,7 @@ impl Stored {
         for service in Event::SERVICES {
             operator
                 .read_bucket(service, |entry| {
-                    if let Some((event, cause)) = understood(service, &entry) {
+                    if let Some((event, cause)) = understood(&entry) {
                         stored.put(
                             &event,
                             Said {
@@ -60,7 +61,9 @@ impl Stored {
 
     /// Files an event.
     pub fn put(&mut self, event: &Event, said: Said) {
-        let (name, order) = (event.name(), event.order());
+        let (name, Some(order)) = (event.name(), event.order()) else {
+            return;
+        };
         let told = self.orders.entry(order.order_id.clone()).or_insert_with(|| Told {
             order: Arc::clone(order),
             said: BTreeMap::new(),
@@ -69,17 +72,10 @@ impl Stored {
     }
 }
 
-/// The event that an entry is, and its cause; nothing if a listener would park it.
-fn understood(service: &'static str, entry: &Entry) -> Option<(Event, String)> {
-    let tokens: Vec<&str> = entry.subject.split('.').skip(2).collect();
-    let [token, order_id] = tokens.as_slice() else {
-        return None;
-    };
-    let event = Event::decode(service, token, &entry.body).ok()?;
-    let order_id: OrderId = order_id.parse().ok()?;
-    let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
-    let envelope = Envelope::read(event.name(), &order_id, header).ok()?;
-    (event.order().order_id == order_id).then_some((event, envelope.causation_id))
+/// The event that a message of a bucket is, and its cause; nothing if a listener would park it.
+fn understood(message: &Entry) -> Option<(Event, String)> {
+    let stored = StoredEvent::in_bucket(Event::CONTRACT, message).ok()?;
+    Some((stored.event().ok()?, stored.envelope.causation_id.clone()))
 }
 
 impl Told {

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use quadrille_decision::testing::NOW;
 use quadrille_decision::{Context, Deadline, Decision, Reads, Service, Wire};
 use quadrille_delivery::decide::Courier;
-use quadrille_events::{EventName, Order, OrderId, Said};
+use quadrille_events::{EventName, Order, OrderId, Said, TypedId};
 use quadrille_inventory::decide::Stock;
 
 use crate::outside::{Outside, meet};
@@ -206,7 +206,12 @@ impl<S: Service> Party<S> {
                 let decoded = wire.map(|wire| wire.decode(&fact.body));
                 match decoded {
                     Some(Ok((about, input))) => {
-                        assert_eq!(about, order.order_id, "{} is about another order", fact.name);
+                        assert_eq!(
+                            about,
+                            order.order_id.aggregate(),
+                            "{} is about another order",
+                            fact.name
+                        );
                         input
                     }
                     other => panic!("{} is not heard: {:?}", fact.name, other.map(|r| r.map(drop))),
@@ -237,9 +242,9 @@ impl<S: Service<Record: Record, Ask: Kind>> Participant for Party<S> {
         let about = if matches!(trigger, Trigger::Stock(_)) {
             None
         } else {
-            Some(&order.order_id)
+            Some(order.order_id.aggregate())
         };
-        assert_eq!(S::order_id(&input), about);
+        assert_eq!(S::about(&input), about);
         let mut state = S::State::default();
         for fact in said {
             let said = S::Said::decode(fact.name.entry, &fact.body);
@@ -285,7 +290,7 @@ impl<S: Service<Record: Record, Ask: Kind>> Participant for Party<S> {
                         Deadline::Set { says, .. } => Some(says),
                         Deadline::Keep | Deadline::Clear => None,
                     })
-                    .find(|event| event.order() != order)
+                    .find(|event| event.order() != Some(order))
                 {
                     return (
                         S::opens(&input),

@@ -34,7 +34,7 @@ fn hear<S: Service>(service: &S, body: &[u8]) -> Vec<&'static str> {
     for wire in service.wires() {
         match wire.decode(body) {
             Ok((about, input)) => {
-                assert_eq!(S::order_id(&input), Some(&about));
+                assert_eq!(S::about(&input), Some(about));
                 S::opens(&input);
                 S::reads(&input);
                 read.push(wire.name.subject);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::Method;
 use expect_test::{Expect, expect};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use quadrille_events::{OrderId, TraceParent};
+use quadrille_events::{OrderId, TraceParent, TypedId};
 use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
 use quadrille_tests::{PATIENCE, PAY_FIRST, World};
@@ -74,7 +74,7 @@ fn tell(children: &mut BTreeMap<&str, Vec<&Span>>, parent: &str, depth: usize, t
 }
 
 fn of_order(id: &OrderId) -> String {
-    format!("{:032x}", TraceParent::of_order(id).trace_id())
+    format!("{:032x}", TraceParent::of(&id.aggregate()).trace_id())
 }
 
 /// Stops all services, which send their last spans.

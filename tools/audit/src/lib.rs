@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use quadrille_events::{
-    Approval, CourierId, DeliveryEvent, Envelope, Event, EventName, ItemId, Money, Order, OrderEvent,
-    OrderId, PaymentEvent, PaymentMode,
+    Approval, CourierId, DeliveryEvent, Event, EventName, ItemId, Money, Order, OrderEvent, OrderId,
+    PaymentEvent, PaymentMode,
 };
+use quadrille_runtime::nats::{StoredEvent, StoredEventError};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator};
 use serde::Deserialize;
 
@@ -258,8 +259,8 @@ impl Snapshot {
     fn see(&mut self, service: &'static str, entry: &Entry) -> bool {
         let tokens: Vec<&str> = entry.subject.split('.').skip(2).collect();
         let outcome = match tokens.as_slice() {
-            [token, order_id] => {
-                let read = self.see_event(service, token, order_id, entry);
+            [token, _] => {
+                let read = self.see_event(service, token, entry);
                 if let Err(problem) = read {
                     self.unreadable.push(Unreadable {
                         stream: format!("KV_{service}"),
@@ -308,27 +309,17 @@ impl Snapshot {
         false
     }
 
-    fn see_event(
-        &mut self,
-        service: &'static str,
-        token: &str,
-        order_id: &str,
-        entry: &Entry,
-    ) -> Result<(), String> {
-        if entry.is_deleted() {
-            return Err("it was deleted; an event cannot be unsaid".to_owned());
-        }
-        let name = Event::names()
-            .find(|name| name.service == service && name.entry == token)
-            .ok_or_else(|| format!("{service} has no event `{token}`"))?;
-        let order_id = OrderId::new(order_id).map_err(|problem| format!("the order id {problem}"))?;
-        let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
-        let envelope = Envelope::read(name, &order_id, header).map_err(|problem| problem.to_string())?;
-        let event = Event::decode(service, token, &entry.body).map_err(|problem| problem.to_string())?;
-        let order = event.order();
-        if order.order_id != order_id {
-            return Err(format!("its body is about order {}", order.order_id));
-        }
+    fn see_event(&mut self, service: &'static str, token: &str, entry: &Entry) -> Result<(), String> {
+        let stored = match StoredEvent::in_bucket(Event::CONTRACT, entry) {
+            Ok(stored) => stored,
+            Err(StoredEventError::NotAnEvent(_)) => return Err(format!("{service} has no event `{token}`")),
+            Err(StoredEventError::Unreadable(problem)) => return Err(problem),
+        };
+        let event = stored.event().map_err(|problem| problem.to_string())?;
+        let (Some(order), Some(order_id)) = (event.order(), stored.about.order_id()) else {
+            return Ok(());
+        };
+        let name = stored.name;
         let file = self.files.entry(order_id).or_insert_with(|| File {
             order: Arc::clone(order),
             said: BTreeMap::new(),
@@ -339,7 +330,7 @@ impl Snapshot {
             name,
             at: entry.time,
             sequence: entry.sequence,
-            cause: envelope.causation_id,
+            cause: stored.envelope.causation_id.clone(),
             digest: digest(&entry.body),
             carries_the_order: *order == file.order,
             courier: courier_of(&event),

@@ -18,18 +18,18 @@ use tokio::task::JoinSet;
 
 use quadrille_runtime::engine::{MAX_GROUP, MAX_SINGLES, PULL, QUEUE};
 use quadrille_runtime::nats::streams::{Keeping, ensure as ensure_streams, ensure_consumer};
-use quadrille_runtime::nats::{Broker, Entry, Write};
+use quadrille_runtime::nats::{Broker, StoredMessage, Write};
 
 /// One step: what it hears, and the messages that an order's commit had.
 struct Step {
     hears: Option<&'static EventName>,
-    entry: Entry,
+    entry: StoredMessage,
     ledger: Option<Ledger>,
 }
 
 /// Records of which an answer changes one; a group rewrites each at most once.
 struct Ledger {
-    sample: Entry,
+    sample: StoredMessage,
     /// By the number of the record; 0 while there is none.
     revisions: Vec<u64>,
 }
@@ -68,7 +68,7 @@ pub struct Rate {
 /// The sample is not that of a completed order, or the broker does not answer.
 pub async fn limit(
     url: &str,
-    sample: &[Entry],
+    sample: &[StoredMessage],
     spread: Spread,
     warm_up: usize,
     orders: usize,
@@ -90,7 +90,7 @@ pub async fn limit(
     let mut brokers = BTreeMap::new();
     for service in Event::SERVICES {
         let broker = Broker::connect(url, "quadrille-limit").await?;
-        ensure_streams(&broker, service, keeping).await?;
+        ensure_streams(&broker, Event::CONTRACT, service, keeping).await?;
         brokers.insert(service, broker);
     }
     let mut heard = None;
@@ -280,7 +280,7 @@ async fn store(broker: &Broker, steps: &mut [Step], template: &str, group: &[Inp
 }
 
 /// The sample's headers for another order, without what a batch adds.
-fn checked(entry: &Entry, template: &str, id: &str, revision: Option<u64>) -> HeaderMap {
+fn checked(entry: &StoredMessage, template: &str, id: &str, revision: Option<u64>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, values) in entry.headers.iter() {
         let name = name.to_string();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quadrille_decision::testing::NOW;
-use quadrille_events::{BodySchema, Envelope, Event, EventName, OrderId, TraceParent};
+use quadrille_events::{AggregateId, BodySchema, Envelope, Event, EventName, OrderId, TraceParent, TypedId};
 use serde_json::{Map, Value, json};
 
 use crate::explore::Explored;
@@ -236,7 +236,7 @@ fn headers() -> Value {
     };
     let names: Vec<_> = Event::names()
         .next()
-        .map(|name| envelope(name, &order_id()))
+        .map(|name| envelope(name, &order_id().aggregate()))
         .into_iter()
         .flatten()
         .map(|(name, _)| name)
@@ -253,15 +253,8 @@ fn headers() -> Value {
     })
 }
 
-fn envelope(name: &EventName, order_id: &OrderId) -> [(&'static str, String); 10] {
-    Envelope::new(
-        name,
-        order_id,
-        NOW,
-        "http/create",
-        &TraceParent::of_order(order_id),
-    )
-    .headers()
+fn envelope(name: &EventName, about: &AggregateId) -> [(&'static str, String); 10] {
+    Envelope::new(name, about, 0, NOW, "http/create", &TraceParent::of(about)).headers()
 }
 
 fn order_id() -> OrderId {
@@ -269,7 +262,7 @@ fn order_id() -> OrderId {
 }
 
 fn example_headers(name: &EventName, example: &Event) -> Value {
-    let headers = envelope(name, &example.order().order_id).into_iter();
+    let headers = envelope(name, &example.about()).into_iter();
     headers
         .map(|(name, value)| (name.to_owned(), Value::from(value)))
         .collect::<Map<_, _>>()

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use quadrille_delivery::{DeliveryService, desk};
 use quadrille_events::Flow;
-use quadrille_events::{Approval, Event, EventName, PaymentMode};
+use quadrille_events::{Approval, Event, EventName, Order, PaymentMode};
 use quadrille_inventory::InventoryService;
 use quadrille_order::OrderService;
 use quadrille_payment::{PAYMENT_DEADLINE, PaymentService, provider};
@@ -413,10 +413,12 @@ impl Choreography {
 
     fn modes(&self, id: FactId) -> Modes {
         let event = self.facts[usize::from(id)].event();
-        let order = event.order();
-        (
-            order.payment == PaymentMode::Manual,
-            order.approval == Approval::Manual,
-        )
+        let is_manual = |order: &Order| {
+            (
+                order.payment == PaymentMode::Manual,
+                order.approval == Approval::Manual,
+            )
+        };
+        event.order().map_or((false, false), |order| is_manual(order))
     }
 }

@@ -164,7 +164,9 @@ impl<S: Service> Participant for Of<S> {
     }
 
     fn commands(&mut self) -> Vec<InputId> {
-        let about_an_order = |(_, input): &&(&'static str, S::Input)| S::order_id(input).is_some();
+        let about_an_order = |(_, input): &&(&'static str, S::Input)| {
+            S::about(input).is_some_and(|about| about.order_id().is_some())
+        };
         let commands: Vec<_> = self
             .samples
             .commands

@@ -91,8 +91,9 @@ pub async fn waiting(operator: &Operator) -> Result<Vec<Waiting>> {
     operator
         .read_log(|entry| {
             let Some((event, at)) = heard(&entry) else { return };
+            let Some(order) = event.order() else { return };
             // Those that have ended stay: the log may show an effect before its cause.
-            let known = orders.entry(event.order().order_id.clone());
+            let known = orders.entry(order.order_id.clone());
             known
                 .or_insert_with(|| Progress::new(&event, at))
                 .hear(&event, at);

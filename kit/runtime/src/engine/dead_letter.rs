@@ -1,6 +1,7 @@
 //! Dead letters: inputs that cannot be handled as they are, kept where an operator finds them.
 //!
-//! A dead letter is the record `dead-letter.<stream>.<sequence>.<order_id>` of the listener's own bucket. Its body is the
+//! A dead letter is the record `dead-letter.<stream>.<sequence>.<order_id>` of the listener's own bucket (with the kind before the
+//! id, where the input is about something else: `dead-letter.<stream>.<sequence>.item.<item_id>`). Its body is the
 //! original body, byte for byte; what else there is to know is in the header `Dead-Letter`, as JSON.
 
 use std::collections::BTreeMap;
@@ -9,20 +10,20 @@ use std::time::Duration;
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 use jiff::Timestamp;
-use quadrille_events::OrderId;
+use quadrille_events::{AggregateId, Contract, OrderId};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-use crate::engine::item::acknowledge;
-use crate::engine::store::{Store, ttl};
-use crate::nats::broker::{CommitError, Entry, ReadError, Write};
+use crate::engine::messages::ttl;
+use crate::engine::store::Store;
+use crate::nats::{CommitError, MAX_MULTI_GET, ReadError, StoredMessage, Write, acknowledge};
 
 /// The header that says what a dead letter is.
 const HEADER: &str = "Dead-Letter";
 
 /// The most letters that one listing shows: what one multi-get answers.
-pub const MAX_LISTED: usize = crate::nats::broker::MAX_MULTI_GET;
+pub const MAX_LISTED: usize = MAX_MULTI_GET;
 
 /// The longest reason that is kept, in bytes.
 const MAX_REASON: usize = 1_000;
@@ -63,7 +64,7 @@ impl Store {
             return;
         };
         let letter = DeadLetter {
-            id: letter_id(info.stream, info.stream_sequence, &message.subject),
+            id: letter_id(self.contract, info.stream, info.stream_sequence, &message.subject),
             service: self.service.to_owned(),
             reason: shorten(reason),
             attempts: u64::try_from(info.delivered).unwrap_or(1),
@@ -130,14 +131,14 @@ impl Store {
 
     /// The parked letters of this service, oldest first, at most [`MAX_LISTED`].
     pub(crate) async fn letters(&self) -> Result<Vec<DeadLetter>, ReadError> {
-        let found = self.find_letters("*.*.*").await?;
+        let found = self.find_letters(">").await?;
         Ok(found.into_iter().map(|parked| parked.letter).collect())
     }
 
     /// One parked letter with its body.
     pub(crate) async fn letter(&self, id: &str) -> Result<Option<Parked>, ReadError> {
-        // An id is three tokens without wildcards; anything else names no letter.
-        let plain = id.split('.').count() == 3 && !id.contains(['*', '>', ' ']);
+        // An id is three or four tokens without wildcards; anything else names no letter.
+        let plain = matches!(id.split('.').count(), 3 | 4) && !id.contains(['*', '>', ' ']);
         if !plain {
             return Ok(None);
         }
@@ -152,7 +153,7 @@ impl Store {
         Ok(entries
             .into_iter()
             .filter(|entry| !entry.is_deleted())
-            .filter_map(read)
+            .filter_map(read_letter)
             .collect())
     }
 
@@ -173,15 +174,29 @@ impl Store {
     }
 }
 
-/// `<stream>.<sequence>.<order id>`, with `-` where the subject names no order.
-pub(crate) fn letter_id(stream: &str, sequence: u64, subject: &str) -> String {
-    let order = subject.rsplit('.').next();
-    let order = order.filter(|token| OrderId::new(token).is_ok()).unwrap_or("-");
-    format!("{stream}.{sequence}.{order}")
+/// The letters about one order (or other aggregate) in the bucket of `service`.
+pub(crate) fn letters_about(service: &str, about: &AggregateId) -> String {
+    format!("$KV.{service}.dead-letter.*.*.{}", about.tokens())
+}
+
+/// `<stream>.<sequence>.<order id>`, with `-` where the subject names nothing.
+pub(crate) fn letter_id(contract: Contract, stream: &str, sequence: u64, subject: &str) -> String {
+    let known = contract
+        .stored(subject)
+        .and_then(|(name, id)| AggregateId::new(name.about, id).ok());
+    let tokens = match known {
+        Some(about) => about.tokens(),
+        None => {
+            let last = subject.rsplit('.').next();
+            let last = last.filter(|token| OrderId::new(token).is_ok());
+            last.unwrap_or("-").to_owned()
+        }
+    };
+    format!("{stream}.{sequence}.{tokens}")
 }
 
 /// Reads a stored letter.
-pub(crate) fn read(entry: Entry) -> Option<Parked> {
+pub(crate) fn read_letter(entry: StoredMessage) -> Option<Parked> {
     let letter = serde_json::from_str(entry.headers.get(HEADER)?.as_str()).ok()?;
     Some(Parked {
         letter,
@@ -210,10 +225,10 @@ mod tests {
 
     use super::*;
 
-    fn stored(header: &str, body: &[u8]) -> Entry {
+    fn stored(header: &str, body: &[u8]) -> StoredMessage {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, header);
-        Entry {
+        StoredMessage {
             subject: "$KV.payment.dead-letter.KV_order.7.42".to_owned(),
             sequence: 1,
             time: Timestamp::UNIX_EPOCH,
@@ -227,7 +242,7 @@ mod tests {
 
         #[test]
         fn no_header_breaks_the_reader(header in "[ -~]{0,200}", body in prop::collection::vec(any::<u8>(), 0..50)) {
-            prop_assert!(read(stored(&header, &body)).is_none());
+            prop_assert!(read_letter(stored(&header, &body)).is_none());
         }
 
         #[test]
@@ -245,7 +260,7 @@ mod tests {
                 headers,
                 parked_at: Timestamp::UNIX_EPOCH,
             };
-            let parked = read(stored(&serde_json::to_string(&letter).unwrap(), &body)).unwrap();
+            let parked = read_letter(stored(&serde_json::to_string(&letter).unwrap(), &body)).unwrap();
             prop_assert_eq!(parked.letter, letter);
             prop_assert_eq!(parked.body.as_ref(), body.as_slice());
         }

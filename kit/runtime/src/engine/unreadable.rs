@@ -12,12 +12,12 @@ use async_nats::Message;
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
 use tracing::warn;
 
+use crate::cause::InputName;
 use crate::engine::dead_letter::letter_id;
-use crate::engine::item::acknowledge;
-use crate::engine::listen::Wires;
-use crate::engine::store::{Store, Subject};
-use crate::nats::broker::Raw;
+use crate::engine::store::Store;
+use crate::engine::wires::Wires;
 use crate::nats::headers::read_headers;
+use crate::nats::{RawMessage, acknowledge};
 
 /// The most messages that one look goes through. The next look goes on from there.
 const MAX_LOOKED_AT: usize = 4_096;
@@ -33,9 +33,9 @@ struct Place {
 
 /// A listener's looks, one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Looks(Mutex<Place>);
+pub(crate) struct UnreadableSearch(Mutex<Place>);
 
-impl Looks {
+impl UnreadableSearch {
     /// Parks what was delivered to a listener again and again and cannot be read. Begins where the last look ended, and
     /// ends with the last wire.
     pub async fn park_unreadable<I>(
@@ -102,13 +102,13 @@ impl Looks {
                 next: raw.sequence + 1,
             };
             if let Err(problem) = read_headers(&raw.headers) {
-                let id = letter_id(stream, raw.sequence, &raw.subject);
+                let id = letter_id(store.contract, stream, raw.sequence, &raw.subject);
                 let message = as_delivered(raw, stream, &info.name, store);
                 // It is met again for as long as something before it waits, or if its acknowledgement was lost.
                 match store.letter(&id).await.map_err(|error| error.to_string())? {
                     Some(_) => acknowledge(&message, AckKind::Ack).await,
                     None => {
-                        store.meters.input(Subject::Event(name), "parked", "");
+                        store.meters.input(InputName::Event(name), "parked", "");
                         let reason = format!("its headers cannot be read: {problem}");
                         store.park(&message, &reason).await;
                     }
@@ -122,7 +122,7 @@ impl Looks {
 
 /// The message as if it had been delivered, without its headers, for the 0th time: it never arrives, and nobody tells how
 /// often the server has tried. To acknowledge it, the server looks at stream, consumer and sequence alone.
-fn as_delivered(raw: Raw, stream: &str, consumer: &str, store: &Store) -> jetstream::Message {
+fn as_delivered(raw: RawMessage, stream: &str, consumer: &str, store: &Store) -> jetstream::Message {
     let (sequence, time) = (raw.sequence, raw.time.as_nanosecond());
     let reply = format!("$JS.ACK.{stream}.{consumer}.0.{sequence}.1.{time}.0");
     jetstream::Message {

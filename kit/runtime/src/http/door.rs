@@ -6,19 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::Stream;
-use quadrille_events::OrderId;
+use quadrille_decision::{Reads, Refusal, Service};
+use quadrille_events::TypedId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
+use crate::cause::{Cause, InputName};
 use crate::engine::dead_letter::{DeadLetter, Parked};
-use crate::engine::item::{Item, Source, Verdict};
-use crate::engine::listen::{Wires, read_event};
-use crate::engine::store::{Cause, StateError, Store, Subject};
+use crate::engine::input::{PendingInput, Requester, Verdict};
+use crate::engine::store::{StateError, Store};
+use crate::engine::wires::{Wires, read_event};
 use crate::http::{Origin, Problem};
-use crate::nats::broker::ReadError;
-use crate::operator::history::{self, HistoryEntry};
+use crate::nats::ReadError;
+use crate::operator::history::{Archive, HistoryEntry};
 use crate::telemetry::spans;
-use quadrille_decision::{Reads, Refusal, Service};
 
 /// How long a command may take before its caller is told that the outcome is unknown.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -26,7 +27,7 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 /// The way into a service. Cheap to clone.
 pub struct Door<S: Service> {
     pub(crate) store: Store,
-    pub(crate) inputs: mpsc::Sender<Item<S>>,
+    pub(crate) inputs: mpsc::Sender<PendingInput<S>>,
     pub(crate) wires: Wires<S::Input>,
     pub(crate) pulling: Arc<AtomicUsize>,
     pub(crate) listeners: usize,
@@ -78,15 +79,11 @@ impl<S: Service> Door<S> {
     ) -> Result<Reply<S>, Problem> {
         let cause = Cause {
             reference: format!("http/{what}"),
-            subject: Subject::Command(what),
+            name: InputName::Command(what),
             trace: origin.trace,
         };
-        let span = spans::command(
-            self.store.service,
-            what,
-            S::order_id(&input),
-            cause.trace.as_ref(),
-        );
+        let about = S::about(&input);
+        let span = spans::command(self.store.service, what, about.as_ref(), cause.trace.as_ref());
         self.put(input, cause, false, span).await
     }
 
@@ -104,19 +101,11 @@ impl<S: Service> Door<S> {
         };
         let (answer, verdict) = oneshot::channel();
         let deadline = Instant::now() + COMMAND_TIMEOUT;
-        let source = Source::Command { answer, deadline };
-        let item = Item {
-            input,
-            cause,
-            source,
-            read_first,
-            must_finish: false,
-            asking: None,
-            span,
-        };
+        let requester = Requester::Command { answer, deadline };
+        let pending = PendingInput::new(input, cause, requester, span).read_first(read_first);
         let waiting = async {
             self.inputs
-                .send(item)
+                .send(pending)
                 .await
                 .map_err(|_| Problem::unavailable("the service is stopping; try again"))?;
             verdict.await.map_err(|_| unknown("the service is stopping"))
@@ -141,13 +130,15 @@ impl<S: Service> Door<S> {
         }
     }
 
-    /// The state of an order in this service, from the leader; the default if the service has said nothing about it.
+    /// The state of an order (or other aggregate) in this service, from the leader; the default if the service has said nothing
+    /// about it.
     ///
     /// # Errors
     /// 503 if the broker does not answer.
-    pub async fn state(&self, order_id: &OrderId) -> Result<S::State, Problem> {
-        let mut states = self.store.states::<S>(std::slice::from_ref(order_id)).await?;
-        match states.remove(order_id) {
+    pub async fn state(&self, id: &impl TypedId) -> Result<S::State, Problem> {
+        let about = id.aggregate();
+        let mut states = self.store.states::<S>(std::slice::from_ref(&about)).await?;
+        match states.remove(&about) {
             Some(Ok(known)) => Ok(known.state),
             Some(Err(error)) => Err(error.into()),
             None => Ok(S::State::default()),
@@ -178,37 +169,39 @@ impl<S: Service> Door<S> {
             .collect())
     }
 
-    /// What all services have said about an order, in the order in which it was stored.
+    /// What all services have said about an order (or other aggregate), in the order in which it was stored.
     ///
     /// # Errors
     /// 503 if the broker does not answer.
-    pub async fn history(&self, order_id: &OrderId) -> Result<Vec<HistoryEntry>, Problem> {
-        Ok(history::of_order(&self.store.broker, order_id, self.store.replicas).await?)
+    pub async fn history(&self, id: &impl TypedId) -> Result<Vec<HistoryEntry>, Problem> {
+        Ok(self.archive().history(&id.aggregate()).await?)
     }
 
-    /// The history of an order and then, live, what else is said about it, until the service stops.
+    /// The history of an order (or other aggregate) and then, live, what else is said about it, until the service stops.
     ///
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn history_live(
         &self,
-        order_id: OrderId,
+        id: &impl TypedId,
     ) -> Result<impl Stream<Item = HistoryEntry> + Send + 'static, Problem> {
-        Ok(history::live(
-            self.store.broker.clone(),
-            order_id,
-            self.store.replicas,
-            self.stop.clone(),
-        )
-        .await?)
+        Ok(self.archive().live(&id.aggregate(), self.stop.clone()).await?)
     }
 
-    /// The dead letters of an order, of whichever service.
+    /// The dead letters of an order (or other aggregate), of whichever service.
     ///
     /// # Errors
     /// 503 if the broker does not answer.
-    pub async fn dead_letters_of(&self, order_id: &OrderId) -> Result<Vec<DeadLetter>, Problem> {
-        Ok(history::dead_letters_of(&self.store.broker, order_id, self.store.replicas).await?)
+    pub async fn dead_letters_of(&self, id: &impl TypedId) -> Result<Vec<DeadLetter>, Problem> {
+        Ok(self.archive().dead_letters(&id.aggregate()).await?)
+    }
+
+    fn archive(&self) -> Archive {
+        Archive {
+            broker: self.store.broker.clone(),
+            contract: self.store.contract,
+            replicas: self.store.replicas,
+        }
     }
 
     pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Problem> {
@@ -228,11 +221,11 @@ impl<S: Service> Door<S> {
         let header = |name: &'static str| letter.headers.get(name).map(String::as_str);
         let (input, cause) = read_event(&self.wires, &letter.subject, header, &body)
             .map_err(|problem| Problem::conflict(format!("it stays parked: {problem}")))?;
-        let order_id = S::order_id(&input);
+        let about = S::about(&input);
         let attempt = i64::try_from(letter.attempts)
             .unwrap_or(i64::MAX)
             .saturating_add(1);
-        let span = spans::heard(self.store.service, &cause, order_id, body.len(), attempt);
+        let span = spans::heard(self.store.service, &cause, about.as_ref(), body.len(), attempt);
         let reply = self.put(input, cause, true, span).await?;
         self.store.drop_letter(id).await.map_err(|error| {
             Problem::unavailable(format!(

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
-use crate::engine::item::stopped;
+use crate::shutdown::stopped;
 
 /// How long a client may take for the head of a request, and how long a connection may lie idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);

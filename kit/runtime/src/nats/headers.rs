@@ -4,14 +4,14 @@ use std::fmt;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::nats::broker::{Entry, Raw};
+use crate::nats::message::{RawMessage, StoredMessage};
 
 /// So much of an offending header's name is told.
 const MAX_NAME: usize = 64;
 
 /// Without its headers, if nobody can read them.
-impl From<Raw> for Entry {
-    fn from(raw: Raw) -> Self {
+impl From<RawMessage> for StoredMessage {
+    fn from(raw: RawMessage) -> Self {
         Self {
             subject: raw.subject,
             sequence: raw.sequence,

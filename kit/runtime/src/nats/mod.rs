@@ -1,7 +1,31 @@
-//! NATS: the connection, the streams, and headers that the client library cannot read.
+//! NATS: the connection, storing, reading, the streams, and how a stored event is read.
 
-pub(crate) mod broker;
-pub(crate) mod headers;
 pub mod streams;
 
-pub use broker::{Broker, CommitError, Entry, OLDEST_SERVER, ReadError, Write};
+mod api;
+mod commit;
+mod connection;
+pub(crate) mod headers;
+mod message;
+mod read;
+mod stored_event;
+
+use async_nats::jetstream::{self, AckKind};
+use tracing::debug;
+
+pub use api::ReadError;
+pub use commit::{COMMIT_TIMEOUT, CommitError, MAX_BATCH};
+pub use connection::{Broker, OLDEST_SERVER};
+pub use message::{StoredMessage, Write};
+pub use read::MAX_MULTI_GET;
+pub use stored_event::{MAX_EVENT_BYTES, StoredEvent, StoredEventError};
+
+pub(crate) use message::RawMessage;
+
+/// Acknowledges a delivered message, or gives it back. An acknowledgement that gets lost does no harm: the input comes again and is
+/// ignored.
+pub(crate) async fn acknowledge(message: &jetstream::Message, kind: AckKind) {
+    if let Err(error) = message.ack_with(kind).await {
+        debug!(%error, "an acknowledgement was not sent; the input will come again");
+    }
+}

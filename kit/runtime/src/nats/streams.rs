@@ -10,9 +10,9 @@ use async_nats::jetstream::{
         Config, DiscardPolicy, Info, PersistenceMode, Republish, Source, StorageType, SubjectTransform,
     },
 };
-use quadrille_events::{Event, EventName};
+use quadrille_events::{Contract, EventName};
 
-use crate::nats::broker::Broker;
+use crate::nats::connection::Broker;
 
 /// The log of all events, sourced from the buckets.
 pub const EVENTS: &str = "EVENTS";
@@ -40,19 +40,24 @@ pub struct Keeping {
 }
 
 /// Makes sure of the buckets and of the log. Returns the replicas that the bucket of `service` really has.
-pub async fn ensure(broker: &Broker, service: &'static str, keeping: Keeping) -> anyhow::Result<usize> {
+pub async fn ensure(
+    broker: &Broker,
+    contract: Contract,
+    service: &'static str,
+    keeping: Keeping,
+) -> anyhow::Result<usize> {
     anyhow::ensure!(
-        Event::SERVICES.contains(&service),
+        contract.services().any(|known| known == service),
         "nobody would hear {service}: it is missing in `events!` (events/src/lib.rs)"
     );
     let mut replicas = keeping.replicas;
-    for bucket in Event::SERVICES {
+    for bucket in contract.services() {
         let info = ensure_stream(broker, bucket_config(bucket, keeping)).await?;
         if bucket == service {
             replicas = info.config.num_replicas;
         }
     }
-    ensure_stream(broker, log_config(keeping)).await?;
+    ensure_stream(broker, log_config(contract, keeping)).await?;
     Ok(replicas)
 }
 
@@ -115,8 +120,9 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
 /// EVENTS has one source per event rather than one per bucket. A source is known by all its transforms: one more among
 /// them, after an upgrade, would be another source, and the server would fetch the whole bucket again. And every message
 /// carries the name of its source, which is a third of its size if that names every event of the bucket.
-fn log_config(keeping: Keeping) -> Config {
-    let sources = Event::names()
+fn log_config(contract: Contract, keeping: Keeping) -> Config {
+    let sources = contract
+        .names()
         .map(|name| Source {
             name: bucket_stream(name.service),
             subject_transforms: vec![SubjectTransform {
@@ -219,6 +225,8 @@ fn covers(known: &Source, wanted: &Source) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use quadrille_events::Event;
+
     use super::*;
 
     const KEEPING: Keeping = Keeping {
@@ -229,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_event_reaches_the_log_and_no_ledger_does() {
-        let log = log_config(KEEPING);
+        let log = log_config(Event::CONTRACT, KEEPING);
         let transforms: Vec<_> = log
             .sources
             .iter()
@@ -249,7 +257,7 @@ mod tests {
 
     #[test]
     fn an_existing_stream_is_only_added_to() {
-        let mut existing = log_config(KEEPING);
+        let mut existing = log_config(Event::CONTRACT, KEEPING);
         existing.num_replicas = 3;
         let events = Event::names().count();
         let sources = existing.sources.as_mut().unwrap();
@@ -265,7 +273,7 @@ mod tests {
         });
         let second = sources.remove(1);
         sources[0].subject_transforms.extend(second.subject_transforms);
-        let merged = merge(&existing, &log_config(KEEPING));
+        let merged = merge(&existing, &log_config(Event::CONTRACT, KEEPING));
         assert_eq!(merged.num_replicas, 3);
         let kept = existing.sources.unwrap();
         let sources = merged.sources.unwrap();

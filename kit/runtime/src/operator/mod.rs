@@ -4,7 +4,7 @@
 pub mod history;
 pub mod story;
 
-pub use history::HistoryEntry;
+pub use history::{Archive, HistoryEntry};
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,14 +15,15 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream;
 use futures::stream::try_unfold;
 use futures::{Stream, StreamExt};
-use quadrille_events::{Event, EventName, OrderId};
+use quadrille_events::{Contract, Event, EventName, TypedId};
 
-use crate::engine::dead_letter::{self, DeadLetter, Parked};
-use crate::nats::broker::{Broker, Raw, ReadError, Write};
+use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
+use crate::engine::store::entries_of;
 use crate::nats::headers::read_headers;
 use crate::nats::streams::bucket_stream;
+use crate::nats::{Broker, RawMessage, ReadError, StoredEvent, Write};
 
-pub use crate::nats::broker::Entry;
+pub use crate::nats::StoredMessage as Entry;
 pub use crate::nats::streams::EVENTS;
 
 /// How long a stream that is being read may stay silent until somebody looks whether there is anything left.
@@ -36,6 +37,7 @@ const RESUMES: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Operator {
     broker: Broker,
+    contract: Contract,
 }
 
 /// How large a stream is.
@@ -86,20 +88,8 @@ pub struct Followed {
 
 /// An event of the EVENTS log and when it was decided; `None` if it is none, or cannot be read.
 pub fn heard(entry: &Entry) -> Option<(Event, jiff::Timestamp)> {
-    let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
-    if entry.is_deleted() {
-        return None;
-    }
-    // Two services say `cancel-payment`: only the source tells them apart.
-    let (service, kind) = (header("ce-source")?, header("ce-type")?);
-    let name = Event::names().find(|name| name.service == service && name.subject == kind)?;
-    let event = Event::decode(name.service, name.entry, &entry.body).ok()?;
-    // When EVENTS sources a bucket anew, its own time is that of the sourcing.
-    let decided = header("ce-time").and_then(|time| time.parse().ok());
-    Some((
-        event,
-        decided.map_or(entry.time, |time: jiff::Timestamp| time.min(entry.time)),
-    ))
+    let stored = StoredEvent::in_log(Event::CONTRACT, entry).ok()?;
+    Some((stored.event().ok()?, stored.decided_at(entry.time)))
 }
 
 impl Operator {
@@ -108,9 +98,27 @@ impl Operator {
     /// # Errors
     /// As a service: a server that is too old or has no JetStream is refused.
     pub async fn connect(url: &str) -> anyhow::Result<Self> {
+        Self::connect_to(url, Event::CONTRACT).await
+    }
+
+    /// Connects to a system of another contract than the shop's.
+    ///
+    /// # Errors
+    /// As [`Operator::connect`].
+    pub async fn connect_to(url: &str, contract: Contract) -> anyhow::Result<Self> {
         Ok(Self {
             broker: Broker::connect(url, "quadrille-operator").await?,
+            contract,
         })
+    }
+
+    /// Where histories are read.
+    fn archive(&self) -> Archive {
+        Archive {
+            broker: self.broker.clone(),
+            contract: self.contract,
+            replicas: 1,
+        }
     }
 
     /// Everything in the bucket of `service`: entries, ledgers, schedules, dead letters.
@@ -193,12 +201,12 @@ impl Operator {
         }
     }
 
-    /// What all services have said about an order.
+    /// What all services have said about an order (or other aggregate).
     ///
     /// # Errors
     /// The broker does not answer.
-    pub async fn history(&self, order_id: &OrderId) -> anyhow::Result<Vec<HistoryEntry>> {
-        Ok(history::of_order(&self.broker, order_id, 1).await?)
+    pub async fn history(&self, id: &impl TypedId) -> anyhow::Result<Vec<HistoryEntry>> {
+        Ok(self.archive().history(&id.aggregate()).await?)
     }
 
     /// Every event as it is committed: subject and message, from the EVENTS log, `subject` being a filter such as `>`.
@@ -295,25 +303,25 @@ impl Operator {
 
     async fn parked(&self) -> anyhow::Result<Vec<Parked>> {
         let mut all = Vec::new();
-        for service in Event::SERVICES {
-            let filter = [format!("$KV.{service}.dead-letter.*.*.*")];
+        for service in self.contract.services() {
+            let filter = [format!("$KV.{service}.dead-letter.>")];
             let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
             let parked = found
                 .into_iter()
                 .filter(|entry| !entry.is_deleted())
-                .filter_map(dead_letter::read);
+                .filter_map(read_letter);
             all.extend(parked);
         }
         all.sort_by_key(|parked| parked.letter.parked_at);
         Ok(all)
     }
 
-    /// The parked inputs about one order, of whichever service.
+    /// The parked inputs about one order (or other aggregate), of whichever service.
     ///
     /// # Errors
     /// The broker does not answer.
-    pub async fn dead_letters_of(&self, order_id: &OrderId) -> anyhow::Result<Vec<DeadLetter>> {
-        Ok(history::dead_letters_of(&self.broker, order_id, 1).await?)
+    pub async fn dead_letters_of(&self, id: &impl TypedId) -> anyhow::Result<Vec<DeadLetter>> {
+        Ok(self.archive().dead_letters(&id.aggregate()).await?)
     }
 
     /// The subjects of all events that match `filter` as they are committed, from what the EVENTS log republishes. Nothing
@@ -327,14 +335,14 @@ impl Operator {
         Ok(subscription.map(|message| message.subject.to_string()))
     }
 
-    /// The entries of an order in all buckets, and the records `ledger` names (`$KV.inventory.stock.item.apple`).
+    /// The entries about an order (or other aggregate) in all buckets, and the records `ledger` names (`$KV.inventory.stock.item.apple`).
     ///
     /// # Errors
     /// The broker does not answer.
-    pub async fn entries_of(&self, order_id: &OrderId, ledger: &[&str]) -> anyhow::Result<Vec<Entry>> {
+    pub async fn entries_of(&self, id: &impl TypedId, ledger: &[&str]) -> anyhow::Result<Vec<Entry>> {
         let mut found = Vec::new();
-        for service in Event::SERVICES {
-            let mut filters = vec![format!("$KV.{service}.*.{order_id}")];
+        for service in self.contract.services() {
+            let mut filters = vec![entries_of(service, &id.aggregate())];
             let prefix = format!("$KV.{service}.");
             filters.extend(
                 ledger
@@ -402,7 +410,7 @@ impl Operator {
     /// A stream is not there.
     pub async fn lags(&self) -> anyhow::Result<Vec<Lag>> {
         let mut lags = Vec::new();
-        for speaker in Event::SERVICES {
+        for speaker in self.contract.services() {
             let stream = self.broker.jetstream().get_stream(bucket_stream(speaker)).await?;
             let mut consumers = pin!(stream.consumers());
             while let Some(consumer) = consumers.next().await {
@@ -415,7 +423,9 @@ impl Operator {
                 let hears = |filter: &str| {
                     config.filter_subject == filter || config.filter_subjects.iter().any(|f| f == filter)
                 };
-                let hears = Event::names()
+                let hears = self
+                    .contract
+                    .names()
                     .filter(|name| name.service == speaker && hears(&name.filter()))
                     .collect();
                 lags.push(Lag {
@@ -540,7 +550,7 @@ enum Resumed {
     AsBefore,
     /// Behind this message, which nobody can read.
     Over(Followed),
-    /// In a log in which the last message that it read is not what it was.
+    /// The log was recreated since the last read: the message at that sequence is another one, or gone.
     Elsewhere,
 }
 
@@ -550,7 +560,7 @@ async fn unreadable_next(
     stream: &str,
     filter: &str,
     sequence: u64,
-) -> Result<Option<Raw>, ReadError> {
+) -> Result<Option<RawMessage>, ReadError> {
     let raw = broker.raw(stream, filter, sequence).await?;
     Ok(raw.filter(|raw| read_headers(&raw.headers).is_err()))
 }

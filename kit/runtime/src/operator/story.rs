@@ -14,6 +14,7 @@
 
 use std::fmt::Write as _;
 
+use crate::nats::StoredEvent;
 use crate::operator::history::HistoryEntry;
 use crate::operator::{Entry, Operator};
 use quadrille_events::{Event, OrderId};
@@ -230,20 +231,8 @@ impl Story {
 
 /// An event of the EVENTS log as part of a story, and the order it is about; `None` if it is none.
 pub fn heard(entry: &Entry) -> Option<(OrderId, HistoryEntry)> {
-    let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
-    let (service, kind) = (header("ce-source")?, header("ce-type")?);
-    let name = Event::names().find(|name| name.service == service && name.subject == kind)?;
-    let order_id: OrderId = entry.subject.rsplit('.').next()?.parse().ok()?;
-    let event = Event::decode(name.service, name.entry, &entry.body).ok();
-    let told = HistoryEntry {
-        event: name.subject.to_owned(),
-        service: name.service.to_owned(),
-        id: name.id(&order_id),
-        at: entry.time,
-        reason: event.and_then(|event| event.reason().map(str::to_owned)),
-        cause: header("ce-causationid").unwrap_or_default().to_owned(),
-    };
-    Some((order_id, told))
+    let event = StoredEvent::in_log(Event::CONTRACT, entry).ok()?;
+    Some((event.about.order_id()?, HistoryEntry::new(&event, entry.time)))
 }
 
 fn reference(entry: &HistoryEntry) -> String {

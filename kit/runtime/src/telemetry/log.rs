@@ -3,23 +3,21 @@
 //! Spans go to an OpenTelemetry collector by OTLP (http/protobuf) from a thread of the SDK's own, in batches, from a bounded
 //! queue: when nobody takes them they are dropped, and no order waits for them.
 
-use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use opentelemetry::trace::{Link, SpanId, SpanKind, TraceId, TracerProvider as _};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{
-    IdGenerator, RandomIdGenerator, Sampler, SamplingResult, SdkTracerProvider, ShouldSample,
-};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::Settings;
+use crate::telemetry::sampling::{Ids, OrderSampler};
 use crate::telemetry::spans;
 
 /// How long the last spans may take to reach the collector at the stop.
@@ -154,89 +152,6 @@ fn resource(settings: &Settings, service: &str) -> anyhow::Result<Resource> {
     Ok(Resource::builder().with_attributes(known).build())
 }
 
-/// In the context of a parent: nobody has decided whether its trace is recorded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Undecided;
-
-/// The sampler that `OTEL_TRACES_SAMPLER` names, but for traces that nobody has begun: their parent's flag says only what
-/// nats-server is to do (see [`quadrille_events::TraceParent::of_order`]). Each service then decides as for a root; by ratio
-/// that is a function of the trace id, so all four decide alike.
-#[derive(Clone, Debug)]
-struct OrderSampler {
-    of_roots: Sampler,
-    of_others: Sampler,
-}
-
-impl OrderSampler {
-    fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let name = settings.or("OTEL_TRACES_SAMPLER", "parentbased_always_on".to_owned())?;
-        let ratio: f64 = settings.or("OTEL_TRACES_SAMPLER_ARG", 1.0)?;
-        if !(0.0..=1.0).contains(&ratio) {
-            bail!("OTEL_TRACES_SAMPLER_ARG={ratio}: must be a ratio from 0 to 1");
-        }
-        let of_roots = match name.strip_prefix("parentbased_").unwrap_or(&name) {
-            "always_on" => Sampler::AlwaysOn,
-            "always_off" => Sampler::AlwaysOff,
-            "traceidratio" => Sampler::TraceIdRatioBased(ratio),
-            _ => bail!(
-                "OTEL_TRACES_SAMPLER={name}: must be `always_on`, `always_off` or `traceidratio`, or one of them after `parentbased_`"
-            ),
-        };
-        let of_others = if name.starts_with("parentbased_") {
-            Sampler::ParentBased(Box::new(of_roots.clone()))
-        } else {
-            of_roots.clone()
-        };
-        Ok(Self { of_roots, of_others })
-    }
-}
-
-impl ShouldSample for OrderSampler {
-    fn should_sample(
-        &self,
-        parent: Option<&Context>,
-        trace_id: TraceId,
-        name: &str,
-        kind: &SpanKind,
-        attributes: &[KeyValue],
-        links: &[Link],
-    ) -> SamplingResult {
-        let undecided = parent.is_some_and(|parent| parent.get::<Undecided>().is_some());
-        let (sampler, parent) = match undecided {
-            true => (&self.of_roots, None),
-            false => (&self.of_others, parent),
-        };
-        sampler.should_sample(parent, trace_id, name, kind, attributes, links)
-    }
-}
-
-/// Draws ids at random, unless the span that begins at this moment has its own (see [`with_ids`]).
-#[derive(Debug, Default)]
-struct Ids(RandomIdGenerator);
-
-thread_local! {
-    static NEXT: Cell<(Option<TraceId>, Option<SpanId>)> = const { Cell::new((None, None)) };
-}
-
-/// What begins within `begin`, on this thread, gets these ids. Neither the SDK nor tracing takes an id with a span, so it
-/// reaches the generator this way.
-pub(crate) fn with_ids<T>(trace: Option<u128>, span: Option<u64>, begin: impl FnOnce() -> T) -> T {
-    NEXT.set((trace.map(TraceId::from), span.map(SpanId::from)));
-    let begun = begin();
-    NEXT.set((None, None));
-    begun
-}
-
-impl IdGenerator for Ids {
-    fn new_trace_id(&self) -> TraceId {
-        NEXT.get().0.unwrap_or_else(|| self.0.new_trace_id())
-    }
-
-    fn new_span_id(&self) -> SpanId {
-        NEXT.get().1.unwrap_or_else(|| self.0.new_span_id())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,13 +203,5 @@ mod tests {
             keys(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name=shop")]).as_deref(),
             Some("order")
         );
-    }
-
-    #[test]
-    fn ids_are_given_to_what_begins_within() {
-        let ids = Ids::default();
-        let given = with_ids(Some(7), Some(8), || (ids.new_trace_id(), ids.new_span_id()));
-        assert_eq!(given, (TraceId::from(7_u128), SpanId::from(8_u64)));
-        assert_ne!(ids.new_span_id(), SpanId::from(8_u64));
     }
 }

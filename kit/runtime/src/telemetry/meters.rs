@@ -3,7 +3,6 @@
 //! No label is an id: subjects, outcomes and reasons are words of the code, so what a scrape brings is bounded.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,10 +13,10 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::engine::item::stopped;
-use crate::engine::store::{Store, Subject};
-use crate::nats::broker::{CommitError, ReadError};
-use crate::nats::streams::EVENTS;
+use crate::cause::InputName;
+use crate::nats::streams::{EVENTS, bucket_stream};
+use crate::nats::{Broker, CommitError, ReadError};
+use crate::shutdown::stopped;
 
 /// From the 0.3 ms of a lone commit to the 5 s after which one counts as lost, and the 20 s that a handler may take.
 const LATENCIES: [f64; 15] = [
@@ -197,10 +196,10 @@ impl Meters {
     }
 
     /// One input has ended so. `reason` is a word of the code, or empty.
-    pub fn input(&self, subject: Subject, outcome: &'static str, reason: &'static str) {
-        let (word, is_command) = match subject {
-            Subject::Event(name) => (name.subject, false),
-            Subject::Command(what) => (what, true),
+    pub fn input(&self, name: InputName, outcome: &'static str, reason: &'static str) {
+        let (word, is_command) = match name {
+            InputName::Event(name) => (name.subject, false),
+            InputName::Command(what) => (what, true),
         };
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         inputs
@@ -248,22 +247,22 @@ const STORED: &str = "stored";
 
 /// Keeps what only the broker knows up to date, and the recorder small, until the service stops. Never in anybody's way: it
 /// has requests of its own, and a look that fails leaves the values of the one before.
-pub(crate) async fn keep(metrics: Metrics, store: Store, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn keep(
+    metrics: Metrics,
+    broker: Broker,
+    service: &'static str,
+    mut stop: watch::Receiver<bool>,
+) {
     let looking = async {
         let mut searched = None;
         loop {
             // Without it, what histograms are told is kept one by one until somebody scrapes.
             metrics.0.run_upkeep();
             // A server finds what it has lost when it starts, and then there is another connection.
-            let connection = store
-                .broker
-                .client()
-                .statistics()
-                .connects
-                .load(Ordering::Relaxed);
+            let connection = broker.connections();
             let due =
                 searched.is_none_or(|(of, at): (u64, Instant)| of != connection || at.elapsed() >= SEARCH);
-            match tokio::time::timeout(LOOK_TIMEOUT, look(&store, due)).await {
+            match tokio::time::timeout(LOOK_TIMEOUT, look(&broker, service, due)).await {
                 Ok(Ok(())) if due => searched = Some((connection, Instant::now())),
                 Ok(Ok(())) => {}
                 Ok(Err(problem)) => debug!(%problem, "the streams could not be looked at"),
@@ -324,43 +323,41 @@ struct ConsumerConfig {
 
 /// The bytes that a stream has lost. The server tells it with the sequence of every deleted message only, so it is not
 /// asked about a stream that has a great many: NaN, which is no number that anybody could take for "none".
-async fn lost(store: &Store, api: &str, num_deleted: u64) -> Result<f64, ReadError> {
+async fn lost(broker: &Broker, api: &str, num_deleted: u64) -> Result<f64, ReadError> {
     if num_deleted > MAX_DELETED {
         return Ok(f64::NAN);
     }
     let ask = json!({ "deleted_details": true });
-    let StreamInfo { state, .. } = store.broker.ask(api, &ask).await?;
+    let StreamInfo { state, .. } = broker.ask(api, &ask).await?;
     Ok(state.lost.map_or(0.0, |lost| lost.bytes as f64))
 }
 
 /// One look at the bucket, those who listen to it, and the log; with a search for what they have lost.
-async fn look(store: &Store, search: bool) -> Result<(), ReadError> {
-    let letters = format!("$KV.{}.dead-letter.>", store.service);
+async fn look(broker: &Broker, service: &'static str, search: bool) -> Result<(), ReadError> {
+    let bucket = bucket_stream(service);
+    let letters = format!("$KV.{}.dead-letter.>", service);
     // How many there are, and not which.
     let ask = json!({ "subjects_filter": letters, "offset": BEYOND });
-    for (stream, ask) in [(store.stream.as_str(), ask), (EVENTS, json!({}))] {
+    for (stream, ask) in [(bucket.as_str(), ask), (EVENTS, json!({}))] {
         let api = format!("STREAM.INFO.{stream}");
-        let StreamInfo { state, total } = store.broker.ask(&api, &ask).await?;
+        let StreamInfo { state, total } = broker.ask(&api, &ask).await?;
         metrics::gauge!(STREAM_BYTES, "stream" => stream.to_owned()).set(state.bytes as f64);
         if stream != EVENTS {
-            metrics::gauge!(PARKED, "service" => store.service).set(total as f64);
+            metrics::gauge!(PARKED, "service" => service).set(total as f64);
         }
         if search {
-            let lost = lost(store, &api, state.num_deleted).await?;
+            let lost = lost(broker, &api, state.num_deleted).await?;
             metrics::gauge!(STREAM_LOST_BYTES, "stream" => stream.to_owned()).set(lost);
         }
     }
-    let listed: ConsumerList = store
-        .broker
-        .ask(&format!("CONSUMER.LIST.{}", store.stream), &json!({}))
-        .await?;
+    let listed: ConsumerList = broker.ask(&format!("CONSUMER.LIST.{bucket}"), &json!({})).await?;
     // Those without a name of their own are somebody's look, or EVENTS'.
     for consumer in listed
         .consumers
         .into_iter()
         .filter(|c| c.config.durable_name.is_some())
     {
-        let gauge = |name: &'static str| metrics::gauge!(name, "stream" => store.stream.clone(), "consumer" => consumer.name.clone());
+        let gauge = |name: &'static str| metrics::gauge!(name, "stream" => bucket.clone(), "consumer" => consumer.name.clone());
         gauge(PENDING).set(consumer.num_pending as f64);
         gauge(ACK_PENDING).set(consumer.num_ack_pending as f64);
     }

@@ -2,4 +2,5 @@
 
 pub(crate) mod log;
 pub(crate) mod meters;
+mod sampling;
 pub(crate) mod spans;

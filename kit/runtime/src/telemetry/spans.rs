@@ -18,14 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use quadrille_events::{EventName, OrderId, TraceParent};
+use quadrille_events::{AggregateId, AggregateKind, EventName, TraceParent};
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::engine::item::Told;
-use crate::engine::store::{Cause, Subject};
-use crate::nats::broker::CommitError;
-use crate::telemetry::log::{Undecided, with_ids};
+use crate::cause::{Cause, Effects, InputName};
+use crate::nats::CommitError;
+use crate::telemetry::sampling::{Undecided, with_ids};
 
 /// The target of every span made here: by it they go to the collector and not to the log.
 pub(crate) const TARGET: &str = "quadrille::spans";
@@ -43,13 +42,13 @@ pub(crate) fn are_on() -> bool {
 }
 
 /// The trace of an order, if spans are exported: for the lines of the log.
-pub(crate) fn trace_id(cause: &Cause, order_id: Option<&OrderId>) -> Option<String> {
+pub(crate) fn trace_id(cause: &Cause, about: Option<&AggregateId>) -> Option<String> {
     if !are_on() {
         return None;
     }
-    let trace = match (&cause.trace, order_id) {
+    let trace = match (&cause.trace, about) {
         (Some(trace), _) => trace.trace_id(),
-        (None, Some(order_id)) => TraceParent::of_order(order_id).trace_id(),
+        (None, Some(about)) => TraceParent::of(about).trace_id(),
         (None, None) => return None,
     };
     Some(format!("{trace:032x}"))
@@ -94,15 +93,15 @@ pub(crate) fn answered(span: &Span, status: u16) {
 pub(crate) fn command(
     service: &'static str,
     what: &'static str,
-    order_id: Option<&OrderId>,
+    about: Option<&AggregateId>,
     caller: Option<&TraceParent>,
 ) -> Span {
     if !are_on() {
         return Span::none();
     }
     let request = Span::current();
-    if let (None, Some(order_id)) = (caller, order_id) {
-        begin(&request, Some(TraceParent::of_order(order_id).trace_id()), None);
+    if let (None, Some(about)) = (caller, about) {
+        begin(&request, Some(TraceParent::of(about).trace_id()), None);
     }
     info_span!(
         target: TARGET,
@@ -113,7 +112,7 @@ pub(crate) fn command(
         otel.status_code = Empty,
         otel.status_description = Empty,
         quadrille.service = service,
-        quadrille.order_id = order_id.map(OrderId::as_str),
+        quadrille.order_id = order_id(about),
         quadrille.outcome = Empty,
         quadrille.reason = Empty,
         quadrille.said = Empty,
@@ -124,12 +123,11 @@ pub(crate) fn command(
 pub(crate) fn heard(
     service: &'static str,
     cause: &Cause,
-    order_id: Option<&OrderId>,
+    about: Option<&AggregateId>,
     size: usize,
     attempt: i64,
 ) -> Span {
-    let (Subject::Event(name), Some(said), Some(order_id), true) =
-        (cause.subject, &cause.trace, order_id, are_on())
+    let (InputName::Event(name), Some(said), Some(about), true) = (cause.name, &cause.trace, about, are_on())
     else {
         return Span::none();
     };
@@ -144,21 +142,21 @@ pub(crate) fn heard(
         messaging.system = "nats",
         messaging.operation.type = "process",
         messaging.operation.name = "process",
-        messaging.destination.name = name.stored_as(order_id),
+        messaging.destination.name = name.stored_as(about),
         messaging.destination.template = name.filter(),
         messaging.consumer.group.name = service,
-        messaging.message.id = name.id(order_id),
-        messaging.message.conversation_id = order_id.as_str(),
+        messaging.message.id = name.id(about),
+        messaging.message.conversation_id = about.as_str(),
         messaging.message.body.size = i64::try_from(size).unwrap_or(i64::MAX),
         quadrille.service = service,
-        quadrille.order_id = order_id.as_str(),
+        quadrille.order_id = order_id(Some(about)),
         quadrille.attempt = attempt,
         quadrille.outcome = Empty,
         quadrille.reason = Empty,
         quadrille.said = Empty,
     );
     let mut parent = remote(said);
-    if said.trace_id() == TraceParent::of_order(order_id).trace_id() {
+    if said.trace_id() == TraceParent::of(about).trace_id() {
         parent = parent.with_value(Undecided);
     }
     let _ = span.set_parent(parent);
@@ -166,7 +164,7 @@ pub(crate) fn heard(
 }
 
 /// How an input ended, and why.
-pub(crate) fn ended(span: &Span, outcome: &str, why: &str, told: &Told) {
+pub(crate) fn ended(span: &Span, outcome: &str, why: &str, effects: &Effects) {
     if span.is_disabled() {
         return;
     }
@@ -174,8 +172,8 @@ pub(crate) fn ended(span: &Span, outcome: &str, why: &str, told: &Told) {
     if !why.is_empty() {
         span.record("quadrille.reason", why);
     }
-    if !told.events.is_empty() {
-        span.record("quadrille.said", told.words());
+    if !effects.events.is_empty() {
+        span.record("quadrille.said", effects.subjects());
     }
     if matches!(outcome, "parked" | "failed" | "unknown") {
         span.record("otel.status_code", "ERROR");
@@ -183,68 +181,75 @@ pub(crate) fn ended(span: &Span, outcome: &str, why: &str, told: &Told) {
     }
 }
 
-/// The spans of what is being committed, input by input.
-#[derive(Default)]
-pub(crate) struct Publishing(Vec<Vec<(Span, u64)>>);
+/// The spans of what an input says, while it is being committed.
+#[derive(Debug, Default)]
+pub(crate) struct PublishSpans(Vec<(Span, u64)>);
 
-impl Publishing {
-    /// Begins with what each input says, in a commit of `messages`.
-    pub fn begin<'a>(
-        inputs: impl ExactSizeIterator<Item = (&'a Span, &'a Cause, Option<&'a OrderId>, &'a Told)>,
-        messages: usize,
+/// The commit that spans of publishing belong to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommitSize {
+    /// Inputs of the group.
+    pub inputs: usize,
+    /// Messages of the commit.
+    pub messages: usize,
+}
+
+impl PublishSpans {
+    /// Begins the spans of one input's events, and of the deadline that it sets.
+    pub fn begin(
+        decision: &Span,
+        cause: &Cause,
+        about: Option<&AggregateId>,
+        effects: &Effects,
+        size: CommitSize,
     ) -> Self {
-        if !are_on() || messages == 0 {
+        let (Some(about), true) = (about, are_on() && size.messages > 0) else {
             return Self::default();
-        }
-        let group = inputs.len();
+        };
+        let events = effects.events.iter().map(|name| ("publish", *name));
+        let deadline = effects.deadline.map(|name| ("schedule", name));
+        let publishing = events.chain(deadline);
         Self(
-            inputs
-                .map(|(span, cause, order_id, told)| match order_id {
-                    None => Vec::new(),
-                    Some(order_id) => told
-                        .events
-                        .iter()
-                        .map(|name| ("publish", *name))
-                        .chain(told.due.map(|name| ("schedule", name)))
-                        .map(|(verb, name)| publish(span, cause, order_id, verb, name, group, messages))
-                        .collect(),
-                })
+            publishing
+                .map(|(verb, name)| publish(decision, cause, about, verb, name, size))
                 .collect(),
         )
     }
 
-    /// What the input at `index` says is stored: its spans are those that the events name.
-    pub fn stored(&mut self, index: usize) {
-        for (span, id) in self.take(index) {
+    /// The events are stored: the spans are those that the events name.
+    pub fn stored(self) {
+        for (span, id) in self.0 {
             begin(&span, None, Some(id));
         }
     }
 
-    /// It is not, or it is not known whether.
-    pub fn failed(&mut self, index: usize, problem: &CommitError) {
-        for (span, _) in self.take(index) {
+    /// The commit was refused, or its outcome is unknown.
+    pub fn failed(self, problem: &CommitError) {
+        for (span, _) in self.0 {
             span.record("otel.status_code", "ERROR");
             span.record("otel.status_description", problem.to_string());
             span.record("error.type", problem.kind());
         }
     }
+}
 
-    fn take(&mut self, index: usize) -> Vec<(Span, u64)> {
-        self.0.get_mut(index).map(std::mem::take).unwrap_or_default()
-    }
+/// The id of the order, if that is what an input is about.
+fn order_id(about: Option<&AggregateId>) -> Option<&str> {
+    about
+        .filter(|about| about.kind() == AggregateKind::ORDER)
+        .map(AggregateId::as_str)
 }
 
 fn publish(
     decision: &Span,
     cause: &Cause,
-    order_id: &OrderId,
+    about: &AggregateId,
     verb: &str,
     name: &EventName,
-    group: usize,
-    messages: usize,
+    size: CommitSize,
 ) -> (Span, u64) {
-    let id = name.id(order_id);
-    let position = cause.trace_of(order_id).child(name.service, &id);
+    let id = name.id(about);
+    let position = cause.trace_of(about).child(name.service, &id);
     let span = info_span!(
         target: TARGET,
         parent: decision,
@@ -257,13 +262,13 @@ fn publish(
         messaging.system = "nats",
         messaging.operation.type = "send",
         messaging.operation.name = verb,
-        messaging.destination.name = name.stored_as(order_id),
+        messaging.destination.name = name.stored_as(about),
         messaging.destination.template = name.filter(),
         messaging.message.id = id,
-        messaging.message.conversation_id = order_id.as_str(),
-        quadrille.order_id = order_id.as_str(),
-        quadrille.group.inputs = i64::try_from(group).unwrap_or(i64::MAX),
-        quadrille.commit.messages = i64::try_from(messages).unwrap_or(i64::MAX),
+        messaging.message.conversation_id = about.as_str(),
+        quadrille.order_id = order_id(Some(about)),
+        quadrille.group.inputs = i64::try_from(size.inputs).unwrap_or(i64::MAX),
+        quadrille.commit.messages = i64::try_from(size.messages).unwrap_or(i64::MAX),
     );
     (span, position.span_id())
 }

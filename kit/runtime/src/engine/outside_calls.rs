@@ -11,40 +11,51 @@ use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::warn;
 
-use crate::engine::item::{Asking, Item, STOPPING, Source, Told, Verdict, acknowledge, backoff, stopped};
-use crate::engine::store::Store;
-use crate::telemetry::spans;
 use quadrille_decision::{ASK_TIMEOUT, AskError, Service};
+
+use crate::cause::Effects;
+use crate::engine::Backoff;
+use crate::engine::input::{OpenCall, PendingInput, Requester, Verdict};
+use crate::engine::store::Store;
+use crate::nats::acknowledge;
+use crate::shutdown::{STOPPING, stopped};
+use crate::telemetry::spans;
 
 /// The most outside calls at once.
 const MAX_CALLS: usize = 256;
 
+/// The pauses between two tries of a call.
+const CALL_BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(100),
+    most: Duration::from_secs(30),
+};
+
 /// How long inputs and calls may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct CallLimits {
     /// After what time without an answer the broker delivers an input again.
     pub ack_wait: Duration,
     /// How long an outside call is repeated until its input is parked.
     pub give_up_calls: Duration,
 }
 
-/// The way to the outside.
-pub(crate) struct Outside<S: Service> {
+/// The outside calls of one instance.
+pub(crate) struct OutsideCalls<S: Service> {
     service: Arc<S>,
     store: Store,
     calls: Arc<Semaphore>,
-    limits: Limits,
-    outcomes: mpsc::UnboundedSender<Item<S>>,
+    limits: CallLimits,
+    outcomes: mpsc::UnboundedSender<PendingInput<S>>,
     stop: watch::Receiver<bool>,
 }
 
-impl<S: Service> Outside<S> {
+impl<S: Service> OutsideCalls<S> {
     /// Outcomes go to `outcomes`; there are never more of them than inputs that wait.
     pub fn new(
         service: Arc<S>,
         store: Store,
-        limits: Limits,
-        outcomes: mpsc::UnboundedSender<Item<S>>,
+        limits: CallLimits,
+        outcomes: mpsc::UnboundedSender<PendingInput<S>>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -57,43 +68,43 @@ impl<S: Service> Outside<S> {
         }
     }
 
-    /// A call that nobody has begun to wait for.
-    pub fn call(&self, ask: S::Ask) -> BoxFuture<'static, Result<S::Input, AskError>> {
+    /// A call that nothing waits for yet.
+    pub fn begin(&self, ask: S::Ask) -> BoxFuture<'static, Result<S::Input, AskError>> {
         let service = self.service.clone();
         async move { service.ask(ask).await }.boxed()
     }
 
     /// Waits for the call that was begun for an input, tells the broker meanwhile that the input is in hand, and sends the
     /// input on with the outcome in its place.
-    pub fn wait(&self, mut item: Item<S>) {
-        let Some(Asking { ask, call }) = item.asking.take() else {
+    pub fn wait(&self, mut pending: PendingInput<S>) {
+        let Some(OpenCall { ask, future }) = pending.open_call.take() else {
             return;
         };
-        let call = call.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let call = future.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (service, store, outcomes) = (self.service.clone(), self.store.clone(), self.outcomes.clone());
         let (calls, limits, mut stop) = (self.calls.clone(), self.limits, self.stop.clone());
         tokio::spawn(async move {
             let ended = tokio::select! {
-                ended = repeat(&*service, ask, call, &calls, limits.give_up_calls, &item) => ended,
-                never = keep_alive(&item, limits.ack_wait) => match never {},
-                () = stopped(&mut stop) => return item.hand_back(STOPPING).await,
+                ended = repeat(&*service, ask, call, &calls, limits.give_up_calls, &pending) => ended,
+                never = keep_alive(&pending, limits.ack_wait) => match never {},
+                () = stopped(&mut stop) => return pending.hand_back(STOPPING).await,
             };
             match ended {
                 Ok(outcome) => {
-                    item.input = outcome;
-                    item.must_finish = true;
-                    drop(outcomes.send(item));
+                    pending.input = outcome;
+                    pending.must_finish = true;
+                    drop(outcomes.send(pending));
                 }
                 Err(problem) => {
-                    let outcome = match &item.source {
-                        Source::Event(_) => "parked",
-                        Source::Command { .. } => "unknown",
+                    let outcome = match &pending.requester {
+                        Requester::Event(_) => "parked",
+                        Requester::Command { .. } => "unknown",
                     };
-                    store.meters.input(item.cause.subject, outcome, "");
-                    spans::ended(&item.span, outcome, &problem, &Told::default());
-                    match item.source {
-                        Source::Event(message) => store.park(&message, &problem).await,
-                        Source::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
+                    store.meters.input(pending.cause.name, outcome, "");
+                    spans::ended(&pending.span, outcome, &problem, &Effects::default());
+                    match pending.requester {
+                        Requester::Event(message) => store.park(&message, &problem).await,
+                        Requester::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
                     }
                 }
             }
@@ -102,10 +113,10 @@ impl<S: Service> Outside<S> {
 }
 
 /// Tells the broker again and again that the input is still in hand.
-async fn keep_alive<S: Service>(item: &Item<S>, ack_wait: Duration) -> Infallible {
+async fn keep_alive<S: Service>(pending: &PendingInput<S>, ack_wait: Duration) -> Infallible {
     loop {
         tokio::time::sleep(ack_wait / 3).await;
-        if let Source::Event(message) = &item.source {
+        if let Requester::Event(message) = &pending.requester {
             acknowledge(message, AckKind::Progress).await;
         }
     }
@@ -117,7 +128,7 @@ async fn repeat<S: Service>(
     first: BoxFuture<'static, Result<S::Input, AskError>>,
     calls: &Semaphore,
     give_up: Duration,
-    item: &Item<S>,
+    pending: &PendingInput<S>,
 ) -> Result<S::Input, String> {
     let began = Instant::now();
     let mut first = Some(first);
@@ -141,9 +152,9 @@ async fn repeat<S: Service>(
             return Err(format!("given up after {attempts} calls: {problem}"));
         }
         warn!(
-            cause = item.cause.reference,
+            cause = pending.cause.reference,
             attempts, problem, "an outside call failed; it is repeated"
         );
-        backoff(Duration::from_millis(100), attempts, Duration::from_secs(30)).await;
+        CALL_BACKOFF.wait(attempts).await;
     }
 }

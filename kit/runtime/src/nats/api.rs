@@ -1,0 +1,72 @@
+//! The JetStream API where the client has no words for a request.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::nats::connection::Broker;
+
+/// Why a read brought nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker does not answer: {0}")]
+pub struct ReadError(pub String);
+
+#[derive(Deserialize)]
+pub(crate) struct ApiError {
+    #[serde(default)]
+    pub code: u16,
+    #[serde(default)]
+    pub err_code: u64,
+    #[serde(default)]
+    pub description: String,
+}
+
+pub(crate) fn refused(what: &str, refusal: &ApiError) -> ReadError {
+    let ApiError {
+        description,
+        err_code,
+        ..
+    } = refusal;
+    ReadError(format!("asking for {what}: {description} ({err_code})"))
+}
+
+impl Broker {
+    /// Asks the JetStream API what the client has no words for: `STREAM.INFO.KV_order`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer, or it is a refusal, or no `T`.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: &serde_json::Value,
+    ) -> Result<T, ReadError> {
+        let answer = self.answer(what, request).await?;
+        answer.map_err(|refusal| refused(what, &refusal))
+    }
+
+    /// What the JetStream API answers: what was asked for, or a refusal.
+    pub(super) async fn answer<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: &serde_json::Value,
+    ) -> Result<Result<T, ApiError>, ReadError> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            error: Option<ApiError>,
+        }
+        let failed = |error: String| ReadError(format!("asking for {what}: {error}"));
+        let answer = self
+            .client
+            .request(format!("$JS.API.{what}"), request.to_string().into())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        // First, because a `T` without obligatory fields would be found in a refusal too.
+        let refusal: Refusal =
+            serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
+        match refusal.error {
+            Some(error) => Ok(Err(error)),
+            None => serde_json::from_slice(&answer.payload)
+                .map(Ok)
+                .map_err(|error| failed(error.to_string())),
+        }
+    }
+}

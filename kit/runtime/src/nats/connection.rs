@@ -1,0 +1,255 @@
+//! The connection to a server that is new enough.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use async_nats::{Client, ConnectOptions, ServerAddr, connection::State, jetstream};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// The oldest server that has all that is used here (atomic batches, schedules and their purge, TTL, async persistence).
+pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 4);
+
+/// How long the broker may take to answer a read.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to a server that is new enough.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    pub(super) client: Client,
+    jetstream: jetstream::Context,
+    pub(super) batch_prefix: Arc<str>,
+    pub(super) batches: Arc<AtomicU64>,
+    /// How often the connection was lost.
+    pub(super) losses: watch::Receiver<u64>,
+}
+
+impl Broker {
+    /// Connects and waits until the server is there.
+    ///
+    /// Credentials may stand in the URL or in the file that `NATS_CREDS` names.
+    ///
+    /// # Errors
+    /// Refuses a server that is older than [`OLDEST_SERVER`] or has no JetStream, in a sentence that says what is
+    /// needed; likewise wrong credentials.
+    pub async fn connect(url: &str, name: &str) -> anyhow::Result<Self> {
+        let mut options = ConnectOptions::new();
+        if let Ok(file) = std::env::var("NATS_CREDS") {
+            options = ConnectOptions::with_credentials_file(&file)
+                .await
+                .with_context(|| format!("NATS_CREDS: cannot read {file}"))?;
+        }
+        let (lost, losses) = watch::channel(0);
+        let options = options
+            .name(name)
+            .max_reconnects(None)
+            .request_timeout(Some(READ_TIMEOUT))
+            .subscription_capacity(65_536)
+            .reconnect_delay_callback(|attempt| {
+                Duration::from_millis(rand::random_range(0..=(50 << attempt.min(5)).min(2_000)))
+            })
+            .event_callback(move |event| {
+                if matches!(event, async_nats::Event::Disconnected) {
+                    lost.send_modify(|times| *times += 1);
+                }
+                async move {
+                    match event {
+                        async_nats::Event::ServerError(problem) => {
+                            error!(%problem, "the server complains; a refused permission shows here only")
+                        }
+                        async_nats::Event::SlowConsumer(_) => warn!(%event, "NATS"),
+                        async_nats::Event::Connected
+                        | async_nats::Event::Disconnected
+                        | async_nats::Event::LameDuckMode
+                        | async_nats::Event::Draining
+                        | async_nats::Event::Closed
+                        | async_nats::Event::ClientError(_) => info!(%event, "NATS"),
+                    }
+                }
+            });
+        let options = with_credentials(options, &servers(url)?);
+        // The client logs the addresses that it tries, at debug.
+        let client = connect_patiently(options, &servers(&without_credentials(url))?, url).await?;
+        let info = client.server_info();
+        let shown = hide_credentials(url);
+        check_version(&info.version).with_context(|| format!("the server at {shown} cannot be used"))?;
+        let jetstream = jetstream::new(client.clone());
+        if !info.jetstream {
+            bail!(
+                "the server at {shown} has no JetStream: start it with `nats-server -js`, or `jetstream {{}}` in its configuration"
+            );
+        }
+        jetstream.query_account().await.with_context(|| {
+            format!("the server at {shown} has JetStream, but this account cannot use it: enable it for the account")
+        })?;
+        Ok(Self {
+            client,
+            jetstream,
+            batch_prefix: batch_prefix().into(),
+            batches: Arc::default(),
+            losses,
+        })
+    }
+
+    /// The JetStream management API.
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether there is a connection right now.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Waits until there will be no connection any more: the client's own task has ended. It does where the client panics
+    /// over a message ([`crate::engine::unreadable::read_headers`]), and says nothing.
+    pub(crate) async fn died(&self) {
+        let mut losses = self.losses.clone();
+        // That task holds, by way of the events it tells of, who tells of losses.
+        while losses.changed().await.is_ok() {}
+    }
+
+    /// How often it has connected.
+    pub(crate) fn connections(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// What `answering` comes to, or nothing if the connection is lost meanwhile: then no answer will come, and there is no
+    /// point in waiting for the time-out. (A request sent while there is no connection is sent after the next one.)
+    pub(crate) async fn unless_lost<T>(&self, answering: impl Future<Output = T>) -> Option<T> {
+        let mut losses = self.losses.clone();
+        losses.mark_unchanged();
+        tokio::select! {
+            biased;
+            answer = answering => Some(answer),
+            Ok(()) = losses.changed() => None,
+        }
+    }
+}
+
+/// What begins the ids of this connection's batches: 64 random bits, so that no two open batches share an id. Short,
+/// because it is stored with every message.
+fn batch_prefix() -> String {
+    format!("{:x}", rand::random::<u64>())
+}
+
+/// The servers of `nats://one:4222,nats://two:4222`.
+fn servers(url: &str) -> anyhow::Result<Vec<ServerAddr>> {
+    let parse = |one: &str| {
+        one.trim()
+            .parse()
+            .with_context(|| format!("NATS_URL={}: is no URL of a NATS server", hide_credentials(one)))
+    };
+    url.split(',').map(parse).collect()
+}
+
+/// The client itself takes no notice of the user and password, or token, in a URL.
+fn with_credentials(options: ConnectOptions, servers: &[ServerAddr]) -> ConnectOptions {
+    let Some(server) = servers.iter().find(|server| server.has_user_pass()) else {
+        return options;
+    };
+    let user = server.username().unwrap_or_default().to_owned();
+    match server.password() {
+        Some(password) => options.user_and_password(user, password.to_owned()),
+        None => options.token(user),
+    }
+}
+
+async fn connect_patiently(
+    options: ConnectOptions,
+    servers: &[ServerAddr],
+    url: &str,
+) -> anyhow::Result<Client> {
+    // A first failure is worth a line; what cannot heal by waiting is an error.
+    use async_nats::ConnectErrorKind as Kind;
+    let mut told = false;
+    let shown = hide_credentials(url);
+    loop {
+        match options.clone().connect(servers).await {
+            Ok(client) => return Ok(client),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Io | Kind::TimedOut | Kind::Dns | Kind::MaxReconnects
+                ) =>
+            {
+                if !told {
+                    warn!(%error, "waiting for NATS at {shown} (NATS_URL); start one with `nats-server -js`");
+                    told = true;
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            Err(error) => bail!("cannot connect to NATS at {shown} (NATS_URL): {error}"),
+        }
+    }
+}
+
+fn check_version(version: &str) -> anyhow::Result<()> {
+    let mut numbers = version
+        .split(['.', '-', '+'])
+        .map(|part| part.parse::<u64>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let found = (next(), next(), next());
+    let (major, minor, patch) = OLDEST_SERVER;
+    if found < OLDEST_SERVER {
+        bail!(
+            "nats-server {version} is too old: {major}.{minor}.{patch} at least is needed, for atomic batches and schedules"
+        );
+    }
+    Ok(())
+}
+
+/// The URLs without user and password, or token.
+fn without_credentials(url: &str) -> String {
+    let bare = |one: &str| match (one.find("://"), one.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &one[..scheme], &one[at + 1..]),
+        (Some(_) | None, Some(at)) => one[at + 1..].to_owned(),
+        (Some(_) | None, None) => one.to_owned(),
+    };
+    url.split(',').map(bare).collect::<Vec<_>>().join(",")
+}
+
+/// The URL as it may be logged.
+fn hide_credentials(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://***{}", &url[..scheme], &url[at..]),
+        (Some(_) | None, Some(at)) => format!("***{}", &url[at..]),
+        (Some(_) | None, None) => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_is_refused_by_name() {
+        assert!(check_version("2.14.4").is_ok());
+        assert!(check_version("2.15.1").is_ok());
+        assert!(check_version("3.0.0-beta.1").is_ok());
+        let error = check_version("2.12.1").unwrap_err().to_string();
+        assert!(error.contains("2.12.1") && error.contains("2.14.4"), "{error}");
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        assert_eq!(
+            hide_credentials("nats://ada:secret@host:4222"),
+            "nats://***@host:4222"
+        );
+        assert_eq!(hide_credentials("nats://host:4222"), "nats://host:4222");
+        assert_eq!(hide_credentials("token@host"), "***@host");
+        assert_eq!(
+            without_credentials("nats://ada:secret@one:4222,nats://two"),
+            "nats://one:4222,nats://two"
+        );
+        assert_eq!(without_credentials("token@host"), "host");
+    }
+}

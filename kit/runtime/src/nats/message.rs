@@ -1,0 +1,53 @@
+//! Messages: to be stored, as stored, and as stored with headers that the client library cannot read.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+/// A message to store.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Where.
+    pub subject: String,
+    /// With which headers; the check of the last sequence among them.
+    pub headers: HeaderMap,
+    /// What.
+    pub body: Bytes,
+}
+
+/// A message as stored.
+#[derive(Clone, Debug)]
+pub struct StoredMessage {
+    /// Where it is stored.
+    pub subject: String,
+    /// At which place of its stream.
+    pub sequence: u64,
+    /// When it was stored, by the server's clock.
+    pub time: jiff::Timestamp,
+    /// Its headers, without those that the broker adds to an answer.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl StoredMessage {
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.as_str())
+    }
+
+    /// Whether a KV client deleted or purged the key: this is only the marker.
+    pub fn is_deleted(&self) -> bool {
+        self.headers.get("KV-Operation").is_some()
+    }
+}
+
+/// A message as it is stored, of which only the frame is known to make sense.
+#[derive(Debug)]
+pub(crate) struct RawMessage {
+    pub subject: String,
+    pub sequence: u64,
+    pub time: jiff::Timestamp,
+    /// From `NATS/1.0` on; empty if there are none.
+    pub headers: Vec<u8>,
+    pub body: Bytes,
+}

@@ -1,0 +1,307 @@
+//! Reading: many entries in one consistent look, and from the leader.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures::{StreamExt, TryStreamExt};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tracing::debug;
+
+use crate::nats::api::{ApiError, ReadError, refused};
+use crate::nats::connection::{Broker, READ_TIMEOUT};
+use crate::nats::message::{RawMessage, StoredMessage};
+
+/// The most messages that one multi-get answers with.
+pub const MAX_MULTI_GET: usize = 1_024;
+
+/// How many requests a read by the leader has open at once.
+const LEADER_READS: usize = 16;
+
+/// The server's code for "there is no such message".
+const NOT_FOUND: u64 = 10037;
+
+impl Broker {
+    /// The newest message of each subject that matches one of `subjects`, oldest first, in one consistent look.
+    ///
+    /// With one replica the leader answers; with more it may be a follower that is a little behind.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer, or it would be more than [`MAX_MULTI_GET`] messages.
+    pub async fn multi_get(
+        &self,
+        stream: &str,
+        subjects: &[String],
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let failed = |error: String| ReadError(format!("reading {stream}: {error}"));
+        let inbox = self.client.new_inbox();
+        let mut answers = self
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let request = json!({ "multi_last": subjects }).to_string();
+        self.client
+            .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let collect = async {
+            let mut entries = Vec::new();
+            while let Some(message) = answers.next().await {
+                match message.status.map(|status| status.as_u16()) {
+                    None => {
+                        entries.push(direct_entry(message).ok_or_else(|| failed("not a direct get".into()))?)
+                    }
+                    Some(204 | 404) => return Ok(entries),
+                    Some(503) => {
+                        return Err(failed(
+                            "no leader, or no such stream: a service that knows it makes it at its start"
+                                .into(),
+                        ));
+                    }
+                    Some(413) => return Err(too_many(stream)),
+                    Some(code) => {
+                        return Err(failed(format!(
+                            "{code} {}",
+                            message.description.unwrap_or_default()
+                        )));
+                    }
+                }
+            }
+            Err(failed("the connection closed".into()))
+        };
+        let mut entries = tokio::time::timeout(READ_TIMEOUT, self.unless_lost(collect))
+            .await
+            .map_err(|_| failed("timed out".into()))?
+            .ok_or_else(|| failed("the connection was lost".into()))??;
+        entries.sort_by_key(|entry| entry.sequence);
+        Ok(entries)
+    }
+
+    /// The sequence of the newest message that matches `subject` (wildcards allowed), from the stream's leader;
+    /// 0 if there is none.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub async fn leader_sequence(&self, stream: &str, subject: &str) -> Result<u64, ReadError> {
+        #[derive(Deserialize)]
+        struct Place {
+            seq: u64,
+        }
+        let request = json!({ "last_by_subj": subject });
+        let found: Option<Place> = self.leader_get(stream, &request).await?;
+        Ok(found.map_or(0, |place| place.seq))
+    }
+
+    /// The first message from `sequence` on whose subject matches `filter`, from the stream's leader: the one request whose
+    /// answer can be read whatever the headers of the message are.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub(crate) async fn raw(
+        &self,
+        stream: &str,
+        filter: &str,
+        sequence: u64,
+    ) -> Result<Option<RawMessage>, ReadError> {
+        #[derive(Deserialize)]
+        struct Stored {
+            subject: String,
+            seq: u64,
+            time: jiff::Timestamp,
+            #[serde(default)]
+            hdrs: String,
+            #[serde(default)]
+            data: String,
+        }
+        let request = json!({ "seq": sequence, "next_by_subj": filter });
+        let Some(stored): Option<Stored> = self.leader_get(stream, &request).await? else {
+            return Ok(None);
+        };
+        let decode = |text: &str| {
+            let decoded = BASE64_STANDARD.decode(text);
+            decoded.map_err(|error| ReadError(format!("reading {stream} at {}: {error}", stored.seq)))
+        };
+        Ok(Some(RawMessage {
+            headers: decode(&stored.hdrs)?,
+            body: decode(&stored.data)?.into(),
+            subject: stored.subject,
+            sequence: stored.seq,
+            time: stored.time,
+        }))
+    }
+
+    /// What `STREAM.MSG.GET` brings, if it finds a message.
+    async fn leader_get<T: DeserializeOwned>(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+    ) -> Result<Option<T>, ReadError> {
+        #[derive(Deserialize)]
+        struct Found<T> {
+            message: T,
+        }
+        let what = format!("STREAM.MSG.GET.{stream}");
+        match self.answer::<Found<T>>(&what, request).await? {
+            Ok(found) => Ok(Some(found.message)),
+            Err(ApiError {
+                err_code: NOT_FOUND, ..
+            }) => Ok(None),
+            Err(refusal) => Err(refused(&what, &refusal)),
+        }
+    }
+
+    /// The newest message of each subject, surely not older than this call.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer, or followers stay behind, or it would be more than [`MAX_MULTI_GET`] messages.
+    pub async fn fresh_get(
+        &self,
+        stream: &str,
+        subjects: &[String],
+        replicas: usize,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let losses = *self.losses.borrow();
+        match self.fresh_multi_get(stream, subjects, replicas).await {
+            // Perhaps because of what it brings: headers that the client cannot read end the connection, each time.
+            Err(_) if *self.losses.borrow() != losses => self.get_one_by_one(stream, subjects).await,
+            other => other,
+        }
+    }
+
+    /// The newest message of each subject, each asked of the leader, and without its headers if they cannot be read.
+    async fn get_one_by_one(
+        &self,
+        stream: &str,
+        subjects: &[String],
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let all_of = |subject: &String| {
+            let subject = subject.clone();
+            async move {
+                let mut newest = HashMap::new();
+                let mut next = 1;
+                while let Some(raw) = self.raw(stream, &subject, next).await? {
+                    next = raw.sequence + 1;
+                    newest.insert(raw.subject.clone(), StoredMessage::from(raw));
+                    if newest.len() > MAX_MULTI_GET {
+                        return Err(too_many(stream));
+                    }
+                }
+                Ok(newest)
+            }
+        };
+        let found: Vec<_> = futures::stream::iter(subjects.iter().map(all_of))
+            .buffered(LEADER_READS)
+            .try_collect()
+            .await?;
+        let mut entries: Vec<StoredMessage> = found.into_iter().flat_map(HashMap::into_values).collect();
+        if entries.len() > MAX_MULTI_GET {
+            return Err(too_many(stream));
+        }
+        entries.sort_by_key(|entry| entry.sequence);
+        Ok(entries)
+    }
+
+    /// With several replicas, what the multi-get brought is compared with what the leader has.
+    async fn fresh_multi_get(
+        &self,
+        stream: &str,
+        subjects: &[String],
+        replicas: usize,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        if replicas <= 1 {
+            return self.multi_get(stream, subjects).await;
+        }
+        const TRIES: u32 = 10;
+        let newest = futures::future::try_join_all(
+            subjects
+                .iter()
+                .map(|subject| self.leader_sequence(stream, subject)),
+        )
+        .await?;
+        for attempt in 0..TRIES {
+            let entries = self.multi_get(stream, subjects).await?;
+            // Whatever the leader had is there, or has been replaced by something newer under the same filter.
+            let complete = subjects.iter().zip(&newest).all(|(subject, sequence)| {
+                *sequence == 0
+                    || entries
+                        .iter()
+                        .any(|e| e.sequence >= *sequence && matches(subject, &e.subject))
+            });
+            if complete {
+                return Ok(entries);
+            }
+            debug!(stream, attempt, "a follower is behind the leader");
+            tokio::time::sleep(Duration::from_millis(2 << attempt)).await;
+        }
+        Err(ReadError(format!(
+            "the followers of {stream} are behind its leader"
+        )))
+    }
+}
+
+fn too_many(stream: &str) -> ReadError {
+    ReadError(format!("reading {stream}: more than {MAX_MULTI_GET} entries"))
+}
+
+/// Whether a subject matches a filter with `*` wildcards, and perhaps `>` at its end.
+fn matches(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for want in filter.split('.') {
+        match (want, tokens.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            (want, Some(token)) if want == "*" || want == token => {}
+            (_, Some(_)) => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+fn direct_entry(message: async_nats::Message) -> Option<StoredMessage> {
+    let headers = message.headers?;
+    let subject = headers.get("Nats-Subject")?.as_str().to_owned();
+    let sequence = headers.get("Nats-Sequence")?.as_str().parse().ok()?;
+    let time = headers.get("Nats-Time-Stamp")?.as_str().parse().ok()?;
+    const OWN: [&str; 7] = [
+        "Nats-Stream",
+        "Nats-Subject",
+        "Nats-Sequence",
+        "Nats-Time-Stamp",
+        "Nats-Num-Pending",
+        "Nats-Last-Sequence",
+        "Nats-UpTo-Sequence",
+    ];
+    let headers = headers
+        .iter()
+        .filter(|(name, _)| !OWN.contains(&name.as_ref()))
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.clone())))
+        .collect();
+    Some(StoredMessage {
+        subject,
+        sequence,
+        time,
+        headers,
+        body: message.payload,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_filter_matches_token_by_token() {
+        assert!(matches("$KV.payment.*.42", "$KV.payment.charged.42"));
+        assert!(!matches("$KV.payment.*.42", "$KV.payment.charged.43"));
+        assert!(!matches("$KV.payment.*.42", "$KV.payment.schedule.due.42"));
+        assert!(matches(
+            "$KV.payment.dead-letter.>",
+            "$KV.payment.dead-letter.KV_order.7.42"
+        ));
+        assert!(!matches("$KV.payment.dead-letter.>", "$KV.payment.dead-letter"));
+    }
+}
