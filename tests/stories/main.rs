@@ -19,5 +19,7 @@ mod dead_letters;
 mod provider;
 mod stopping;
 
+mod continuity;
+mod gift_cards;
 mod operator;
 mod workspace;

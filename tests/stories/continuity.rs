@@ -1,0 +1,78 @@
+//! What release 0.1.0 has stored is continued: its buckets, its consumers, its deadlines.
+//!
+//! `stored/release-0.1.0.tar.gz` is the data folder of a nats-server on which the programs of that release ran (commit
+//! 6d65d6a, `RETENTION=0s EVENTS_MAX_AGE=0s PAYMENT_DEADLINE=3600d just run-all`), stopped while delivery was dead and one order
+//! waited for its courier.
+
+use std::path::Path;
+use std::process::Command;
+
+use quadrille_events::{Assigned, Body, Charged, OrderId};
+use quadrille_local::NatsServer;
+use quadrille_runtime::operator::story::Ending;
+use quadrille_tests::World;
+
+const COMPLETED: &str = "01a1ff73-a529-751e-b3a5-384301f99697";
+const PAYMENT_OPEN: &str = "01a1ff73-a5e5-7751-aaf3-047497797dad";
+const AWAITING_APPROVAL: &str = "01a1ff73-a5fd-702c-ae26-04eabe670ebe";
+const DECLINED: &str = "01a1ff73-a624-71c7-a55f-8988c458b52f";
+const CANCELLED: &str = "01a1ff73-a650-77e4-bd7e-fd9d75b8794a";
+const AWAITING_COURIER: &str = "01a1ff73-a727-7461-a305-27a7f61daedf";
+
+fn id(text: &str) -> OrderId {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn orders_of_the_previous_release_are_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("stories/stored/release-0.1.0.tar.gz");
+    let unpacked = Command::new("tar")
+        .arg("-xzf")
+        .arg(archive)
+        .arg("-C")
+        .arg(folder.path())
+        .status()
+        .unwrap();
+    assert!(unpacked.success());
+    let server = NatsServer::builder().folder(folder.path()).start().await.unwrap();
+    let world = World::with()
+        .env("FLOW", "pay-first")
+        .env("RETENTION", "0s")
+        .env("EVENTS_MAX_AGE", "0s")
+        .env("PAYMENT_DEADLINE", "3600d")
+        .start_on(vec![server])
+        .await
+        .unwrap();
+
+    // The input that waited in the bucket is heard.
+    world.ended(&id(AWAITING_COURIER)).await.unwrap();
+    world
+        .said(Assigned::NAME.subject, &id(AWAITING_COURIER))
+        .await
+        .unwrap();
+    // People do what they had yet to do.
+    world.api().confirm_payment(&id(PAYMENT_OPEN)).await.unwrap();
+    world
+        .said(Charged::NAME.subject, &id(PAYMENT_OPEN))
+        .await
+        .unwrap();
+    world.api().approve_order(&id(AWAITING_APPROVAL)).await.unwrap();
+    for order in [PAYMENT_OPEN, AWAITING_APPROVAL] {
+        assert_eq!(world.ended(&id(order)).await.unwrap().state, "completed");
+    }
+    // What has ended stays as it was, and is known.
+    for (order, state) in [
+        (COMPLETED, "completed"),
+        (DECLINED, "cancelled"),
+        (CANCELLED, "cancelled"),
+    ] {
+        assert_eq!(world.api().order(&id(order)).await.unwrap().state, state);
+    }
+    let late = world.api().cancel_order(&id(COMPLETED)).await.unwrap_err();
+    assert_eq!(late.status(), Some(409), "{late}");
+
+    let report = world.audit().await.unwrap();
+    assert_eq!(report.orders, 6, "{report}");
+    assert_eq!(report.ended(Ending::Completed), 4, "{report}");
+}
