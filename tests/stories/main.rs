@@ -20,4 +20,3 @@ mod provider;
 mod stopping;
 
 mod operator;
-mod workspace;

@@ -23,8 +23,11 @@ pub const PURE: [&str; 7] = [
     "uuid",
 ];
 
-/// The client of the broker, and the only package that may depend on it.
-pub const BROKER_CLIENT: (&str, &str) = ("async-nats", "quadrille-runtime");
+/// The client of the broker.
+pub const BROKER_CLIENT: &str = "async-nats";
+
+/// The packages that may depend on [`BROKER_CLIENT`]: the runtime, and the benchmark, which measures the bare broker.
+pub const BROKER_USERS: [&str; 2] = ["quadrille-runtime", "quadrille-bench"];
 
 /// Checks the dependencies between packages.
 pub fn check(workspace: &Workspace) -> Vec<Violation> {
@@ -71,13 +74,12 @@ fn upward(workspace: &Workspace, package: &Package, dependency: &Dependency) -> 
 
 fn forbidden(workspace: &Workspace, package: &Package, dependency: &Dependency) -> Option<Violation> {
     let name = dependency.name.as_str();
-    let (client, owner) = BROKER_CLIENT;
-    let siblings = workspace
+    let in_services = workspace
         .package(name)
-        .is_some_and(|needed| needed.floor() == "services" && needed.name != package.name);
-    let reason = if name == client && package.name != owner {
-        format!("only {owner} may")
-    } else if package.floor() == "services" && siblings {
+        .is_some_and(|needed| needed.floor() == "services");
+    let reason = if name == BROKER_CLIENT && !BROKER_USERS.contains(&package.name.as_str()) {
+        format!("only {} may", BROKER_USERS.join(" and "))
+    } else if package.floor() == "services" && in_services {
         "services meet in their events only".to_owned()
     } else if package.name == DECISION && dependency.kind != Kind::Dev && !PURE.contains(&name) {
         format!("decisions are pure, and may use only {}", PURE.join(", "))

@@ -19,6 +19,7 @@ pub mod source;
 pub mod workspace;
 
 mod read;
+mod syntax;
 mod walk;
 
 use std::fmt::{self, Display};

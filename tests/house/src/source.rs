@@ -31,7 +31,7 @@ pub struct Module {
     pub imports: Vec<Import>,
     /// What it brings into scope with `*`; the name is empty.
     pub globs: Vec<Import>,
-    /// Words in the macros it calls in place of items: each may be an item that the macro defines.
+    /// Words in the macros it calls in place of items: each may be a type or a constant that the macro defines.
     pub macro_words: BTreeSet<String>,
     /// Every path in it, in the order of the file.
     pub mentions: Vec<Mention>,

@@ -27,6 +27,7 @@ fn every_way_of_using_a_dependency_counts() {
         [dev-dependencies]
         expect-test = '1'
         proptest = '1'
+        serde_json = '1'
 
         [build-dependencies]
         cc = '1'
@@ -47,6 +48,10 @@ fn every_way_of_using_a_dependency_counts() {
             ("src/lib.rs", library),
             ("src/main.rs", "#[tokio::main] async fn main() {}"),
             ("tests/all.rs", "fn t() { expect_test::expect![]; }"),
+            (
+                "tests/decoders.rs",
+                "proptest! { fn t(bytes in any()) { check!(serde_json::from_slice::<u8>(&serde_json)); } }",
+            ),
             ("build.rs", "fn main() { cc::Build::new(); }"),
         ],
     ));

@@ -78,16 +78,16 @@ fn tests_of_decisions_may_use_what_they_like() {
 }
 
 #[test]
-fn a_second_package_with_the_brokers_client_is_named() {
+fn a_package_that_may_not_use_the_brokers_client_is_named() {
     let tree = Tree::sound().package(
-        "tools/bench",
-        "quadrille-bench",
+        "tools/audit",
+        "quadrille-audit",
         "[dependencies]\nasync-nats = '1'",
     );
     assert_one(
         &check(&tree.read()),
         Rule::ForbiddenDependency,
-        &["quadrille-bench", "async-nats", "only quadrille-runtime"],
+        &["quadrille-audit", "async-nats", "only quadrille-runtime"],
     );
 }
 
