@@ -22,4 +22,3 @@ mod stopping;
 mod continuity;
 mod gift_cards;
 mod operator;
-mod workspace;
