@@ -6,8 +6,6 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::de;
-
 /// The longest id, in bytes. A subject holds at most two of them beside short names.
 pub const MAX_ID: usize = 64;
 
@@ -46,28 +44,6 @@ fn check(text: &str) -> Result<(), IdError> {
     {
         Some(other) => Err(IdError::Character(other)),
         None => Ok(()),
-    }
-}
-
-/// Reads an id from the text where it stands, without a copy in between.
-#[doc(hidden)]
-pub struct IdVisitor<T>(std::marker::PhantomData<T>);
-
-impl<T> Default for IdVisitor<T> {
-    fn default() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
-
-impl<T: FromStr<Err = IdError>> de::Visitor<'_> for IdVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
     }
 }
 
@@ -204,15 +180,15 @@ macro_rules! __id {
             }
         }
 
-        impl $crate::__private::Serialize for $name {
-            fn serialize<S: $crate::__private::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::macro_support::Serialize for $name {
+            fn serialize<S: $crate::macro_support::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
 
-        impl<'de> $crate::__private::Deserialize<'de> for $name {
-            fn deserialize<D: $crate::__private::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str($crate::__private::IdVisitor::default())
+        impl<'de> $crate::macro_support::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::macro_support::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str($crate::macro_support::IdVisitor::default())
             }
         }
 
@@ -239,13 +215,13 @@ macro_rules! __id {
 #[macro_export]
 macro_rules! __id_schema {
     ($name:ident $($means:literal)*) => {
-        impl $crate::__private::utoipa::PartialSchema for $name {
-            fn schema() -> $crate::__private::utoipa::openapi::RefOr<$crate::__private::utoipa::openapi::schema::Schema> {
-                $crate::__private::id_schema(concat!($($means),*))
+        impl $crate::macro_support::utoipa::PartialSchema for $name {
+            fn schema() -> $crate::macro_support::utoipa::openapi::RefOr<$crate::macro_support::utoipa::openapi::schema::Schema> {
+                $crate::macro_support::id_schema(concat!($($means),*), $crate::MAX_ID)
             }
         }
 
-        impl $crate::__private::utoipa::ToSchema for $name {}
+        impl $crate::macro_support::utoipa::ToSchema for $name {}
     };
 }
 
@@ -287,19 +263,6 @@ __id! {
 __id! {
     /// Which courier.
     CourierId
-}
-
-/// The schema of every id.
-#[cfg(feature = "schema")]
-#[doc(hidden)]
-pub fn id_schema(means: &str) -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-    utoipa::openapi::ObjectBuilder::new()
-        .schema_type(utoipa::openapi::schema::Type::String)
-        .description(Some(means.trim_start()))
-        .min_length(Some(1))
-        .max_length(Some(MAX_ID))
-        .pattern(Some("^[A-Za-z0-9_-]+$"))
-        .into()
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ mod inventory;
 mod order;
 mod payment;
 
+#[doc(hidden)]
+pub mod macro_support;
+
 mod commerce;
 mod envelope;
 mod flow;
@@ -41,17 +44,6 @@ pub use payment::{
     CancelOrder, Charged, Expired, Opened, PaymentCancelled, PaymentEvent, PaymentFailed, Refunded,
 };
 pub use progress::{Progress, Step};
-
-/// What the exported macros need of other crates.
-#[doc(hidden)]
-pub mod __private {
-    pub use crate::id::IdVisitor;
-    #[cfg(feature = "schema")]
-    pub use crate::id::id_schema;
-    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    #[cfg(feature = "schema")]
-    pub use utoipa;
-}
 
 name::events! {
     /// Said by the order service.

@@ -25,6 +25,7 @@ mod gather;
 mod memory;
 mod messages;
 mod plan;
+mod retry;
 mod settle;
 mod unreadable;
 
@@ -43,9 +44,9 @@ use crate::engine::input::{PendingInput, Verdict};
 use crate::engine::memory::Memory;
 use crate::engine::outside_calls::{CallLimits, OutsideCalls};
 use crate::engine::plan::{InProgress, Planner};
+use crate::engine::retry::{Backoff, Retry};
 use crate::engine::settle::settle;
 use crate::engine::store::Store;
-use crate::nats::{CommitError, ReadError};
 use crate::shutdown::STOPPING;
 use crate::telemetry::spans::CommitSize;
 
@@ -69,32 +70,6 @@ const BUSY_BACKOFF: Backoff = Backoff {
     base: Duration::from_millis(20),
     most: Duration::from_secs(2),
 };
-
-/// Why a group has to be taken up again.
-enum Retry {
-    /// Another commit came first.
-    Conflict,
-    /// The broker cannot store it now, or did not answer.
-    Later(String),
-    /// Something in the group will never be stored: each input on its own.
-    OneByOne(String),
-}
-
-impl From<ReadError> for Retry {
-    fn from(error: ReadError) -> Self {
-        Retry::Later(error.to_string())
-    }
-}
-
-impl From<CommitError> for Retry {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Conflict => Retry::Conflict,
-            CommitError::Rejected(problem) => Retry::OneByOne(problem),
-            error @ (CommitError::Unknown(_) | CommitError::Busy(_)) => Retry::Later(error.to_string()),
-        }
-    }
-}
 
 /// The engine of one instance of a service.
 pub(crate) struct Engine<S: Service> {
@@ -280,21 +255,5 @@ impl<S: Service> Engine<S> {
 async fn hand_back<S: Service>(group: &mut Vec<InProgress<S>>, reason: &str) {
     for progress in group.drain(..) {
         progress.pending.hand_back(reason).await;
-    }
-}
-
-/// Pauses that double from `base` up to `most`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff {
-    pub base: Duration,
-    pub most: Duration,
-}
-
-impl Backoff {
-    /// Waits for a random time between half and all of the pause of this attempt, counted from 1: so competitors part.
-    pub async fn wait(self, attempt: u32) {
-        let doubled = self.base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-        let pause = doubled.min(self.most).mul_f64(rand::random_range(0.5..=1.0));
-        tokio::time::sleep(pause).await;
     }
 }

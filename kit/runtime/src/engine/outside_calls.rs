@@ -14,8 +14,8 @@ use tracing::warn;
 use quadrille_decision::{ASK_TIMEOUT, AskError, Service};
 
 use crate::cause::Effects;
-use crate::engine::Backoff;
 use crate::engine::input::{OpenCall, PendingInput, Requester, Verdict};
+use crate::engine::retry::Backoff;
 use crate::engine::store::Store;
 use crate::nats::acknowledge;
 use crate::shutdown::{STOPPING, stopped};

@@ -16,11 +16,11 @@ use quadrille_events::{AggregateId, EventName, Lifetime, Said};
 use tracing::{debug, error};
 
 use crate::cause::Effects;
-use crate::engine::Retry;
 use crate::engine::input::{OpenCall, PendingInput, Verdict};
 use crate::engine::memory::Memory;
 use crate::engine::messages::Occasion;
 use crate::engine::outside_calls::OutsideCalls;
+use crate::engine::retry::Retry;
 use crate::engine::store::{KnownState, StateError, Store};
 use crate::nats::{MAX_BATCH, Write};
 use crate::telemetry::spans::{CommitSize, PublishSpans};
