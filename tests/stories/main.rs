@@ -21,4 +21,5 @@ mod stopping;
 
 mod continuity;
 mod gift_cards;
+mod hardening;
 mod operator;

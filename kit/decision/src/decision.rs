@@ -89,8 +89,7 @@ pub enum Reads {
     Nothing,
     /// These, by key: `stock.item.apple`.
     Keys(Vec<String>),
-    /// All whose key is this prefix and one more token: `courier.load`. At most
-    /// [`crate::MAX_RECORDS`] of them.
+    /// All whose key is this prefix and one more token: `courier.load`.
     All(&'static str),
 }
 

@@ -1,5 +1,6 @@
 //! From `main` to the last acknowledgement: settings, connection, streams, listeners, engine, HTTP, stop.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,15 +16,17 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::engine::input::PendingInput;
 use crate::engine::listener::Listener;
 use crate::engine::outside_calls::CallLimits;
 use crate::engine::store::Store;
+use crate::engine::wires::Wires;
 use crate::engine::{Engine, QUEUE};
 use crate::http::around;
 use crate::http::door::Door;
 use crate::http::serve::{listen, serve};
 use crate::nats::Broker;
-use crate::nats::streams::{Keeping, ensure};
+use crate::nats::streams::{Keeping, ensure, keep_log};
 use crate::settings::Settings;
 use crate::shutdown::{stop_signal, stopped};
 use crate::telemetry::log::{FLUSH_TIMEOUT, Telemetry};
@@ -134,41 +137,18 @@ pub async fn run<S: Service>(
     };
 
     let service = Arc::new(service);
-    let wires = Arc::new(service.wires());
-    let mut speakers: Vec<&'static str> = wires.iter().map(|wire| wire.name.service).collect();
-    speakers.sort_unstable();
-    speakers.dedup();
-    let (inputs, gathered) = mpsc::channel(QUEUE);
-    let pulling = Arc::new(AtomicUsize::new(0));
-    let mut listening = JoinSet::new();
-    for speaker in &speakers {
-        listening.spawn(
-            Listener::<S> {
-                store: store.clone(),
-                speaker,
-                wires: wires.clone(),
-                inputs: inputs.clone(),
-                ack_wait: limits.ack_wait,
-                redeliveries: store.meters.redeliveries(speaker),
-                pulling: pulling.clone(),
-                stop: stop.clone(),
-            }
-            .run(),
-        );
-    }
-    listening.spawn(meters::keep(
-        metrics.clone(),
-        store.broker.clone(),
-        name,
-        stop.clone(),
-    ));
+    let wires: Wires<S::Input> = Arc::new(service.wires());
     let broker = store.broker.clone();
+    let (inputs, gathered) = mpsc::channel(QUEUE);
+    let (mut background, pulling, listeners) = start_listeners(&store, &wires, &inputs, limits, &stop);
+    background.spawn(meters::keep(metrics.clone(), broker.clone(), name, stop.clone()));
+    background.spawn(keep_log(broker.clone(), contract, keeping, stop.clone()));
     let door = Door {
         store: store.clone(),
         inputs,
         wires,
         pulling,
-        listeners: speakers.len(),
+        listeners,
         stop: stop.clone(),
     };
     let mut engine = tokio::spawn(Engine::new(service, store, gathered, limits, stop.clone()).run());
@@ -193,7 +173,7 @@ pub async fn run<S: Service>(
         () = broker.died() => bail!("the NATS client has died; the log says where"),
     }
     let finish = async {
-        while listening.join_next().await.is_some() {}
+        while background.join_next().await.is_some() {}
         if !serving.is_finished() {
             let _ = serving.await;
         }
@@ -205,6 +185,33 @@ pub async fn run<S: Service>(
     }
     info!(service = name, "stopped");
     Ok(())
+}
+
+/// Starts one listener for each bucket that the wires name. Returns them, how many are pulling, and how many there are.
+fn start_listeners<S: Service>(
+    store: &Store,
+    wires: &Wires<S::Input>,
+    inputs: &mpsc::Sender<PendingInput<S>>,
+    limits: CallLimits,
+    stop: &watch::Receiver<bool>,
+) -> (JoinSet<()>, Arc<AtomicUsize>, usize) {
+    let speakers: BTreeSet<&'static str> = wires.iter().map(|wire| wire.name.service).collect();
+    let pulling = Arc::new(AtomicUsize::new(0));
+    let mut listening = JoinSet::new();
+    for speaker in &speakers {
+        let listener = Listener::<S> {
+            store: store.clone(),
+            speaker,
+            wires: wires.clone(),
+            inputs: inputs.clone(),
+            ack_wait: limits.ack_wait,
+            redeliveries: store.meters.redeliveries(speaker),
+            pulling: pulling.clone(),
+            stop: stop.clone(),
+        };
+        listening.spawn(listener.run());
+    }
+    (listening, pulling, speakers.len())
 }
 
 fn keeping(settings: &Settings) -> anyhow::Result<Keeping> {

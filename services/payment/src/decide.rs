@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use quadrille_decision::{AskError, Context, Deadline, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
     AggregateId, Body, CancelOrder, CancelPayment, Charged, Created, Expired, Flow, NoCourier, Opened, Order,
@@ -13,6 +13,10 @@ use quadrille_events::{
 
 use crate::PaymentService;
 use crate::provider::ChargeResult;
+
+/// A confirmation that comes later than so long before the deadline is refused, and the provider is not called: the broker's timer, by
+/// its own clock, may go off before the provider has answered. A provider usually takes a fraction of it.
+const LAST_CALL: SignedDuration = SignedDuration::from_millis(100);
 
 /// How far a payment has come.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -335,8 +339,14 @@ impl Service for PaymentService {
 
             // The customer confirms.
             (State::None, Input::Confirm { order_id }) => not_found(order_id),
-            (State::Opened { order, .. }, Input::Confirm { .. }) => {
-                Decision::Ask(Ask::Charge { order: order.clone() })
+            (State::Opened { order, expires_at }, Input::Confirm { .. }) => {
+                if expires_at.duration_since(context.now) < LAST_CALL {
+                    Decision::Refuse(Refusal::Conflict(format!(
+                        "the payment had to be confirmed before {expires_at}"
+                    )))
+                } else {
+                    Decision::Ask(Ask::Charge { order: order.clone() })
+                }
             }
             (State::Charged { .. }, Input::Confirm { .. }) => Decision::Ignore("already charged"),
             (

@@ -333,6 +333,21 @@ fn a_charge_that_a_cancellation_overtook_is_not_taken_down_and_given_back() {
     asks_to_void(&[cancelled(&order, "changed my mind")]);
 }
 
+#[test]
+fn a_confirmation_at_the_deadline_is_refused_before_the_provider_is_called() {
+    let order = manual();
+    let opened = Opened {
+        order: order.clone(),
+        expires_at: NOW + Duration::from_millis(50),
+    };
+    Scenario::<PaymentService>::given([opened.into()])
+        .when([Input::Confirm {
+            order_id: order.order_id.clone(),
+        }])
+        .then([])
+        .refused(Refusal::Conflict, "had to be confirmed before");
+}
+
 #[track_caller]
 fn asks_to_void(said: &[PaymentEvent]) {
     let world = World::<PaymentService>::new(said, &BTreeMap::new());

@@ -1,9 +1,11 @@
 //! Hearing: one durable pull consumer for each bucket that a service hears, and its messages turned into inputs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::{self, PullConsumer, pull};
 use async_nats::jetstream::{self, AckKind};
 use futures::{FutureExt, StreamExt};
 use quadrille_decision::Service;
@@ -11,7 +13,7 @@ use quadrille_events::EventName;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::cause::{Cause, InputName};
 use crate::engine::input::{PendingInput, Requester};
@@ -19,7 +21,7 @@ use crate::engine::store::Store;
 use crate::engine::unreadable::UnreadableSearch;
 use crate::engine::wires::{Wires, read_event, wire_of};
 use crate::nats::acknowledge;
-use crate::nats::streams::ensure_consumer;
+use crate::nats::streams::{bucket_stream, ensure_consumer};
 use crate::shutdown::{STOPPING, stopped};
 use crate::telemetry::spans;
 
@@ -29,9 +31,9 @@ pub const PULL: usize = 1_000;
 /// How long a pull may stay silent before it counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often at most a listener searches for inputs that never arrive: one small request, or as many reads as one search may
-/// take ([`UnreadableSearch`]) while something was delivered again.
-const SEARCH_PERIOD: Duration = Duration::from_secs(1);
+/// How often at most a listener checks its consumer, and searches for inputs that never arrive: one small request, or as many reads
+/// as one search may take ([`UnreadableSearch`]) while something was delivered again.
+const CHECK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The most dead letters that one listener parks at once.
 const MAX_PARKING: usize = 64;
@@ -78,88 +80,108 @@ impl<S: Service> Listener<S> {
         parking: &Arc<Semaphore>,
         search: &Arc<UnreadableSearch>,
     ) -> Result<(), Interrupted> {
-        let names: Vec<&EventName> = self
-            .wires
-            .iter()
-            .map(|wire| wire.name)
-            .filter(|name| name.service == self.speaker)
-            .collect();
-        let consumer = ensure_consumer(
-            &self.store.broker,
-            self.store.service,
-            self.speaker,
-            &names,
-            self.ack_wait,
-        )
-        .await
-        .map_err(|error| Interrupted {
+        let (consumer, mut messages) = self.begin().await.map_err(|error| Interrupted {
             text: format!("{error:#}"),
             after_messages: false,
         })?;
-        let mut messages = consumer
-            .stream()
-            .max_messages_per_batch(PULL)
-            .heartbeat(HEARTBEAT)
-            .messages()
-            .await
-            .map_err(|error| Interrupted {
-                text: error.to_string(),
-                after_messages: false,
-            })?;
         let _pulling = Pulling::begin(&self.pulling);
-        info!(
-            service = self.store.service,
-            speaker = self.speaker,
-            events = names.len(),
-            "listening"
-        );
         let mut heard = false;
         let mut stop = self.stop.clone();
-        // The first at once, because such an input may be what ended the last pull.
-        let mut look = tokio::time::interval(self.ack_wait.max(SEARCH_PERIOD));
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looking = JoinSet::new();
+        // The first check at once, because an unreadable input may be what ended the last pull.
+        let mut check = tokio::time::interval(self.ack_wait.max(CHECK_PERIOD));
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checking = JoinSet::new();
         loop {
             let message = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
-                _ = look.tick() => {
-                    while looking.try_join_next().is_some() {}
-                    if looking.is_empty() {
-                        let (store, wires, consumer) = (self.store.clone(), self.wires.clone(), consumer.clone());
-                        let (speaker, search) = (self.speaker, search.clone());
-                        looking.spawn(async move {
-                            search.park_unreadable(&store, speaker, &wires, &consumer).await;
-                        });
+                Some(checked) = checking.join_next() => match checked {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(text)) => return Err(Interrupted { text, after_messages: false }),
+                    Err(panic) => return Err(Interrupted { text: panic.to_string(), after_messages: false }),
+                },
+                _ = check.tick() => {
+                    if checking.is_empty() {
+                        checking.spawn(self.check(consumer.clone(), search.clone()));
                     }
                     continue;
                 }
                 message = messages.next() => message,
             };
-            match message {
+            let text = match message {
                 Some(Ok(message)) => {
                     heard = true;
                     self.hand_on(message, parking).await;
+                    continue;
                 }
-                Some(Err(error)) => {
-                    return Err(Interrupted {
-                        text: error.to_string(),
-                        after_messages: heard,
-                    });
-                }
-                None => {
-                    return Err(Interrupted {
-                        text: "the pull ended".to_owned(),
-                        after_messages: heard,
-                    });
-                }
-            }
+                Some(Err(error)) => error.to_string(),
+                None => "the pull ended".to_owned(),
+            };
+            return Err(Interrupted {
+                text,
+                after_messages: heard,
+            });
         }
         // What has arrived already would otherwise wait for `ack_wait`.
         while let Some(Some(Ok(message))) = messages.next().now_or_never() {
             acknowledge(&message, AckKind::Nak(None)).await;
         }
         Ok(())
+    }
+
+    /// The events that this listener hears.
+    fn names(&self) -> Vec<&'static EventName> {
+        let names = self.wires.iter().map(|wire| wire.name);
+        names.filter(|name| name.service == self.speaker).collect()
+    }
+
+    /// Makes sure of the consumer, and begins to pull.
+    async fn begin(&self) -> anyhow::Result<(PullConsumer, pull::Stream)> {
+        let (service, speaker, names) = (self.store.service, self.speaker, self.names());
+        let broker = &self.store.broker;
+        let consumer = ensure_consumer(broker, service, speaker, &names, self.ack_wait).await?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(PULL)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await?;
+        info!(service, speaker, events = names.len(), "listening");
+        Ok((consumer, messages))
+    }
+
+    /// Checks that the consumer is what this listener asked for, and parks inputs that the client library cannot read. Fails if the
+    /// consumer has to be made anew.
+    fn check(
+        &self,
+        consumer: PullConsumer,
+        search: Arc<UnreadableSearch>,
+    ) -> impl Future<Output = Result<(), String>> + use<S> {
+        let (store, wires, speaker, names) =
+            (self.store.clone(), self.wires.clone(), self.speaker, self.names());
+        async move {
+            let info = match consumer.get_info().await {
+                Ok(info) => info,
+                Err(error) => {
+                    // The pull itself notices if the broker is gone.
+                    debug!(service = store.service, speaker, %error, "the consumer cannot be checked now");
+                    return Ok(());
+                }
+            };
+            if !filters_are(&info.config, &names) {
+                // What a changed filter skipped is lost to this consumer; a new one hears everything, and what is answered is ignored.
+                let deleted = store
+                    .broker
+                    .jetstream()
+                    .delete_consumer_from_stream(store.service, bucket_stream(speaker));
+                deleted.await.map_err(|error| {
+                    format!("somebody changed the filters of the consumer, and it cannot be deleted: {error}")
+                })?;
+                return Err("somebody changed the filters of the consumer: it is made anew, and hears everything again".to_owned());
+            }
+            search.park_unreadable(&store, speaker, &wires, &info).await;
+            Ok(())
+        }
     }
 
     async fn hand_on(&self, message: jetstream::Message, parking: &Arc<Semaphore>) {
@@ -198,6 +220,14 @@ impl<S: Service> Listener<S> {
         let (input, cause) = read_event(&self.wires, &message.subject, header, &message.payload)?;
         Ok((input, cause, delivered))
     }
+}
+
+/// Whether a consumer's filters are those of these events, in whatever order.
+fn filters_are(config: &consumer::Config, names: &[&EventName]) -> bool {
+    let single = Some(&config.filter_subject).filter(|filter| !filter.is_empty());
+    let found: BTreeSet<&String> = config.filter_subjects.iter().chain(single).collect();
+    let wanted: BTreeSet<String> = names.iter().map(|name| name.filter()).collect();
+    found.len() == wanted.len() && wanted.iter().all(|filter| found.contains(filter))
 }
 
 struct Interrupted {

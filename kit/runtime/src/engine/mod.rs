@@ -53,7 +53,6 @@ use crate::telemetry::spans::CommitSize;
 pub use commit::MAX_SINGLES;
 pub use gather::{MAX_GROUP, QUEUE};
 pub use listener::PULL;
-pub use store::MAX_RECORDS;
 
 /// After so many refused checks in a row a group is taken apart; after so many more a lone input is given back. One of the competing
 /// commits always gets through, so a group that waits its turn keeps the price of contention low.

@@ -12,9 +12,6 @@ use crate::nats::streams::bucket_stream;
 use crate::nats::{Broker, MAX_MULTI_GET, ReadError, StoredMessage};
 use crate::telemetry::meters::Meters;
 
-/// The most records that share a prefix and are read together ([`Reads::All`]): what one multi-get answers.
-pub const MAX_RECORDS: usize = MAX_MULTI_GET;
-
 /// The most entries that one order (or other aggregate) can have in one bucket, with room: how many of them fit in a multi-get.
 const MAX_ENTRIES: usize = 8;
 
@@ -106,19 +103,55 @@ impl Store {
             .map(|about| (about.clone(), Ok(KnownState::default())))
             .collect();
         for chunk in wanted.chunks(MAX_MULTI_GET / MAX_ENTRIES) {
-            let filters: Vec<_> = chunk
-                .iter()
-                .map(|about| entries_of(self.service, about))
-                .collect();
-            let entries = self.broker.fresh_get(&self.stream, &filters, self.replicas);
-            for entry in entries.await? {
-                let slot = self.aggregate_of(&entry).and_then(|about| states.get_mut(&about));
-                if let Some(slot) = slot {
-                    fold_entry::<S>(slot, &entry);
-                }
+            match self.fold_entries::<S>(chunk, &mut states).await {
+                Ok(()) => {}
+                // One of them has far more entries than there are events. The others are not to suffer from it.
+                Err(ReadError::TooMany(_)) => self.fold_one_by_one::<S>(chunk, &mut states).await?,
+                Err(error) => return Err(error),
             }
         }
         Ok(states)
+    }
+
+    async fn fold_entries<S: Service>(
+        &self,
+        wanted: &[AggregateId],
+        states: &mut States<S::State>,
+    ) -> Result<(), ReadError> {
+        let filters: Vec<_> = wanted
+            .iter()
+            .map(|about| entries_of(self.service, about))
+            .collect();
+        let entries = self.broker.fresh_get(&self.stream, &filters, self.replicas);
+        for entry in entries.await? {
+            let slot = self.aggregate_of(&entry).and_then(|about| states.get_mut(&about));
+            if let Some(slot) = slot {
+                fold_entry::<S>(slot, &entry);
+            }
+        }
+        Ok(())
+    }
+
+    async fn fold_one_by_one<S: Service>(
+        &self,
+        wanted: &[AggregateId],
+        states: &mut States<S::State>,
+    ) -> Result<(), ReadError> {
+        for about in wanted {
+            match self.fold_entries::<S>(std::slice::from_ref(about), states).await {
+                Ok(()) => {}
+                Err(ReadError::TooMany(problem)) => {
+                    let error = StateError::Unreadable {
+                        subject: entries_of(self.service, about),
+                        sequence: 0,
+                        problem,
+                    };
+                    states.insert(about.clone(), Err(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// What an entry of this bucket is about: by the shape of its name alone, because a name that the service does not know is
@@ -157,21 +190,36 @@ impl Store {
             }
             Reads::All(all) => vec![format!("{prefix}{all}.*")],
         };
-        for chunk in filters.chunks(MAX_MULTI_GET) {
-            for entry in self.broker.fresh_get(&self.stream, chunk, self.replicas).await? {
-                let Some(key) = entry.subject.strip_prefix(&prefix) else {
-                    continue;
-                };
-                let record = if entry.is_deleted() {
-                    None
-                } else {
-                    Some(serde_json::from_slice(&entry.body).map_err(|e| unreadable(&entry, e.to_string()))?)
-                };
-                let revision = entry.sequence;
-                records.insert(key.to_owned(), RecordRevision { record, revision });
-            }
+        for entry in self.entries(&filters).await? {
+            let Some(key) = entry.subject.strip_prefix(&prefix) else {
+                continue;
+            };
+            let record = if entry.is_deleted() {
+                None
+            } else {
+                Some(serde_json::from_slice(&entry.body).map_err(|e| unreadable(&entry, e.to_string()))?)
+            };
+            let revision = entry.sequence;
+            records.insert(key.to_owned(), RecordRevision { record, revision });
         }
         Ok(records)
+    }
+
+    /// The newest entry of each subject that matches one of these filters, however many there are.
+    async fn entries(&self, filters: &[String]) -> Result<Vec<StoredMessage>, ReadError> {
+        let mut entries = Vec::new();
+        for chunk in filters.chunks(MAX_MULTI_GET) {
+            match self.broker.fresh_get(&self.stream, chunk, self.replicas).await {
+                Ok(found) => entries.extend(found),
+                Err(ReadError::TooMany(_)) => {
+                    for filter in chunk {
+                        entries.extend(self.broker.get_all(&self.stream, filter, self.replicas).await?);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
     }
 }
 

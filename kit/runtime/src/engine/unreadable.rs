@@ -9,7 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_nats::Message;
-use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
+use async_nats::jetstream::{self, AckKind, consumer};
 use tracing::warn;
 
 use crate::cause::InputName;
@@ -43,9 +43,9 @@ impl UnreadableSearch {
         store: &Store,
         speaker: &'static str,
         wires: &Wires<I>,
-        consumer: &PullConsumer,
+        info: &consumer::Info,
     ) {
-        if let Err(error) = self.try_park(store, speaker, wires, consumer).await {
+        if let Err(error) = self.try_park(store, speaker, wires, info).await {
             warn!(
                 service = store.service,
                 speaker, error, "cannot look for unreadable inputs now"
@@ -66,9 +66,8 @@ impl UnreadableSearch {
         store: &Store,
         speaker: &'static str,
         wires: &Wires<I>,
-        consumer: &PullConsumer,
+        info: &consumer::Info,
     ) -> Result<(), String> {
-        let info = consumer.get_info().await.map_err(|error| error.to_string())?;
         if info.num_redelivered == 0 {
             return Ok(());
         }

@@ -5,10 +5,19 @@ use serde::de::DeserializeOwned;
 
 use crate::nats::connection::Broker;
 
+/// The server's code for "there is no such stream".
+const STREAM_NOT_FOUND: u64 = 10059;
+
 /// Why a read brought nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("the broker does not answer: {0}")]
-pub struct ReadError(pub String);
+pub enum ReadError {
+    /// The broker does not answer now, or not with what was asked for. The same read may succeed later.
+    #[error("the broker does not answer: {0}")]
+    Unavailable(String),
+    /// There is more than one read may bring. Waiting does not help.
+    #[error("{0}")]
+    TooMany(String),
+}
 
 #[derive(Deserialize)]
 pub(crate) struct ApiError {
@@ -26,7 +35,7 @@ pub(crate) fn refused(what: &str, refusal: &ApiError) -> ReadError {
         err_code,
         ..
     } = refusal;
-    ReadError(format!("asking for {what}: {description} ({err_code})"))
+    ReadError::Unavailable(format!("asking for {what}: {description} ({err_code})"))
 }
 
 impl Broker {
@@ -43,6 +52,25 @@ impl Broker {
         answer.map_err(|refusal| refused(what, &refusal))
     }
 
+    /// Whether there is a stream of this name.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub(crate) async fn is_there(&self, stream: &str) -> Result<bool, ReadError> {
+        let what = format!("STREAM.INFO.{stream}");
+        match self
+            .answer::<serde::de::IgnoredAny>(&what, &serde_json::json!({}))
+            .await?
+        {
+            Ok(_) => Ok(true),
+            Err(ApiError {
+                err_code: STREAM_NOT_FOUND,
+                ..
+            }) => Ok(false),
+            Err(refusal) => Err(refused(&what, &refusal)),
+        }
+    }
+
     /// What the JetStream API answers: what was asked for, or a refusal.
     pub(super) async fn answer<T: DeserializeOwned>(
         &self,
@@ -53,7 +81,7 @@ impl Broker {
         struct Refusal {
             error: Option<ApiError>,
         }
-        let failed = |error: String| ReadError(format!("asking for {what}: {error}"));
+        let failed = |error: String| ReadError::Unavailable(format!("asking for {what}: {error}"));
         let answer = self
             .client
             .request(format!("$JS.API.{what}"), request.to_string().into())

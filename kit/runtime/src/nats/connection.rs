@@ -15,11 +15,18 @@ pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 4);
 /// How long the broker may take to answer a read.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often the client pings the server. A connection that was cut without a word counts as lost at the third ping without an answer:
+/// within 15 s.
+const PING_INTERVAL: Duration = Duration::from_secs(4);
+
 /// A connection to a server that is new enough.
 #[derive(Clone, Debug)]
 pub struct Broker {
     pub(super) client: Client,
     jetstream: jetstream::Context,
+    /// Where it was connected to, and as what: for [`Broker::subscriber`].
+    origin: Arc<(String, String)>,
+    subscriber: Arc<tokio::sync::Mutex<Option<Arc<Self>>>>,
     pub(super) batch_prefix: Arc<str>,
     pub(super) batches: Arc<AtomicU64>,
     /// How often the connection was lost.
@@ -46,6 +53,7 @@ impl Broker {
             .name(name)
             .max_reconnects(None)
             .request_timeout(Some(READ_TIMEOUT))
+            .ping_interval(PING_INTERVAL)
             .subscription_capacity(65_536)
             .reconnect_delay_callback(|attempt| {
                 Duration::from_millis(rand::random_range(0..=(50 << attempt.min(5)).min(2_000)))
@@ -87,6 +95,8 @@ impl Broker {
         Ok(Self {
             client,
             jetstream,
+            origin: Arc::new((url.to_owned(), name.to_owned())),
+            subscriber: Arc::default(),
             batch_prefix: batch_prefix().into(),
             batches: Arc::default(),
             losses,
@@ -106,6 +116,29 @@ impl Broker {
     /// Whether there is a connection right now.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// A connection of its own for subscriptions to plain subjects, made when it is first needed. Anybody may publish there, and over
+    /// some headers the client panics ([`crate::nats::headers`]): then this connection dies, is made again for the next caller, and the
+    /// service goes on.
+    ///
+    /// # Errors
+    /// As [`Broker::connect`].
+    pub(crate) async fn subscriber(&self) -> anyhow::Result<Client> {
+        let mut subscriber = self.subscriber.lock().await;
+        if let Some(broker) = subscriber.as_ref().filter(|broker| !broker.is_dead()) {
+            return Ok(broker.client.clone());
+        }
+        let (url, name) = &*self.origin;
+        let broker = Box::pin(Self::connect(url, &format!("{name}-live"))).await?;
+        let client = broker.client.clone();
+        *subscriber = Some(Arc::new(broker));
+        Ok(client)
+    }
+
+    /// Whether the client's own task has ended: see [`Broker::died`].
+    fn is_dead(&self) -> bool {
+        self.losses.has_changed().is_err()
     }
 
     /// Waits until there will be no connection any more: the client's own task has ended. It does where the client panics

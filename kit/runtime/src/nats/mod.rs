@@ -17,7 +17,7 @@ pub use api::ReadError;
 pub use commit::{COMMIT_TIMEOUT, CommitError, MAX_BATCH};
 pub use connection::{Broker, OLDEST_SERVER};
 pub use message::{StoredMessage, Write};
-pub use read::MAX_MULTI_GET;
+pub use read::{MAX_MULTI_GET, Page};
 pub use stored_event::{MAX_EVENT_BYTES, StoredEvent, StoredEventError};
 
 pub(crate) use message::RawMessage;

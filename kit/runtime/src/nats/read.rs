@@ -24,6 +24,15 @@ const LEADER_READS: usize = 16;
 /// The server's code for "there is no such message".
 const NOT_FOUND: u64 = 10037;
 
+/// Some messages of a stream.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The messages, oldest first.
+    pub messages: Vec<StoredMessage>,
+    /// Whether there are more behind them.
+    pub has_more: bool,
+}
+
 impl Broker {
     /// The newest message of each subject that matches one of `subjects`, oldest first, in one consistent look.
     ///
@@ -36,49 +45,107 @@ impl Broker {
         stream: &str,
         subjects: &[String],
     ) -> Result<Vec<StoredMessage>, ReadError> {
-        let failed = |error: String| ReadError(format!("reading {stream}: {error}"));
+        let mut entries = self
+            .direct_get(stream, &json!({ "multi_last": subjects }))
+            .await?
+            .messages;
+        entries.sort_by_key(|entry| entry.sequence);
+        Ok(entries)
+    }
+
+    /// At most `limit` messages from `sequence` on whose subject matches `filter`, oldest first, and whether there are more. In a
+    /// bucket, which keeps one message a subject, that is the newest of each subject; one that is rewritten while the pages are read
+    /// may come twice, the newer one later.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub async fn page(
+        &self,
+        stream: &str,
+        filter: &str,
+        sequence: u64,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        let request = json!({ "seq": sequence.max(1), "next_by_subj": filter, "batch": limit });
+        self.direct_get(stream, &request).await
+    }
+
+    /// Everything that matches `filter`, page by page, surely not older than this call.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer, or followers stay behind.
+    pub async fn get_all(
+        &self,
+        stream: &str,
+        filter: &str,
+        replicas: usize,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let newest = match replicas {
+            0 | 1 => 0,
+            _ => self.leader_sequence(stream, filter).await?,
+        };
+        let (mut messages, mut next) = (Vec::new(), 1);
+        loop {
+            let page = self.page(stream, filter, next, MAX_MULTI_GET).await?;
+            next = page.messages.last().map_or(next, |last| last.sequence + 1);
+            messages.extend(page.messages);
+            if !page.has_more {
+                break;
+            }
+        }
+        let last = messages.last().map_or(0, |last: &StoredMessage| last.sequence);
+        if last < newest {
+            return Err(behind(stream));
+        }
+        Ok(messages)
+    }
+
+    /// Asks for stored messages by direct get (ADR-31).
+    async fn direct_get(&self, stream: &str, request: &serde_json::Value) -> Result<Page, ReadError> {
+        let failed = |error: String| ReadError::Unavailable(format!("reading {stream}: {error}"));
         let inbox = self.client.new_inbox();
         let mut answers = self
             .client
             .subscribe(inbox.clone())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let request = json!({ "multi_last": subjects }).to_string();
         self.client
-            .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.into())
+            .publish_with_reply(
+                format!("$JS.API.DIRECT.GET.{stream}"),
+                inbox,
+                request.to_string().into(),
+            )
             .await
             .map_err(|error| failed(error.to_string()))?;
         let collect = async {
-            let mut entries = Vec::new();
+            let mut page = Page::default();
             while let Some(message) = answers.next().await {
                 match message.status.map(|status| status.as_u16()) {
-                    None => {
-                        entries.push(direct_entry(message).ok_or_else(|| failed("not a direct get".into()))?)
+                    None => page
+                        .messages
+                        .push(direct_entry(message).ok_or_else(|| failed("not a direct get".into()))?),
+                    Some(204 | 404) => {
+                        page.has_more = pending(&message) > 0;
+                        return Ok(page);
                     }
-                    Some(204 | 404) => return Ok(entries),
                     Some(503) => {
-                        return Err(failed(
-                            "no leader, or no such stream: a service that knows it makes it at its start"
-                                .into(),
-                        ));
+                        let problem =
+                            "no leader, or no such stream: a service that knows it makes it at its start";
+                        return Err(failed(problem.into()));
                     }
                     Some(413) => return Err(too_many(stream)),
                     Some(code) => {
-                        return Err(failed(format!(
-                            "{code} {}",
-                            message.description.unwrap_or_default()
-                        )));
+                        let description = message.description.unwrap_or_default();
+                        return Err(failed(format!("{code} {description}")));
                     }
                 }
             }
             Err(failed("the connection closed".into()))
         };
-        let mut entries = tokio::time::timeout(READ_TIMEOUT, self.unless_lost(collect))
+        tokio::time::timeout(READ_TIMEOUT, self.unless_lost(collect))
             .await
             .map_err(|_| failed("timed out".into()))?
-            .ok_or_else(|| failed("the connection was lost".into()))??;
-        entries.sort_by_key(|entry| entry.sequence);
-        Ok(entries)
+            .ok_or_else(|| failed("the connection was lost".into()))?
     }
 
     /// The sequence of the newest message that matches `subject` (wildcards allowed), from the stream's leader;
@@ -123,7 +190,9 @@ impl Broker {
         };
         let decode = |text: &str| {
             let decoded = BASE64_STANDARD.decode(text);
-            decoded.map_err(|error| ReadError(format!("reading {stream} at {}: {error}", stored.seq)))
+            decoded.map_err(|error| {
+                ReadError::Unavailable(format!("reading {stream} at {}: {error}", stored.seq))
+            })
         };
         Ok(Some(RawMessage {
             headers: decode(&stored.hdrs)?,
@@ -237,14 +306,16 @@ impl Broker {
             debug!(stream, attempt, "a follower is behind the leader");
             tokio::time::sleep(Duration::from_millis(2 << attempt)).await;
         }
-        Err(ReadError(format!(
-            "the followers of {stream} are behind its leader"
-        )))
+        Err(behind(stream))
     }
 }
 
 fn too_many(stream: &str) -> ReadError {
-    ReadError(format!("reading {stream}: more than {MAX_MULTI_GET} entries"))
+    ReadError::TooMany(format!("reading {stream}: more than {MAX_MULTI_GET} entries"))
+}
+
+fn behind(stream: &str) -> ReadError {
+    ReadError::Unavailable(format!("the followers of {stream} are behind its leader"))
 }
 
 /// Whether a subject matches a filter with `*` wildcards, and perhaps `>` at its end.
@@ -259,6 +330,13 @@ fn matches(filter: &str, subject: &str) -> bool {
         }
     }
     tokens.next().is_none()
+}
+
+/// How many messages match behind those of an answer.
+fn pending(end: &async_nats::Message) -> u64 {
+    let headers = end.headers.as_ref();
+    let pending = headers.and_then(|headers| headers.get("Nats-Num-Pending"));
+    pending.and_then(|count| count.as_str().parse().ok()).unwrap_or(0)
 }
 
 fn direct_entry(message: async_nats::Message) -> Option<StoredMessage> {

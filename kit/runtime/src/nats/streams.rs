@@ -11,14 +11,20 @@ use async_nats::jetstream::{
     },
 };
 use quadrille_events::{Contract, EventName};
+use tokio::sync::watch;
+use tracing::warn;
 
 use crate::nats::connection::Broker;
+use crate::shutdown::stopped;
 
 /// The log of all events, sourced from the buckets.
 pub const EVENTS: &str = "EVENTS";
 
 /// The most inputs of one consumer that may wait for an acknowledgement: what bounds the memory of a service.
 pub const MAX_ACK_PENDING: i64 = 4_096;
+
+/// How often a service looks whether the log is still there.
+const LOG_CHECK: Duration = Duration::from_secs(3);
 
 /// The server's own default.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -59,6 +65,29 @@ pub async fn ensure(
     }
     ensure_stream(broker, log_config(contract, keeping)).await?;
     Ok(replicas)
+}
+
+/// Makes the EVENTS log again if it is deleted while services run, until the service stops: the server then sources it anew from
+/// the buckets.
+pub(crate) async fn keep_log(
+    broker: Broker,
+    contract: Contract,
+    keeping: Keeping,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = tokio::time::sleep(LOG_CHECK) => {}
+        }
+        if !matches!(broker.is_there(EVENTS).await, Ok(false)) {
+            continue;
+        }
+        match ensure_stream(&broker, log_config(contract, keeping)).await {
+            Ok(_) => warn!("the stream {EVENTS} was deleted; it is made again, and sourced from the buckets"),
+            Err(error) => warn!(error = format!("{error:#}"), "the stream {EVENTS} was deleted"),
+        }
+    }
 }
 
 /// Makes sure of the durable consumer through which `listener` hears `names`, all of one bucket.

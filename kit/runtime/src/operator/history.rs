@@ -89,10 +89,12 @@ impl Archive {
         mut stop: watch::Receiver<bool>,
     ) -> Result<impl Stream<Item = HistoryEntry> + Send + use<>, ReadError> {
         // First subscribe, then read: nothing falls between, and what comes twice is dropped.
+        let unavailable = |error: anyhow::Error| ReadError::Unavailable(format!("{error:#}"));
+        let client = self.broker.subscriber().await.map_err(unavailable)?;
         let mut subscriptions = Vec::new();
         for subject in self.subjects(about) {
-            let subscription = self.broker.client().subscribe(subject).await;
-            subscriptions.push(subscription.map_err(|error| ReadError(error.to_string()))?);
+            let subscription = client.subscribe(subject).await;
+            subscriptions.push(subscription.map_err(|error| ReadError::Unavailable(error.to_string()))?);
         }
         let so_far = self.history(about).await?;
         let mut seen: HashSet<(String, String)> = HashSet::new();

@@ -29,6 +29,9 @@ pub use crate::nats::streams::EVENTS;
 /// How long a stream that is being read may stay silent until somebody looks whether there is anything left.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// After so many silences in which nothing came a reader checks that the log is still there.
+const SILENCES_PER_CHECK: u32 = 3;
+
 /// How often a reader looks for its place again after the connection was lost, if it is lost again meanwhile: what it was
 /// about to be sent can end the next one too.
 const RESUMES: usize = 5;
@@ -250,6 +253,7 @@ impl Operator {
             next,
             last: None,
             messages: None,
+            silences: 0,
         };
         reader.begin(next).await?;
         Ok(try_unfold(reader, async |mut reader| {
@@ -454,6 +458,8 @@ struct Reader {
     messages: Option<pull::Ordered>,
     /// How often there had been a connection when the messages were asked for.
     connections: u64,
+    /// How often nothing came within [`SILENCE`].
+    silences: u32,
 }
 
 impl Reader {
@@ -472,7 +478,7 @@ impl Reader {
                 continue;
             }
             match next {
-                Err(_) => {}
+                Err(_) => self.check_log().await?,
                 Ok(None) => anyhow::bail!("the messages of {EVENTS} have ended"),
                 Ok(Some(message)) => {
                     let followed = followed(&message?)?;
@@ -481,6 +487,24 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Fails if the log is not the one that is being read: it was deleted, and perhaps made again.
+    async fn check_log(&mut self) -> anyhow::Result<()> {
+        self.silences += 1;
+        if !self.silences.is_multiple_of(SILENCES_PER_CHECK) {
+            return Ok(());
+        }
+        // Whoever cannot ask now is told by the connection.
+        if let Ok(info) = self.log.get_info().await {
+            anyhow::ensure!(
+                info.created == self.log.cached_info().created,
+                "{EVENTS} was deleted, and is made again"
+            );
+        } else if self.broker.is_connected() && !self.broker.is_there(EVENTS).await? {
+            anyhow::bail!("{EVENTS} was deleted");
+        }
+        Ok(())
     }
 
     fn seen(&mut self, sequence: u64, time: jiff::Timestamp) {

@@ -1,0 +1,144 @@
+//! Full lists, meddling by hand and hostile messages: what an attack on the system found.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use quadrille_events::{Body, Charged, Created, OrderEvent, PaymentEvent, Said};
+use quadrille_local::Service;
+use quadrille_local::client::NewOrder;
+use quadrille_runtime::nats::Broker;
+use quadrille_tests::{World, eventually};
+use reqwest::header::ACCEPT;
+use serde_json::{Value, json};
+
+fn order() -> NewOrder {
+    NewOrder::new().line(1, "apple", 250)
+}
+
+/// More than one multi-get answers with (1,024).
+const MANY: usize = 1_030;
+
+#[tokio::test]
+async fn couriers_may_be_more_than_one_read_brings() {
+    let world = World::start().await.unwrap();
+    let reporting = stream::iter(0..MANY).map(|number| {
+        let (world, name) = (&world, format!("x{number}"));
+        async move {
+            eventually(async || Ok(Some(world.api().put_courier(&name, 10).await?)))
+                .await
+                .unwrap();
+        }
+    });
+    reporting.buffer_unordered(32).collect::<Vec<()>>().await;
+    let listed = world.api().couriers().await.unwrap();
+    assert_eq!(listed["couriers"].as_array().unwrap().len(), MANY + 2);
+    let id = world.place(order()).await.unwrap();
+    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
+    // A service that starts with all of them reads them, too.
+    world.kill9(Service::Delivery, 0).await.unwrap();
+    world.restart(Service::Delivery, 0).await.unwrap();
+    let id = world.place(order()).await.unwrap();
+    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
+    world.audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_order_with_far_too_many_entries_holds_up_no_other() {
+    let world = World::start().await.unwrap();
+    let id = world.place(order().paid_by_hand()).await.unwrap();
+    world.opened(&id).await.unwrap();
+    let publishing = stream::iter(0..MANY).map(|number| {
+        let subject = format!("$KV.{}.junk-{number}.{id}", PaymentEvent::SERVICE);
+        let operator = &world.operator;
+        async move { operator.publish(&subject, [], b"{}").await.unwrap() }
+    });
+    publishing.buffer_unordered(64).collect::<Vec<u64>>().await;
+    // Payment hears of the order again, and cannot read what it has said about it.
+    world.api().cancel_order(&id).await.unwrap();
+    let letters = eventually(async || {
+        let letters = world.operator.dead_letters_of(&id).await?;
+        Ok((!letters.is_empty()).then_some(letters))
+    });
+    let reason = letters.await.unwrap().remove(0).reason;
+    assert!(reason.contains("more than 1024 entries"), "{reason}");
+    let other = world.place(order()).await.unwrap();
+    assert_eq!(world.ended(&other).await.unwrap().state, "completed");
+}
+
+#[tokio::test]
+async fn a_poisonous_message_to_followers_of_an_order_ends_their_stream_and_no_service() {
+    let world = World::start().await.unwrap();
+    let id = world.place(order().paid_by_hand()).await.unwrap();
+    world.opened(&id).await.unwrap();
+    let url = format!("{}/orders/{id}/events", world.api().url(Service::Order));
+    let follow = async || {
+        let request = reqwest::Client::new()
+            .get(&url)
+            .header(ACCEPT, "text/event-stream");
+        request.send().await.unwrap()
+    };
+    let mut following = follow().await;
+    following.chunk().await.unwrap().unwrap();
+    // Over a lone carriage return in a header async-nats 0.51 panics.
+    let subject = Created::NAME.heard_as(&id);
+    world
+        .publish_bytes(&subject, b"NATS/1.0\r\na: b\rc\r\n\r\n", b"{}")
+        .await
+        .unwrap();
+    while let Ok(Some(_)) = following.chunk().await {}
+    // The service goes on, and so does who follows again.
+    let mut again = follow().await;
+    let first = again.chunk().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains(Created::NAME.subject));
+    world.api().confirm_payment(&id).await.unwrap();
+    let mut text = String::new();
+    while !text.contains(Charged::NAME.subject) {
+        text += &String::from_utf8_lossy(&again.chunk().await.unwrap().unwrap());
+    }
+    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
+    assert!(world.deaths().await.unwrap().is_empty());
+    world.audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_consumer_whose_filters_were_changed_is_made_anew_and_hears_what_it_skipped() {
+    let world = World::with().env("ACK_WAIT", "1s").start().await.unwrap();
+    let broker = Broker::connect(&world.nats_url, "meddler").await.unwrap();
+    let (stream, listener) = (format!("KV_{}", OrderEvent::SERVICE), world.hears_orders().name());
+    let info: Value = broker
+        .ask(&format!("CONSUMER.INFO.{stream}.{listener}"), &json!({}))
+        .await
+        .unwrap();
+    let mut config = info["config"].clone();
+    config["filter_subjects"] = json!(["$KV.order.nothing.*"]);
+    let change = json!({ "stream_name": stream, "config": config, "action": "update" });
+    let _: Value = broker
+        .ask(&format!("CONSUMER.CREATE.{stream}.{listener}"), &change)
+        .await
+        .unwrap();
+    let ids = world.place_many(10, |_| order()).await.unwrap();
+    for view in world.all_ended(&ids).await.unwrap() {
+        assert_eq!(view.state, "completed");
+    }
+    world.audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_noticed_within_15_seconds() {
+    let world = World::start().await.unwrap();
+    world.with_nats(0, async |server| server.stop()).await.unwrap();
+    let frozen = Instant::now();
+    eventually(async || Ok(world.api().ready(Service::Order).await.is_err().then_some(())))
+        .await
+        .unwrap();
+    assert!(
+        frozen.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        frozen.elapsed()
+    );
+    world.with_nats(0, async |server| server.cont()).await.unwrap();
+    let id = eventually(async || Ok(world.api().create_order(&order()).await.ok())).await;
+    let id = id.unwrap().order_id;
+    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
+    world.audit().await.unwrap();
+}
