@@ -1,4 +1,4 @@
-//! From `main` to the last acknowledgement: settings, connection, streams, listeners, engine, HTTP, stop.
+//! The life of a service: settings, connection, streams, listeners, engine, HTTP, stop.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -32,13 +32,13 @@ use crate::shutdown::{stop_signal, stopped};
 use crate::telemetry::log::{FLUSH_TIMEOUT, Telemetry};
 use crate::telemetry::meters::{self, Metrics};
 
-/// How long a stop may take: the group in hand, and the requests that wait for it.
+/// How long a stop may take: the group in progress, and the requests that wait for it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 // Within 5 s a service promises to stop.
 const _: () = assert!(STOP_TIMEOUT.as_millis() + FLUSH_TIMEOUT.as_millis() < 5_000);
 
-/// The `main` of a service: reads the settings, runs it until SIGTERM or Ctrl-C, and says in one sentence why it
-/// cannot, if it cannot.
+/// The `main` of a service: reads the settings, runs it until SIGTERM or Ctrl-C, and prints one sentence if
+/// it cannot.
 ///
 /// Settings: `NATS_URL` (`nats://127.0.0.1:4222`), `NATS_CREDS`, `BIND` (`127.0.0.1`), `PORT` (0 takes a free one),
 /// `REPLICAS` (1), `RETENTION` (30d), `EVENTS_MAX_AGE` (7d), `ACK_WAIT` (10s), `CALL_GIVE_UP` (1h), `RUST_LOG`
@@ -59,8 +59,8 @@ pub fn main<S: Service>(
 }
 
 /// The `main` of any program that listens on HTTP: starts the log and the export of spans, binds `BIND` and `PORT`, runs
-/// `body` until it ends, which it should once `stop` turns true (SIGTERM or Ctrl-C), and says in one sentence why it
-/// cannot, if it cannot.
+/// `body` until it ends, which it should once `stop` turns true (SIGTERM or Ctrl-C), and prints one sentence if it
+/// cannot.
 pub fn program(
     name: &str,
     default_port: u16,
@@ -76,12 +76,12 @@ pub fn program(
             let (stopper, stop) = watch::channel(false);
             tokio::spawn(async move {
                 stop_signal().await;
-                info!("stopping: finishing what is in hand");
+                info!("stopping: finishing the group in progress");
                 let _ = stopper.send(true);
             });
             body(settings, listener, stop).await
         });
-        // The spans of what was in hand end with it, and are among the last that are sent.
+        // The spans of the last group end with the runtime, and are among the last that are sent.
         drop(runtime);
         telemetry.stop();
         ended
@@ -96,7 +96,7 @@ pub fn program(
 }
 
 /// Half of the cores, unless `TOKIO_WORKER_THREADS` says otherwise: the engine is one task, nats-server and the other
-/// services want theirs, and every thread that is woken for nothing costs (8 % of the CPU on two cores, by `just bench`).
+/// services need theirs, and a thread that is woken for nothing costs (8 % of the CPU on two cores, by `just bench`).
 fn workers(builder: &mut tokio::runtime::Builder) -> &mut tokio::runtime::Builder {
     if std::env::var_os("TOKIO_WORKER_THREADS").is_some() {
         return builder;
@@ -169,7 +169,7 @@ pub async fn run<S: Service>(
             served.context("the HTTP server panicked")?;
             engine.await.context("the engine panicked; the log says where")?;
         }
-        // Whoever starts it again gives it a connection; here it would only pretend to have one.
+        // Only a new process gets a connection again.
         () = broker.died() => bail!("the NATS client has died; the log says where"),
     }
     let finish = async {
@@ -177,7 +177,7 @@ pub async fn run<S: Service>(
         if !serving.is_finished() {
             let _ = serving.await;
         }
-        // What was acknowledged in memory only would be delivered again.
+        // Acknowledgements that were not sent would lead to redeliveries.
         let _ = broker.client().flush().await;
     };
     if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {

@@ -1,4 +1,4 @@
-//! Settings come from the environment, by one name each, and a wrong one is named.
+//! Settings: environment variables. An error names the variable and what is wrong with it.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 
-/// Where settings come from: the environment, or a map in tests.
+/// The settings of a program: the environment, or a map in tests.
 #[derive(Clone, Debug)]
 pub struct Settings(Source);
 
@@ -23,7 +23,7 @@ impl Settings {
         Self(Source::Environment)
     }
 
-    /// These and no others.
+    /// Exactly these settings.
     pub fn of(pairs: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
         Self(Source::Map(
             pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
@@ -66,7 +66,7 @@ impl Settings {
     }
 
     /// `RETENTION`: how long an entry lives from the moment it is stored, 30 days by default; `None` (set as `0s`) is for
-    /// ever. Whatever waits for something must be bound to end before.
+    /// ever. Whatever waits has to end within it.
     ///
     /// # Errors
     /// As [`Settings::get`].

@@ -2,7 +2,7 @@
 //!
 //! A dead letter is the record `dead-letter.<stream>.<sequence>.<order_id>` of the listener's own bucket (with the kind before the
 //! id, where the input is about something else: `dead-letter.<stream>.<sequence>.item.<item_id>`). Its body is the
-//! original body, byte for byte; what else there is to know is in the header `Dead-Letter`, as JSON.
+//! original body, byte for byte; the rest is in the header `Dead-Letter`, as JSON.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::engine::messages::ttl;
 use crate::engine::store::Store;
 use crate::nats::{CommitError, MAX_MULTI_GET, ReadError, StoredMessage, Write, acknowledge};
 
-/// The header that says what a dead letter is.
+/// The header with the description of a dead letter.
 const HEADER: &str = "Dead-Letter";
 
 /// The most letters that one listing shows: what one multi-get answers.
@@ -28,20 +28,20 @@ pub const MAX_LISTED: usize = MAX_MULTI_GET;
 /// The longest reason that is kept, in bytes.
 const MAX_REASON: usize = 1_000;
 
-/// What is known of a parked input.
+/// The description of a parked input.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, ToSchema)]
 pub struct DeadLetter {
     /// `<stream>.<sequence>.<order id>`, by which it is shown and retried.
     pub id: String,
-    /// The service that could not handle it.
+    /// The service that could not handle the input.
     pub service: String,
-    /// Why.
+    /// Why it could not be handled.
     pub reason: String,
-    /// How often it was delivered; 0 if it never arrived, because the client library cannot read it.
+    /// How often the input was delivered; 0 if the client library cannot read it, so that it never arrived.
     pub attempts: u64,
-    /// The subject it came by.
+    /// The subject of the input.
     pub subject: String,
-    /// Its headers.
+    /// The headers of the input.
     pub headers: BTreeMap<String, String>,
     /// When it was parked.
     pub parked_at: Timestamp,
@@ -50,7 +50,7 @@ pub struct DeadLetter {
 /// A dead letter with its body.
 #[derive(Clone, Debug)]
 pub struct Parked {
-    /// What is known of it.
+    /// Its description.
     pub letter: DeadLetter,
     /// The original body.
     pub body: Bytes,
@@ -88,8 +88,7 @@ impl Store {
         }
     }
 
-    /// A letter lives as long as its event would have: retried later, it would find the entries gone by which it might
-    /// have to be ignored.
+    /// Stores a letter for as long as its event would have lived: later, the entries would be gone by which a retry may have to be ignored.
     async fn store_letter(
         &self,
         letter: &DeadLetter,
@@ -112,7 +111,7 @@ impl Store {
             })
         };
         match self.broker.publish(write(letter, body.clone())?).await {
-            // An input as large as the broker allows leaves no room for what is added: keep what identifies it.
+            // An input of the maximum size leaves no room for the header: keep what identifies it.
             Err(CommitError::Rejected(problem)) => {
                 let mut cut = letter.clone();
                 cut.headers.clear();
@@ -157,7 +156,7 @@ impl Store {
             .collect())
     }
 
-    /// Takes a letter off the pile, as a KV purge does, with a marker that expires.
+    /// Removes a letter, as a KV purge does, with a marker that expires.
     pub(crate) async fn drop_letter(&self, id: &str) -> Result<(), CommitError> {
         let mut headers = HeaderMap::new();
         headers.insert("KV-Operation", "PURGE");

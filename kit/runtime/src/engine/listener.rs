@@ -1,4 +1,4 @@
-//! Hearing: one durable pull consumer for each bucket that a service hears, and its messages turned into inputs.
+//! Listeners: one durable pull consumer for each bucket that a service hears, its messages turned into inputs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ const CHECK_PERIOD: Duration = Duration::from_secs(1);
 /// The most dead letters that one listener parks at once.
 const MAX_PARKING: usize = 64;
 
-/// One listener: a service's ear at one bucket.
+/// The listener of a service to one bucket.
 pub(crate) struct Listener<S: Service> {
     pub store: Store,
     pub speaker: &'static str,
@@ -52,7 +52,7 @@ pub(crate) struct Listener<S: Service> {
 }
 
 impl<S: Service> Listener<S> {
-    /// Listens until told to stop; what was pulled and not handed on is given back.
+    /// Listens until told to stop; messages that were pulled and not handed on are given back.
     pub async fn run(mut self) {
         let parking = Arc::new(Semaphore::new(MAX_PARKING));
         let search = Arc::new(UnreadableSearch::default());

@@ -1,5 +1,5 @@
-//! Calls to the outside that do not answer at once: made beside the groups, so that a slow provider holds up nobody else,
-//! repeated as long as it makes sense; each outcome comes back as an input.
+//! Outside calls that do not answer at once: they run beside the groups, so that a slow provider delays no other input, and are repeated
+//! with back-off; each outcome comes back as an input.
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
@@ -33,7 +33,7 @@ const CALL_BACKOFF: Backoff = Backoff {
 /// How long inputs and calls may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallLimits {
-    /// After what time without an answer the broker delivers an input again.
+    /// The time after which the broker redelivers an unacknowledged input.
     pub ack_wait: Duration,
     /// How long an outside call is repeated until its input is parked.
     pub give_up_calls: Duration,
@@ -74,8 +74,8 @@ impl<S: Service> OutsideCalls<S> {
         async move { service.ask(ask).await }.boxed()
     }
 
-    /// Waits for the call that was begun for an input, tells the broker meanwhile that the input is in hand, and sends the
-    /// input on with the outcome in its place.
+    /// Waits for the call that was begun for an input, keeps the input from being redelivered meanwhile, and sends it back to the engine
+    /// with the outcome in its place.
     pub fn wait(&self, mut pending: PendingInput<S>) {
         let Some(OpenCall { ask, future }) = pending.open_call.take() else {
             return;
@@ -112,7 +112,7 @@ impl<S: Service> OutsideCalls<S> {
     }
 }
 
-/// Tells the broker again and again that the input is still in hand.
+/// Keeps the broker from redelivering the input (`+WPI` acknowledgements).
 async fn keep_alive<S: Service>(pending: &PendingInput<S>, ack_wait: Duration) -> Infallible {
     loop {
         tokio::time::sleep(ack_wait / 3).await;

@@ -1,10 +1,9 @@
-//! Messages that the client library cannot read, and so never hands on.
+//! Messages that the client library cannot read, and so never delivers.
 //!
-//! nats-server stores whatever stands between a message's headers and its body. If it is not what
-//! [ADR-4](https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-4.md) says, then async-nats 0.51
-//! ends the connection; the message comes again after every `ack_wait`, and ends the next one, for ever. So each
-//! listener looks now and then at what was delivered again, through the one request whose answer is JSON, and parks
-//! what no listener will ever see.
+//! nats-server stores headers unchecked. If they are not what
+//! [ADR-4](https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-4.md) says, async-nats 0.51 closes the connection; the
+//! message is redelivered after every `ack_wait`, and closes the next connection, for ever. So each listener regularly reads the redelivered
+//! messages through the one request whose answer is JSON, and parks those that the client cannot read.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,11 +18,11 @@ use crate::engine::wires::Wires;
 use crate::nats::headers::read_headers;
 use crate::nats::{RawMessage, acknowledge};
 
-/// The most messages that one look goes through. The next look goes on from there.
-const MAX_LOOKED_AT: usize = 4_096;
+/// The most messages that one search reads. The next search continues behind them.
+const MAX_SEARCHED: usize = 4_096;
 
-/// How far a listener has looked: a place in one wire's entries. Kept from look to look, so that what is held back at the
-/// front, and whatever is long acknowledged behind it, hides nothing.
+/// How far a search has come: a place in one wire's entries. Kept from search to search, so that an input that is held back at the front
+/// hides nothing behind it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     wire: usize,
@@ -31,13 +30,12 @@ struct Place {
     next: u64,
 }
 
-/// A listener's looks, one after the other.
+/// The searches of one listener, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct UnreadableSearch(Mutex<Place>);
 
 impl UnreadableSearch {
-    /// Parks what was delivered to a listener again and again and cannot be read. Begins where the last look ended, and
-    /// ends with the last wire.
+    /// Parks redelivered messages that cannot be read. Begins where the last search ended, and ends with the last wire.
     pub async fn park_unreadable<I>(
         &self,
         store: &Store,
@@ -48,7 +46,7 @@ impl UnreadableSearch {
         if let Err(error) = self.try_park(store, speaker, wires, info).await {
             warn!(
                 service = store.service,
-                speaker, error, "cannot look for unreadable inputs now"
+                speaker, error, "cannot search for unreadable inputs now"
             );
         }
     }
@@ -77,7 +75,7 @@ impl UnreadableSearch {
             .map(|wire| wire.name)
             .filter(|name| name.service == speaker)
             .collect();
-        for _ in 0..MAX_LOOKED_AT {
+        for _ in 0..MAX_SEARCHED {
             let Place { wire, next } = self.place();
             let Some(name) = names.get(wire) else {
                 self.go_on_at(Place::default());
@@ -103,7 +101,7 @@ impl UnreadableSearch {
             if let Err(problem) = read_headers(&raw.headers) {
                 let id = letter_id(store.contract, stream, raw.sequence, &raw.subject);
                 let message = as_delivered(raw, stream, &info.name, store);
-                // It is met again for as long as something before it waits, or if its acknowledgement was lost.
+                // A parked message is found again while an earlier one waits, or if its acknowledgement was lost.
                 match store.letter(&id).await.map_err(|error| error.to_string())? {
                     Some(_) => acknowledge(&message, AckKind::Ack).await,
                     None => {
@@ -119,8 +117,8 @@ impl UnreadableSearch {
     }
 }
 
-/// The message as if it had been delivered, without its headers, for the 0th time: it never arrives, and nobody tells how
-/// often the server has tried. To acknowledge it, the server looks at stream, consumer and sequence alone.
+/// The message as if it had been delivered without its headers, with 0 as the number of deliveries: the real number is not known. For an
+/// acknowledgement the server looks only at stream, consumer and sequence.
 fn as_delivered(raw: RawMessage, stream: &str, consumer: &str, store: &Store) -> jetstream::Message {
     let (sequence, time) = (raw.sequence, raw.time.as_nanosecond());
     let reply = format!("$JS.ACK.{stream}.{consumer}.0.{sequence}.1.{time}.0");

@@ -1,4 +1,4 @@
-//! The JetStream API where the client has no words for a request.
+//! Requests to the JetStream API that the client library does not offer.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -39,10 +39,10 @@ pub(crate) fn refused(what: &str, refusal: &ApiError) -> ReadError {
 }
 
 impl Broker {
-    /// Asks the JetStream API what the client has no words for: `STREAM.INFO.KV_order`.
+    /// Sends a request to the JetStream API: `STREAM.INFO.KV_order`.
     ///
     /// # Errors
-    /// [`ReadError`] if there is no answer, or it is a refusal, or no `T`.
+    /// [`ReadError`] if there is no answer, or the answer is a refusal or no `T`.
     pub async fn ask<T: DeserializeOwned>(
         &self,
         what: &str,
@@ -71,7 +71,7 @@ impl Broker {
         }
     }
 
-    /// What the JetStream API answers: what was asked for, or a refusal.
+    /// The answer of the JetStream API: what was asked for, or a refusal.
     pub(super) async fn answer<T: DeserializeOwned>(
         &self,
         what: &str,
@@ -87,7 +87,7 @@ impl Broker {
             .request(format!("$JS.API.{what}"), request.to_string().into())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        // First, because a `T` without obligatory fields would be found in a refusal too.
+        // The refusal first: a `T` without required fields would match it, too.
         let refusal: Refusal =
             serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
         match refusal.error {

@@ -1,4 +1,4 @@
-//! Storing: one message, or an atomic batch; and why it did not happen.
+//! Storing: one message, or an atomic batch; and why a commit failed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,19 +16,19 @@ pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most messages of one atomic batch (ADR-50).
 pub const MAX_BATCH: usize = 1_000;
 
-/// Why a commit did not happen, or may not have.
+/// Why a commit was refused, or its outcome is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// Something else was written first. Read again, decide again.
+    /// Another commit changed the checked entries first. Read again, decide again.
     #[error("another commit came first")]
     Conflict,
-    /// No answer: it may be stored or not. Read again, decide again.
+    /// No answer came: the messages are stored or not. Read again, decide again.
     #[error("the outcome is unknown: {0}")]
     Unknown(String),
-    /// Nothing was stored; the broker cannot now (no leader, too many batches open, shutting down). Try again.
+    /// Nothing was stored, because the broker cannot store now (no leader, too many open batches, shutting down). Try again.
     #[error("the broker cannot store it now: {0}")]
     Busy(String),
-    /// Nothing was stored, nor will it be as it is (too large, malformed).
+    /// Nothing was stored, and the same commit will never be (too large, malformed).
     #[error("the broker refuses it: {0}")]
     Rejected(String),
 }
@@ -37,7 +37,7 @@ impl CommitError {
     /// Every [`CommitError::kind`].
     pub const KINDS: [&'static str; 4] = ["conflict", "unknown", "busy", "rejected"];
 
-    /// The error in a word, for whoever counts.
+    /// The error in one word, for metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             CommitError::Conflict => "conflict",
@@ -60,7 +60,7 @@ impl Broker {
     /// Stores all of `writes` or none, and returns the sequence of the last; they are stored without gaps.
     ///
     /// One message is a plain publish, more are an atomic batch (ADR-50): all but the last are sent without asking for
-    /// an answer, because the answer to the last tells of them all.
+    /// an answer, because the answer to the last covers all of them.
     ///
     /// # Errors
     /// [`CommitError`]; only `Unknown` leaves open whether they are stored.
@@ -159,9 +159,9 @@ impl From<ApiError> for CommitError {
             // Wrong last sequence, with and without its number (10164: checked against the batch itself).
             10071 | 10164 => CommitError::Conflict,
             // The batch is not known any more, or incomplete (ADR-50): a leader change, or the first message was
-            // refused because too many batches are open (10210), whose answer nobody waited for.
+            // refused because too many batches are open (10210), and its answer is not waited for.
             10176 | 10210 | 10211 => CommitError::Busy(said),
-            // 4xx is about the message; 408, 429 and 5xx are about the moment.
+            // 4xx is about the message; 408, 429 and 5xx are temporary.
             _ => match StatusCode::from_u16(error.code).map(|code| code.as_u16()) {
                 Ok(400..=407 | 409..=428 | 430..=499) => CommitError::Rejected(said),
                 Ok(_) | Err(_) => CommitError::Busy(said),

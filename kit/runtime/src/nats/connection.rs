@@ -1,4 +1,4 @@
-//! The connection to a server that is new enough.
+//! The connection to NATS.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use async_nats::{Client, ConnectOptions, ServerAddr, connection::State, jetstrea
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-/// The oldest server that has all that is used here (atomic batches, schedules and their purge, TTL, async persistence).
+/// The oldest server that has everything used here (atomic batches, schedules and their purge, TTL, async persistence).
 pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 4);
 
 /// How long the broker may take to answer a read.
@@ -65,7 +65,7 @@ impl Broker {
                 async move {
                     match event {
                         async_nats::Event::ServerError(problem) => {
-                            error!(%problem, "the server complains; a refused permission shows here only")
+                            error!(%problem, "the server reported an error; a refused permission shows only here")
                         }
                         async_nats::Event::SlowConsumer(_) => warn!(%event, "NATS"),
                         async_nats::Event::Connected
@@ -141,11 +141,11 @@ impl Broker {
         self.losses.has_changed().is_err()
     }
 
-    /// Waits until there will be no connection any more: the client's own task has ended. It does where the client panics
-    /// over a message ([`crate::engine::unreadable::read_headers`]), and says nothing.
+    /// Waits until the client's own task has ended, after which there is never a connection again. That task ends without a word when the
+    /// client panics over a message ([`crate::nats::headers`]).
     pub(crate) async fn died(&self) {
         let mut losses = self.losses.clone();
-        // That task holds, by way of the events it tells of, who tells of losses.
+        // The task owns the sender of this channel.
         while losses.changed().await.is_ok() {}
     }
 
@@ -154,8 +154,8 @@ impl Broker {
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
-    /// What `answering` comes to, or nothing if the connection is lost meanwhile: then no answer will come, and there is no
-    /// point in waiting for the time-out. (A request sent while there is no connection is sent after the next one.)
+    /// The result of `answering`; `None` if the connection is lost meanwhile, because then no answer will come and waiting for the
+    /// time-out is useless. (A request without a connection is sent after the next connect.)
     pub(crate) async fn unless_lost<T>(&self, answering: impl Future<Output = T>) -> Option<T> {
         let mut losses = self.losses.clone();
         losses.mark_unchanged();
@@ -167,8 +167,8 @@ impl Broker {
     }
 }
 
-/// What begins the ids of this connection's batches: 64 random bits, so that no two open batches share an id. Short,
-/// because it is stored with every message.
+/// The prefix of this connection's batch ids: 64 random bits, so that no two open batches share an id. Short, because it is stored
+/// with every message.
 fn batch_prefix() -> String {
     format!("{:x}", rand::random::<u64>())
 }
@@ -183,7 +183,7 @@ fn servers(url: &str) -> anyhow::Result<Vec<ServerAddr>> {
     url.split(',').map(parse).collect()
 }
 
-/// The client itself takes no notice of the user and password, or token, in a URL.
+/// Takes user and password, or token, from the URL: the client ignores them.
 fn with_credentials(options: ConnectOptions, servers: &[ServerAddr]) -> ConnectOptions {
     let Some(server) = servers.iter().find(|server| server.has_user_pass()) else {
         return options;
@@ -200,7 +200,7 @@ async fn connect_patiently(
     servers: &[ServerAddr],
     url: &str,
 ) -> anyhow::Result<Client> {
-    // A first failure is worth a line; what cannot heal by waiting is an error.
+    // The first failure is logged; an error that waiting cannot heal is returned.
     use async_nats::ConnectErrorKind as Kind;
     let mut told = false;
     let shown = hide_credentials(url);

@@ -6,10 +6,10 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::nats::message::{RawMessage, StoredMessage};
 
-/// So much of an offending header's name is told.
+/// The most characters of an offending header's name that an error repeats.
 const MAX_NAME: usize = 64;
 
-/// Without its headers, if nobody can read them.
+/// Drops the headers if they cannot be read.
 impl From<RawMessage> for StoredMessage {
     fn from(raw: RawMessage) -> Self {
         Self {
@@ -22,12 +22,11 @@ impl From<RawMessage> for StoredMessage {
     }
 }
 
-/// Why the client library does not hand on a message. Names a header at most, and not at length: what the headers hold is
-/// somebody else's, and may be secret.
+/// Why the client library does not deliver a message. The text repeats at most the name of a header, shortened: values may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     what: &'static str,
-    /// What stands where a header's name should.
+    /// The text in the place of a header's name.
     name: Option<String>,
 }
 
@@ -56,11 +55,11 @@ impl fmt::Display for Unreadable {
 /// The headers of a stored message as async-nats 0.51 reads them (`HMSG` in its `connection.rs`), line by line.
 ///
 /// # Errors
-/// It stumbles over them. Over a lone `\r` in a value it even falls: it panics, and there is no connection ever after
+/// The client closes the connection over such headers. Over a lone `\r` in a value it panics and never connects again
 /// (<https://github.com/nats-io/nats.rs/pull/1612>).
 pub(crate) fn read_headers(headers: &[u8]) -> Result<HeaderMap, Unreadable> {
     let mut read = HeaderMap::new();
-    // Such a message comes as `MSG`.
+    // The server sends a message without headers as `MSG`.
     if headers.is_empty() {
         return Ok(read);
     }
@@ -86,7 +85,7 @@ pub(crate) fn read_headers(headers: &[u8]) -> Result<HeaderMap, Unreadable> {
             .parse()
             .map_err(|_| Unreadable::of("no name of a header", name))?;
         let mut value = value.trim_start().to_owned();
-        // A line that begins with white space goes on with the value, if it follows at once.
+        // A line that begins with white space continues the value of the line before it.
         while let Some(more) = lines.next_if(|line| line.starts_with(char::is_whitespace)) {
             value.push_str(more);
         }
@@ -105,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes of which many are nearly headers.
+    /// Bytes that often look almost like headers.
     fn nearly_headers() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             Just(b"NATS/1.0".to_vec()),
@@ -174,7 +173,7 @@ mod tests {
             (b"HTTP/1.1\r\n\r\n", "no version"),
             (b"NATS/1.0 abc\r\n\r\n", "no status behind the version"),
             (b"NATS/1.0\r\nno colon\r\n\r\n", "a line without a colon"),
-            // It goes on with nothing: before it stands no header, or an empty line.
+            // A continuation line without a header before it, or behind an empty line.
             (b"NATS/1.0\r\n c\r\n\r\n", "a line without a colon"),
             (b"NATS/1.0\r\na: b\r\n\r\n c\r\n", "a line without a colon"),
             (b"NATS/1.0\r\nna me: x\r\n\r\n", "no name of a header: \"na me\""),

@@ -6,20 +6,20 @@ use bytes::Bytes;
 /// A message to store.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// Where.
+    /// The subject to store it under.
     pub subject: String,
-    /// With which headers; the check of the last sequence among them.
+    /// Its headers, the check of the last sequence among them.
     pub headers: HeaderMap,
-    /// What.
+    /// Its body.
     pub body: Bytes,
 }
 
 /// A message as stored.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
-    /// Where it is stored.
+    /// The subject that it is stored under.
     pub subject: String,
-    /// At which place of its stream.
+    /// Its sequence in the stream.
     pub sequence: u64,
     /// When it was stored, by the server's clock.
     pub time: jiff::Timestamp,
@@ -35,13 +35,13 @@ impl StoredMessage {
         self.headers.get(name).map(|value| value.as_str())
     }
 
-    /// Whether a KV client deleted or purged the key: this is only the marker.
+    /// Whether it is the marker of a KV client that deleted or purged the key.
     pub fn is_deleted(&self) -> bool {
         self.headers.get("KV-Operation").is_some()
     }
 }
 
-/// A message as it is stored, of which only the frame is known to make sense.
+/// A stored message with its headers unparsed.
 #[derive(Debug)]
 pub(crate) struct RawMessage {
     pub subject: String,

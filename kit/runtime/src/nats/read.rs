@@ -1,4 +1,4 @@
-//! Reading: many entries in one consistent look, and from the leader.
+//! Reading: many entries in one consistent answer, page by page, and from the leader.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct Page {
 }
 
 impl Broker {
-    /// The newest message of each subject that matches one of `subjects`, oldest first, in one consistent look.
+    /// The newest message of each subject that matches one of `subjects`, oldest first, in one consistent answer.
     ///
     /// With one replica the leader answers; with more it may be a follower that is a little behind.
     ///
@@ -203,7 +203,7 @@ impl Broker {
         }))
     }
 
-    /// What `STREAM.MSG.GET` brings, if it finds a message.
+    /// The answer to `STREAM.MSG.GET`; `None` if there is no such message.
     async fn leader_get<T: DeserializeOwned>(
         &self,
         stream: &str,
@@ -235,7 +235,7 @@ impl Broker {
     ) -> Result<Vec<StoredMessage>, ReadError> {
         let losses = *self.losses.borrow();
         match self.fresh_multi_get(stream, subjects, replicas).await {
-            // Perhaps because of what it brings: headers that the client cannot read end the connection, each time.
+            // An answer with headers that the client cannot read ends the connection, each time.
             Err(_) if *self.losses.borrow() != losses => self.get_one_by_one(stream, subjects).await,
             other => other,
         }
@@ -274,7 +274,7 @@ impl Broker {
         Ok(entries)
     }
 
-    /// With several replicas, what the multi-get brought is compared with what the leader has.
+    /// With several replicas, compares the answer to the multi-get with the last sequences of the leader.
     async fn fresh_multi_get(
         &self,
         stream: &str,
@@ -293,7 +293,7 @@ impl Broker {
         .await?;
         for attempt in 0..TRIES {
             let entries = self.multi_get(stream, subjects).await?;
-            // Whatever the leader had is there, or has been replaced by something newer under the same filter.
+            // What the leader had is there, or was replaced by something newer under the same filter.
             let complete = subjects.iter().zip(&newest).all(|(subject, sequence)| {
                 *sequence == 0
                     || entries

@@ -1,5 +1,5 @@
-//! The streams: one KV bucket per service, and the EVENTS log over them all. Every service makes sure of them at
-//! its start, whichever comes first; what exists already is only ever added to.
+//! The streams: one KV bucket per service, and the EVENTS log of all buckets. Each service creates what is missing at its start; an
+//! existing stream is only ever extended.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::shutdown::stopped;
 /// The log of all events, sourced from the buckets.
 pub const EVENTS: &str = "EVENTS";
 
-/// The most inputs of one consumer that may wait for an acknowledgement: what bounds the memory of a service.
+/// The most unacknowledged inputs of one consumer. Bounds the memory of a service.
 pub const MAX_ACK_PENDING: i64 = 4_096;
 
 /// How often a service looks whether the log is still there.
@@ -34,7 +34,7 @@ pub fn bucket_stream(service: &str) -> String {
     format!("KV_{service}")
 }
 
-/// How the streams are kept.
+/// Replicas and retention of the streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping {
     /// Replicas of every stream, 1, 3 or 5.
@@ -45,7 +45,7 @@ pub struct Keeping {
     pub events_max_age: Duration,
 }
 
-/// Makes sure of the buckets and of the log. Returns the replicas that the bucket of `service` really has.
+/// Creates or extends the buckets and the log. Returns the replicas that the bucket of `service` has.
 pub async fn ensure(
     broker: &Broker,
     contract: Contract,
@@ -90,7 +90,7 @@ pub(crate) async fn keep_log(
     }
 }
 
-/// Makes sure of the durable consumer through which `listener` hears `names`, all of one bucket.
+/// Creates or updates the durable consumer through which `listener` hears `names`, all of one bucket.
 pub async fn ensure_consumer(
     broker: &Broker,
     listener: &str,
@@ -103,7 +103,7 @@ pub async fn ensure_consumer(
         description: Some(format!("what {listener} hears of {speaker}")),
         ack_policy: AckPolicy::Explicit,
         ack_wait,
-        // What cannot be handled is parked by the listener; the broker gives nothing up.
+        // The listener parks what cannot be handled; the broker never gives up.
         max_deliver: -1,
         max_ack_pending: MAX_ACK_PENDING,
         filter_subjects: names.iter().map(|name| name.filter()).collect(),
@@ -146,9 +146,9 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
     }
 }
 
-/// EVENTS has one source per event rather than one per bucket. A source is known by all its transforms: one more among
-/// them, after an upgrade, would be another source, and the server would fetch the whole bucket again. And every message
-/// carries the name of its source, which is a third of its size if that names every event of the bucket.
+/// EVENTS has one source per event rather than one per bucket. The server identifies a source by all its transforms: one more transform,
+/// after an upgrade, would be another source, and the server would fetch the whole bucket again. And each message carries the name of
+/// its source, which would be a third of its size if it named every event of the bucket.
 fn log_config(contract: Contract, keeping: Keeping) -> Config {
     let sources = contract
         .names()

@@ -1,5 +1,5 @@
-//! What an operator may do from outside: look at every stream, follow the log, publish raw messages. The audit, the
-//! command line, the console and the tests stand on it; services do not.
+//! Access for operators: read every stream, follow the log, publish raw messages. The audit, the command line, the console and the tests
+//! use it; services use only [`history`].
 
 pub mod history;
 pub mod story;
@@ -26,14 +26,13 @@ use crate::nats::{Broker, RawMessage, ReadError, StoredEvent, Write};
 pub use crate::nats::StoredMessage as Entry;
 pub use crate::nats::streams::EVENTS;
 
-/// How long a stream that is being read may stay silent until somebody looks whether there is anything left.
+/// How long a read may bring nothing until it is checked whether anything is left.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// After so many silences in which nothing came a reader checks that the log is still there.
+/// After so many silences in a row a reader checks that the log still exists.
 const SILENCES_PER_CHECK: u32 = 3;
 
-/// How often a reader looks for its place again after the connection was lost, if it is lost again meanwhile: what it was
-/// about to be sent can end the next one too.
+/// How often a reader resumes after a lost connection: the message that it is about to receive can end the next connection, too.
 const RESUMES: usize = 5;
 
 /// A connection with an operator's rights.
@@ -57,30 +56,30 @@ pub struct Size {
 /// How far a consumer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// Who speaks.
+    /// The service that says the events.
     pub speaker: &'static str,
-    /// Who listens.
+    /// The name of the consumer: the service that hears them.
     pub listener: String,
-    /// To which of the speaker's events.
+    /// The events that the consumer is filtered to.
     pub hears: Vec<&'static EventName>,
     /// Not yet delivered.
     pub pending: u64,
     /// Delivered and not yet acknowledged.
     pub unacknowledged: usize,
-    /// Whether somebody asks for more: `false` at a moment is normal under load, for long it is a listener that is gone.
+    /// Whether a pull is waiting. `false` for a moment is normal under load; `false` for long means that no listener runs.
     pub is_pulled: bool,
 }
 
 /// Where in the EVENTS log to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// With its first message that is still kept.
+    /// The first message that is still kept.
     Start,
-    /// With what comes from now on.
+    /// The next message that is stored.
     Now,
 }
 
-/// One message of the EVENTS log on its way.
+/// One message of the EVENTS log as it is followed.
 #[derive(Clone, Debug)]
 pub struct Followed {
     /// The message.
@@ -183,8 +182,8 @@ impl Operator {
             let mut messages = consumer.messages().await?;
             loop {
                 let next = tokio::time::timeout(SILENCE, messages.next());
-                // What was to come may be overwritten or age away at this moment, or it cannot be read, which ends the
-                // connection; and nothing comes: then look again.
+                // The next message may have been overwritten or have expired, or it cannot be read, which ends the connection: then the
+                // read begins again behind the last message.
                 let Some(Ok(Some(message))) = self.broker.unless_lost(next).await else {
                     break;
                 };
@@ -195,7 +194,7 @@ impl Operator {
                     return Ok(());
                 }
             }
-            // They would ask for it again.
+            // The old consumer would ask for the unreadable message again.
             drop(messages);
             if let Some(raw) = unreadable_next(&self.broker, stream, ">", last_seen + 1).await? {
                 last_seen = raw.sequence;
@@ -224,9 +223,9 @@ impl Operator {
         Ok(followed.map(|followed| followed.map(|followed| followed.entry)))
     }
 
-    /// Every event that is in the EVENTS log, or comes, from `since` on; of one that cannot be read, without its headers. It
-    /// ends with an error when the log cannot be read on without a gap: after a server was killed, EVENTS may source its
-    /// tail anew, under other sequences than before.
+    /// Every event of the EVENTS log from `since` on, stored and future; headers that cannot be read are dropped. The stream ends with an
+    /// error when the log cannot be read on without a gap: after a server was killed, EVENTS may source its tail anew under other
+    /// sequences, and somebody may delete it.
     ///
     /// # Errors
     /// The log is not there.
@@ -262,7 +261,7 @@ impl Operator {
         }))
     }
 
-    /// Deletes the EVENTS log. The next service that starts makes it again, and the server sources it anew from the buckets.
+    /// Deletes the EVENTS log. Running services make it again within seconds, and the server sources it anew from the buckets.
     ///
     /// # Errors
     /// There is none, or the broker does not answer.
@@ -276,7 +275,7 @@ impl Operator {
         self.broker.is_connected()
     }
 
-    /// Waits until there will be no connection any more, whatever happens: only a new process helps.
+    /// Waits until the client has died and will never connect again: only a new process helps.
     pub async fn died(&self) {
         self.broker.died().await;
     }
@@ -286,37 +285,35 @@ impl Operator {
         self.broker.connections()
     }
 
-    /// The parked inputs of all services, oldest first; at most [`crate::MAX_LISTED`] of each.
+    /// The parked inputs of all services, oldest first, however many there are.
     ///
     /// # Errors
-    /// The broker does not answer, or a service has parked more than that.
+    /// The broker does not answer.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
-        let parked = self.parked().await?;
-        Ok(parked.into_iter().map(|parked| parked.letter).collect())
+        let mut letters = Vec::new();
+        for service in self.contract.services() {
+            let filter = letters_filter(service, ">");
+            let found = self.broker.get_all(&bucket_stream(service), &filter, 1).await?;
+            letters.extend(parked(found).map(|parked| parked.letter));
+        }
+        letters.sort_by_key(|letter: &DeadLetter| letter.parked_at);
+        Ok(letters)
     }
 
     /// The parked input of this id, at every service that has parked it.
     ///
     /// # Errors
-    /// As [`Operator::dead_letters`].
+    /// The broker does not answer.
     pub async fn dead_letter(&self, id: &str) -> anyhow::Result<Vec<Parked>> {
-        let mut parked = self.parked().await?;
-        parked.retain(|parked| parked.letter.id == id);
-        Ok(parked)
-    }
-
-    async fn parked(&self) -> anyhow::Result<Vec<Parked>> {
         let mut all = Vec::new();
-        for service in self.contract.services() {
-            let filter = [format!("$KV.{service}.dead-letter.>")];
-            let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
-            let parked = found
-                .into_iter()
-                .filter(|entry| !entry.is_deleted())
-                .filter_map(read_letter);
-            all.extend(parked);
+        if id.contains(['*', '>', ' ']) {
+            return Ok(all);
         }
-        all.sort_by_key(|parked| parked.letter.parked_at);
+        for service in self.contract.services() {
+            let filter = [letters_filter(service, id)];
+            let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
+            all.extend(parked(found));
+        }
         Ok(all)
     }
 
@@ -446,6 +443,16 @@ impl Operator {
     }
 }
 
+fn letters_filter(service: &str, id: &str) -> String {
+    format!("$KV.{service}.dead-letter.{id}")
+}
+
+/// The letters among these messages.
+fn parked(found: Vec<Entry>) -> impl Iterator<Item = Parked> {
+    let there = found.into_iter().filter(|entry| !entry.is_deleted());
+    there.filter_map(read_letter)
+}
+
 /// A place in the EVENTS log, and what comes from there on.
 struct Reader {
     broker: Broker,
@@ -470,7 +477,7 @@ impl Reader {
                 continue;
             };
             let next = tokio::time::timeout(SILENCE, messages.next()).await;
-            // Even if there is a message: it may be another one by this sequence now.
+            // Even if there is a message: after a reconnect this sequence may be another message.
             if self.broker.connections() != self.connections {
                 if let Some(followed) = self.resume().await? {
                     return Ok(followed);
@@ -525,9 +532,9 @@ impl Reader {
         Ok(pending)
     }
 
-    /// After the connection was lost: finds its place again, and steps over what may have ended it.
+    /// Resumes after a lost connection, and skips a message that may have ended it.
     async fn resume(&mut self) -> anyhow::Result<Option<Followed>> {
-        // It would ask for the same message again.
+        // The old consumer would ask for the same message again.
         self.messages = None;
         let broker = self.broker.clone();
         let mut problem = anyhow::anyhow!("the connection is lost again and again");
@@ -539,7 +546,7 @@ impl Reader {
                 Some(Ok(Resumed::Elsewhere)) => {
                     anyhow::bail!("{EVENTS} is not what it was before the connection was lost")
                 }
-                // It may be starting.
+                // The server may be starting.
                 Some(Err(error)) => {
                     problem = error;
                     tokio::time::sleep(SILENCE).await;
@@ -568,11 +575,11 @@ impl Reader {
     }
 }
 
-/// Where a reader finds itself after the connection was lost.
+/// Where a reader resumes after a lost connection.
 enum Resumed {
-    /// Where it was.
+    /// At the next message, as before.
     AsBefore,
-    /// Behind this message, which nobody can read.
+    /// Behind this message, which the client library cannot read.
     Over(Followed),
     /// The log was recreated since the last read: the message at that sequence is another one, or gone.
     Elsewhere,

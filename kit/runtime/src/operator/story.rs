@@ -1,4 +1,4 @@
-//! One order's story as text: who said what because of what.
+//! One order's history as a tree of causes and effects, in text.
 //!
 //! ```text
 //! http       create order
@@ -10,7 +10,7 @@
 //! order                  └─ order.cancelled
 //! ```
 //!
-//! On the left is who speaks, to the right of it what hangs on what. A reason is told once, where it first comes up.
+//! The left column names the service; the tree shows what caused what. A reason is shown once, where it first occurs.
 
 use std::fmt::Write as _;
 

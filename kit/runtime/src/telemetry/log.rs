@@ -1,7 +1,7 @@
-//! What a process tells of itself: the log, and its spans if a collector is named.
+//! The log of a process, and the export of its spans if a collector is configured.
 //!
 //! Spans go to an OpenTelemetry collector by OTLP (http/protobuf) from a thread of the SDK's own, in batches, from a bounded
-//! queue: when nobody takes them they are dropped, and no order waits for them.
+//! queue: without a collector they are dropped, and no order waits for them.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::telemetry::spans;
 /// How long the last spans may take to reach the collector at the stop.
 pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// The log and the spans of this process, as long as it runs.
+/// The log and the span exporter of this process.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     provider: Option<SdkTracerProvider>,
@@ -38,7 +38,7 @@ impl Telemetry {
     pub fn start(settings: &Settings, service: &str) -> anyhow::Result<Self> {
         let filter = EnvFilter::try_new(settings.or("RUST_LOG", "info,async_nats=warn".to_owned())?)
             .context("RUST_LOG makes no sense")?
-            // Where it listens is what whoever started it waits for, however silent it is to be.
+            // The line with the address is written whatever the log level: scripts wait for it.
             .add_directive("quadrille_runtime::run=info".parse()?);
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let lines = tracing_subscriber::fmt::layer()
@@ -73,7 +73,7 @@ impl Telemetry {
         Ok(Self { provider })
     }
 
-    /// Sends what is left, if the collector takes it in time.
+    /// Sends the remaining spans, if the collector takes them within [`FLUSH_TIMEOUT`].
     pub fn stop(self) {
         if let Some(provider) = self.provider
             && let Err(problem) = provider.shutdown_with_timeout(FLUSH_TIMEOUT)
@@ -83,7 +83,7 @@ impl Telemetry {
     }
 }
 
-/// What exports spans, if somebody is named who takes them.
+/// The exporter of spans, if an endpoint is configured.
 fn provider(settings: &Settings, service: &str) -> anyhow::Result<Option<SdkTracerProvider>> {
     const ENDPOINTS: [&str; 2] = [
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -131,7 +131,7 @@ fn provider(settings: &Settings, service: &str) -> anyhow::Result<Option<SdkTrac
     ))
 }
 
-/// Who speaks. What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say comes before what is known here.
+/// The resource that spans belong to. What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say takes precedence.
 fn resource(settings: &Settings, service: &str) -> anyhow::Result<Resource> {
     let said = settings.or("OTEL_RESOURCE_ATTRIBUTES", String::new())?;
     let is_said = |key: &str| {

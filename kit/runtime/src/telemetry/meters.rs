@@ -1,6 +1,6 @@
-//! What is counted and measured, for Prometheus: the names, what they mean, and the handles that the hot path keeps.
+//! Metrics for Prometheus: names, descriptions, and the handles that the hot path keeps.
 //!
-//! No label is an id: subjects, outcomes and reasons are words of the code, so what a scrape brings is bounded.
+//! No label is an id: subjects, outcomes and reasons are constants of the code, so the size of a scrape is bounded.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -22,24 +22,23 @@ use crate::shutdown::stopped;
 const LATENCIES: [f64; 15] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0,
 ];
-/// From the milliseconds of an order that meets nobody's delay, over a payment deadline, to a weekend's approval.
+/// From the milliseconds of an undelayed order, over a payment deadline, to an approval after a weekend.
 const DURATIONS: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 86_400.0,
 ];
 /// Up to the largest group and the largest batch.
 const SIZES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 
-/// How often the broker is asked about the bucket, the log and who listens: three requests with small answers, however
-/// much there is. Prometheus usually scrapes every 15 s.
+/// How often the broker is asked about the bucket, the log and the consumers: three requests with small answers, whatever the size. Prometheus usually scrapes every 15 s.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long that may take.
+/// How long one such look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often it is asked what a stream has lost, besides after every connection.
+/// How often the broker is asked what a stream has lost, besides after every connect.
 const SEARCH: Duration = Duration::from_secs(300);
-/// Up to so many deleted messages, each of which is named in the answer: some 2 MB. A record of the ledger that is
-/// written anew deletes one, so the buckets of inventory and delivery get there in time; then it is not known any more.
+/// Lost bytes are asked for up to so many deleted messages, because the answer names each: some 2 MB. Rewriting a ledger record deletes a
+/// message, so the buckets of inventory and delivery reach this number in time; then the metric is NaN.
 const MAX_DELETED: u64 = 200_000;
-/// Beyond the last of any list: what is asked for from here on is counted and not told.
+/// An offset beyond the end of any list: the broker answers with the count alone.
 const BEYOND: u64 = 1 << 40;
 
 const COMMITS: &str = "quadrille_commits_total";
@@ -82,7 +81,7 @@ impl Metrics {
         Ok(RECORDER.get_or_init(|| Metrics(handle)).clone())
     }
 
-    /// As Prometheus reads it; `ready` is whether the service can do its work at this moment.
+    /// The text format of Prometheus; `ready` is whether the service can do its work at this moment.
     pub fn render(&self, service: &'static str, ready: bool) -> String {
         metrics::gauge!(READY, "service" => service).set(f64::from(u8::from(ready)));
         self.0.render()
@@ -155,7 +154,7 @@ fn describe() {
     gauge!(BUILD_INFO, "1, with the version that runs.");
 }
 
-/// What one service counts. The handles are looked up once.
+/// The metrics of one service. The handles are looked up once.
 #[derive(Debug)]
 pub(crate) struct Meters {
     service: &'static str,
@@ -171,8 +170,8 @@ pub(crate) struct Meters {
 type Counted = (&'static str, bool, &'static str, &'static str);
 
 impl Meters {
-    /// Needs the recorder to be there; else nothing is counted. What can be named beforehand begins at 0, so that its first
-    /// change can be seen.
+    /// Needs the recorder; without it nothing is counted. Series that are known beforehand begin at 0, so that their first change is
+    /// visible.
     pub fn of(service: &'static str) -> Self {
         let commits = |outcome: &'static str| {
             let counter = metrics::counter!(COMMITS, "service" => service, "outcome" => outcome);
@@ -195,7 +194,7 @@ impl Meters {
         }
     }
 
-    /// One input has ended so. `reason` is a word of the code, or empty.
+    /// Counts one input by its end. `reason` is a constant of the code, or empty.
     pub fn input(&self, name: InputName, outcome: &'static str, reason: &'static str) {
         let (word, is_command) = match name {
             InputName::Event(name) => (name.subject, false),
@@ -213,7 +212,7 @@ impl Meters {
             .increment(1);
     }
 
-    /// One commit of so many messages was stored, or not, and took so long.
+    /// Records the result, size and duration of one commit.
     pub fn commit(&self, result: Result<(), &CommitError>, messages: usize, took: Duration) {
         self.commit_duration.record(took);
         self.commit_messages.record(messages as f64);
@@ -223,12 +222,12 @@ impl Meters {
         }
     }
 
-    /// An order has ended, so long after it was placed.
+    /// Records that an order has ended, and how long after it was placed.
     pub fn order(&self, ending: &'static str, after: Duration) {
         metrics::histogram!(ORDER_DURATION, "service" => self.service, "ending" => ending).record(after);
     }
 
-    /// A request was answered.
+    /// Records an answered request.
     pub fn request(&self, method: &'static str, route: &str, status: u16, after: Duration) {
         metrics::histogram!(
             REQUEST_DURATION,
@@ -237,7 +236,7 @@ impl Meters {
         .record(after);
     }
 
-    /// Counts how often what `speaker` says is delivered again.
+    /// The counter of redelivered events of `speaker`.
     pub fn redeliveries(&self, speaker: &'static str) -> Counter {
         metrics::counter!(REDELIVERIES, "service" => self.service, "speaker" => speaker)
     }
@@ -245,8 +244,8 @@ impl Meters {
 
 const STORED: &str = "stored";
 
-/// Keeps what only the broker knows up to date, and the recorder small, until the service stops. Never in anybody's way: it
-/// has requests of its own, and a look that fails leaves the values of the one before.
+/// Updates the metrics that only the broker knows, and keeps the recorder small, until the service stops. It never delays a request; a
+/// look that fails leaves the previous values.
 pub(crate) async fn keep(
     metrics: Metrics,
     broker: Broker,
@@ -256,17 +255,17 @@ pub(crate) async fn keep(
     let looking = async {
         let mut searched = None;
         loop {
-            // Without it, what histograms are told is kept one by one until somebody scrapes.
+            // Without upkeep, every sample of a histogram is kept until the next scrape.
             metrics.0.run_upkeep();
-            // A server finds what it has lost when it starts, and then there is another connection.
+            // A server notices what it has lost when it starts, and then there is another connection.
             let connection = broker.connections();
             let due =
                 searched.is_none_or(|(of, at): (u64, Instant)| of != connection || at.elapsed() >= SEARCH);
             match tokio::time::timeout(LOOK_TIMEOUT, look(&broker, service, due)).await {
                 Ok(Ok(())) if due => searched = Some((connection, Instant::now())),
                 Ok(Ok(())) => {}
-                Ok(Err(problem)) => debug!(%problem, "the streams could not be looked at"),
-                Err(_) => debug!("the streams could not be looked at in time"),
+                Ok(Err(problem)) => debug!(%problem, "the metrics of the streams could not be updated"),
+                Err(_) => debug!("the metrics of the streams could not be updated in time"),
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -321,8 +320,8 @@ struct ConsumerConfig {
     durable_name: Option<String>,
 }
 
-/// The bytes that a stream has lost. The server tells it with the sequence of every deleted message only, so it is not
-/// asked about a stream that has a great many: NaN, which is no number that anybody could take for "none".
+/// The bytes that a stream has lost. The answer contains the sequence of every deleted message, so the server is not asked about a stream
+/// with very many of them: then the value is NaN, which cannot be mistaken for 0.
 async fn lost(broker: &Broker, api: &str, num_deleted: u64) -> Result<f64, ReadError> {
     if num_deleted > MAX_DELETED {
         return Ok(f64::NAN);
@@ -332,11 +331,11 @@ async fn lost(broker: &Broker, api: &str, num_deleted: u64) -> Result<f64, ReadE
     Ok(state.lost.map_or(0.0, |lost| lost.bytes as f64))
 }
 
-/// One look at the bucket, those who listen to it, and the log; with a search for what they have lost.
+/// Updates the metrics of the bucket, its consumers and the log; with `search`, also what the streams have lost.
 async fn look(broker: &Broker, service: &'static str, search: bool) -> Result<(), ReadError> {
     let bucket = bucket_stream(service);
     let letters = format!("$KV.{}.dead-letter.>", service);
-    // How many there are, and not which.
+    // The number of dead letters, without their names.
     let ask = json!({ "subjects_filter": letters, "offset": BEYOND });
     for (stream, ask) in [(bucket.as_str(), ask), (EVENTS, json!({}))] {
         let api = format!("STREAM.INFO.{stream}");
@@ -351,7 +350,7 @@ async fn look(broker: &Broker, service: &'static str, search: bool) -> Result<()
         }
     }
     let listed: ConsumerList = broker.ask(&format!("CONSUMER.LIST.{bucket}"), &json!({})).await?;
-    // Those without a name of their own are somebody's look, or EVENTS'.
+    // Consumers without a durable name belong to readers or to EVENTS.
     for consumer in listed
         .consumers
         .into_iter()

@@ -1,4 +1,4 @@
-//! What can be seen from outside: metrics, spans, the log.
+//! Telemetry: the log, metrics, spans.
 
 pub(crate) mod log;
 pub(crate) mod meters;

@@ -9,11 +9,11 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler, Sampling
 
 use crate::settings::Settings;
 
-/// In the context of a parent: nobody has decided whether its trace is recorded.
+/// A marker in the context of a parent span: whether its trace is recorded is not decided yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Undecided;
 
-/// The sampler that `OTEL_TRACES_SAMPLER` names, but for traces that nobody has begun: their parent's flag says only what
+/// The sampler that `OTEL_TRACES_SAMPLER` names, except for traces derived from an id: their parent's flag says only what
 /// nats-server is to do (see [`quadrille_events::TraceParent::of`]). Each service then decides as for a root; by ratio
 /// that is a function of the trace id, so all four decide alike.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl ShouldSample for OrderSampler {
     }
 }
 
-/// Draws ids at random, unless the span that begins at this moment has its own (see [`with_ids`]).
+/// Generates random ids, unless the span that begins at this moment has its own (see [`with_ids`]).
 #[derive(Debug, Default)]
 pub(crate) struct Ids(RandomIdGenerator);
 
@@ -73,8 +73,8 @@ thread_local! {
     static NEXT: Cell<(Option<TraceId>, Option<SpanId>)> = const { Cell::new((None, None)) };
 }
 
-/// What begins within `begin`, on this thread, gets these ids. Neither the SDK nor tracing takes an id with a span, so it
-/// reaches the generator this way.
+/// A span that begins within `begin`, on this thread, gets these ids. Neither the SDK nor tracing takes an id with a span, so a
+/// thread-local passes it to the generator.
 pub(crate) fn with_ids<T>(trace: Option<u128>, span: Option<u64>, begin: impl FnOnce() -> T) -> T {
     NEXT.set((trace.map(TraceId::from), span.map(SpanId::from)));
     let begun = begin();

@@ -31,7 +31,7 @@ pub(crate) const TARGET: &str = "quadrille::spans";
 
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// From now on there are spans.
+/// Turns spans on.
 pub(crate) fn turn_on() {
     ON.store(true, Ordering::Relaxed);
 }
@@ -74,13 +74,13 @@ pub(crate) fn request(method: &str, route: Option<&str>, path: &str, caller: Opt
         url.scheme = "http",
     );
     if let Some(caller) = caller {
-        // It is not begun, so its parent can still be set.
+        // The span has not begun, so its parent can still be set.
         let _ = span.set_parent(remote(caller));
     }
     span
 }
 
-/// What was answered to a request.
+/// Records the status of the answer.
 pub(crate) fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", i64::from(status));
     if status >= 500 {
@@ -119,7 +119,7 @@ pub(crate) fn command(
     )
 }
 
-/// The span of an event that is heard: caused by whoever said it. `attempt` counts its deliveries from 1.
+/// The span of an event that is heard, child of the span that published it. `attempt` counts its deliveries from 1.
 pub(crate) fn heard(
     service: &'static str,
     cause: &Cause,
@@ -163,7 +163,7 @@ pub(crate) fn heard(
     span
 }
 
-/// How an input ended, and why.
+/// Records how an input ended, and why.
 pub(crate) fn ended(span: &Span, outcome: &str, why: &str, effects: &Effects) {
     if span.is_disabled() {
         return;
