@@ -63,7 +63,7 @@ impl AggregateKind {
     }
 
     /// Its name: `order`, `item`.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         self.0
     }
 

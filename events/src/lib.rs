@@ -23,14 +23,18 @@ pub mod macro_support;
 
 mod commerce;
 mod envelope;
+mod facts;
 mod flow;
 mod id;
 mod name;
 mod progress;
+mod set;
+mod step;
 
 pub use commerce::{Approval, Currency, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, PaymentMode};
 pub use delivery::{Assigned, DeliveryCancelled, DeliveryEvent, NoCourier};
 pub use envelope::{Envelope, EnvelopeError, TraceParent};
+pub use facts::{OrderFacts, SETBACKS};
 pub use flow::Flow;
 pub use id::{AggregateId, AggregateKind, CourierId, CustomerId, IdError, ItemId, MAX_ID, OrderId, TypedId};
 pub use inventory::{InventoryEvent, Released, ReservationFailed, Reserved};
@@ -43,7 +47,9 @@ pub use order::{
 pub use payment::{
     CancelOrder, Charged, Expired, Opened, PaymentCancelled, PaymentEvent, PaymentFailed, Refunded,
 };
-pub use progress::{Progress, Step};
+pub use progress::OrderProgress;
+pub use set::EventSet;
+pub use step::{Ending, Step};
 
 name::events! {
     /// Said by the order service.

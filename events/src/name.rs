@@ -227,6 +227,11 @@ impl Contract {
         Self(owners)
     }
 
+    /// The services, each with its events.
+    pub const fn owners(self) -> &'static [Owner] {
+        self.0
+    }
+
     /// The services, each the owner of one bucket.
     pub fn services(self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|owner| owner.service)
@@ -435,7 +440,7 @@ macro_rules! events {
 
             /// Every event there is, in the order of the files.
             pub fn names() -> impl Iterator<Item = &'static EventName> {
-                [ $( $said::NAMES ),+ ].into_iter().flatten().copied()
+                Self::CONTRACT.names()
             }
 
             /// The services and all that they say.

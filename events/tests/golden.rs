@@ -169,7 +169,7 @@ fn entries_are_one_token_and_unique_in_their_bucket() {
 #[test]
 fn an_envelope_survives_its_headers() {
     let about = OrderId::new("42").unwrap().aggregate();
-    let name = order_event("created");
+    let name = Created::NAME;
     let trace = TraceParent::of(&about);
     let envelope = Envelope::new(
         name,
@@ -193,7 +193,7 @@ fn an_envelope_survives_its_headers() {
 #[test]
 fn an_unknown_version_is_named() {
     let about = OrderId::new("42").unwrap().aggregate();
-    let name = order_event("created");
+    let name = Created::NAME;
     let envelope = Envelope::new(
         name,
         &about,
@@ -215,8 +215,4 @@ fn an_unknown_version_is_named() {
         error.to_string(),
         "the header `ce-eventversion` is `2`: this version of the event is not known here"
     );
-}
-
-fn order_event(entry: &str) -> &'static EventName {
-    OrderEvent::NAMES.iter().find(|name| name.entry == entry).unwrap()
 }

@@ -20,7 +20,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::follow::Shared;
 use crate::live::{self, Looking};
 use crate::proxy::{Commands, To};
-use crate::story::Story;
+use crate::story::OrderStory;
 use crate::view::{MAX_FOUND, Row};
 
 /// How long a handler may take. Longer than a command waits for its service.
@@ -237,15 +237,15 @@ async fn search(State(app): State<App>, Query(search): Query<Search>) -> Result<
     }))
 }
 
-async fn story(State(app): State<App>, Id(order_id): Id<OrderId>) -> Result<Json<Story>, Problem> {
+async fn story(State(app): State<App>, Id(order_id): Id<OrderId>) -> Result<Json<OrderStory>, Problem> {
     let story = read(&app, &order_id).await?;
     story
         .map(Json)
         .ok_or_else(|| Problem::not_found(format!("nobody has said anything about an order `{order_id}`")))
 }
 
-async fn read(app: &App, order_id: &OrderId) -> Result<Option<Story>, Problem> {
-    let story = Story::read(app.shared.operator()?, order_id).await;
+async fn read(app: &App, order_id: &OrderId) -> Result<Option<OrderStory>, Problem> {
+    let story = OrderStory::read(app.shared.operator()?, order_id).await;
     story.map_err(|error| Problem::unavailable(format!("{error:#}")))
 }
 

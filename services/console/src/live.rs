@@ -16,7 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::follow::{MAX_PAGES, Shared, Vitals};
 use crate::map::Listener;
-use crate::story::Story;
+use crate::story::OrderStory;
 use crate::view::Overview;
 
 /// How often a page is sent what has changed: as live as an eye can follow.
@@ -141,7 +141,7 @@ impl Page {
 
     async fn story(&mut self, order_id: &OrderId, changes: u32) -> Option<Event> {
         let operator = self.shared.operator().ok()?;
-        match Story::read(operator, order_id).await {
+        match OrderStory::read(operator, order_id).await {
             Ok(story) => {
                 self.story = Some(changes);
                 Some(event("story", &story))

@@ -3,7 +3,7 @@
 //! What is said comes from the contract, who listens from the consumers that exist on the buckets. So no participant has
 //! to be known here, and the map shows the flow that really runs, `pay-first` or `reserve-first`.
 
-use quadrille_events::{Event, EventName};
+use quadrille_events::{Event, EventName, SETBACKS};
 use quadrille_runtime::operator::Lag;
 use serde::Serialize;
 
@@ -44,22 +44,6 @@ pub struct Listener {
     pub listening: bool,
 }
 
-/// What is said when something goes wrong, from the first reason to the last thing undone. Of services that are not known
-/// here it is whatever undoes something.
-const SETBACKS: [(&str, &str); 11] = [
-    ("inventory", "reservation-failed"),
-    ("delivery", "cancel-payment"),
-    ("order", "cancel-payment"),
-    ("payment", "expired"),
-    ("payment", "failed"),
-    ("payment", "cancelled"),
-    ("payment", "refunded"),
-    ("payment", "cancel-order"),
-    ("order", "cancelled"),
-    ("inventory", "released"),
-    ("delivery", "cancelled"),
-];
-
 impl Map {
     /// The map that these consumers make.
     pub fn new(lags: &[Lag]) -> Self {
@@ -76,7 +60,8 @@ impl Map {
             let mut others = names.iter().copied().filter(of_its_own);
             others.any(|other| other.undone_by == Some(name.entry))
         };
-        let setback = |name: &EventName| SETBACKS.contains(&(name.service, name.entry)) || undoes(name);
+        // Of events that do not move the order: whatever undoes something.
+        let setback = |name: &EventName| SETBACKS.contains(&name) || undoes(name);
 
         // Along the arrows: what is said, then what its listeners say, and so on; so the flow that runs sets the order.
         let forward: Vec<_> = names.iter().copied().filter(|name| !setback(name)).collect();
@@ -85,8 +70,8 @@ impl Map {
             tell(next, &forward, &hears, &mut told);
         }
         let place = |name: &EventName| {
-            let is_it = |setback: &(&str, &str)| *setback == (name.service, name.entry);
-            SETBACKS.iter().position(is_it).unwrap_or(SETBACKS.len())
+            let place = SETBACKS.iter().position(|setback| *setback == name);
+            place.unwrap_or(SETBACKS.len())
         };
         let mut setbacks: Vec<_> = names.iter().copied().filter(|name| setback(name)).collect();
         setbacks.sort_by_key(|name| place(name));
@@ -99,7 +84,7 @@ impl Map {
             }
         }
         let events = told.into_iter().map(|name| Arrow {
-            place: names.iter().position(|known| *known == name).unwrap_or_default(),
+            place: name.place().unwrap_or_default(),
             event: name.subject,
             from: name.service,
             to: hears(name),
@@ -152,15 +137,17 @@ pub fn listeners(lags: &[Lag]) -> Vec<Listener> {
 
 #[cfg(test)]
 mod tests {
+    use quadrille_events::{
+        Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Charged, Completed, CreateDelivery,
+        Created, Opened, OrderCancelled, ReservationFailed, Reserved,
+    };
+
     use super::*;
 
-    fn hears(listener: &str, heard: &[(&str, &str)]) -> Vec<Lag> {
+    fn hears(listener: &str, heard: &[&'static EventName]) -> Vec<Lag> {
         let mut lags: Vec<Lag> = Vec::new();
-        for (speaker, entry) in heard {
-            let name = Event::names()
-                .find(|name| name.service == *speaker && name.entry == *entry)
-                .unwrap();
-            match lags.iter_mut().find(|lag| lag.speaker == *speaker) {
+        for name in heard {
+            match lags.iter_mut().find(|lag| lag.speaker == name.service) {
                 Some(lag) => lag.hears.push(name),
                 None => lags.push(Lag {
                     speaker: name.service,
@@ -168,7 +155,7 @@ mod tests {
                     hears: vec![name],
                     pending: 2,
                     unacknowledged: 1,
-                    is_pulled: *speaker != "order",
+                    is_pulled: name.service != Created::NAME.service,
                 }),
             }
         }
@@ -179,25 +166,11 @@ mod tests {
         [
             hears(
                 "payment",
-                &[
-                    ("order", "created"),
-                    ("order", "cancel-payment"),
-                    ("inventory", "reservation-failed"),
-                ],
+                &[Created::NAME, CancelPayment::NAME, ReservationFailed::NAME],
             ),
-            hears("inventory", &[("payment", "charged"), ("order", "cancelled")]),
-            hears(
-                "order",
-                &[
-                    ("inventory", "reserved"),
-                    ("delivery", "assigned"),
-                    ("payment", "cancel-order"),
-                ],
-            ),
-            hears(
-                "delivery",
-                &[("order", "create-delivery"), ("order", "cancelled")],
-            ),
+            hears("inventory", &[Charged::NAME, OrderCancelled::NAME]),
+            hears("order", &[Reserved::NAME, Assigned::NAME, CancelOrder::NAME]),
+            hears("delivery", &[CreateDelivery::NAME, OrderCancelled::NAME]),
         ]
         .concat()
     }
@@ -217,22 +190,22 @@ mod tests {
     fn the_flow_that_runs_sets_the_order() {
         let map = Map::new(&pay_first());
         let expected = [
-            "order.created",
-            "payment.opened",
-            "payment.charged",
-            "inventory.reserved",
-            "order.awaiting-approval",
-            "create-delivery",
-            "delivery.assigned",
-            "order.completed",
+            Created::NAME.subject,
+            Opened::NAME.subject,
+            Charged::NAME.subject,
+            Reserved::NAME.subject,
+            AwaitingApproval::NAME.subject,
+            CreateDelivery::NAME.subject,
+            Assigned::NAME.subject,
+            Completed::NAME.subject,
         ];
         assert_eq!(way(&map), expected);
 
         let reserve_first = [
-            hears("inventory", &[("order", "created")]),
-            hears("payment", &[("inventory", "reserved")]),
-            hears("order", &[("payment", "charged"), ("delivery", "assigned")]),
-            hears("delivery", &[("order", "create-delivery")]),
+            hears("inventory", &[Created::NAME]),
+            hears("payment", &[Reserved::NAME]),
+            hears("order", &[Charged::NAME, Assigned::NAME]),
+            hears("delivery", &[CreateDelivery::NAME]),
         ];
         let mut expected = expected;
         expected[1..4].rotate_right(1);
@@ -260,18 +233,18 @@ mod tests {
                 .to
                 .clone()
         };
-        assert_eq!(to("order.cancelled"), ["inventory", "delivery"]);
-        assert!(to("order.completed").is_empty());
+        assert_eq!(to(OrderCancelled::NAME.subject), ["inventory", "delivery"]);
+        assert!(to(Completed::NAME.subject).is_empty());
     }
 
     #[test]
     fn a_fifth_service_is_on_the_map() {
-        let map = Map::new(&[pay_first(), hears("loyalty", &[("order", "completed")])].concat());
+        let map = Map::new(&[pay_first(), hears("loyalty", &[Completed::NAME])].concat());
         assert_eq!(map.services.last().unwrap(), "loyalty");
         assert!(
             map.events
                 .iter()
-                .any(|arrow| arrow.event == "order.completed" && arrow.to == ["loyalty"])
+                .any(|arrow| arrow.event == Completed::NAME.subject && arrow.to == ["loyalty"])
         );
     }
 

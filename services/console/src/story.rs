@@ -3,41 +3,43 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use quadrille_events::{Event, Order, OrderId, Progress, Step};
+use quadrille_events::{Event, Order, OrderId, OrderProgress, Step};
 use quadrille_runtime::DeadLetter;
 use quadrille_runtime::operator::HistoryEntry;
 use quadrille_runtime::operator::{Entry, Operator};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The story of an order so far. Times are milliseconds since 1970.
+/// Everything that was said about one order. Times are milliseconds since 1970.
 #[derive(Clone, Debug, Serialize)]
-pub struct Story {
-    /// Which order.
+pub struct OrderStory {
+    /// The id of the order.
     pub order_id: OrderId,
     /// The order as placed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<std::sync::Arc<Order>>,
-    /// How many digits its currency has after the point.
+    /// How many digits the order's currency has after the point.
     pub digits: u16,
-    /// How far it is.
+    /// How far the order is.
     pub step: &'static str,
     /// Who is to speak next.
     pub waits_for: Option<&'static str>,
-    /// How long its step should take, in milliseconds.
+    /// How long the step should take, in milliseconds.
     pub patience: Option<u64>,
-    /// Until when its step should have been taken.
+    /// Until when the step should have been taken.
     pub due: Option<f64>,
-    /// Whether it has ended.
+    /// Whether the order has ended and nothing is left to be undone.
     pub over: bool,
-    /// How long it took, or takes so far, from the first event to the last, in milliseconds.
+    /// From the first event to the last, in milliseconds.
     pub took: f64,
-    /// What can be done about it now.
+    /// What a person can do about the order now.
     pub actions: Vec<Action>,
     /// What was said, causes before effects.
-    pub events: Vec<Told>,
-    /// Inputs about it that a service could not handle.
+    pub events: Vec<StoryEvent>,
+    /// Inputs about the order that a service could not handle.
     pub dead_letters: Vec<DeadLetter>,
+    #[serde(skip)]
+    progress: Option<OrderProgress>,
 }
 
 /// What a person can do about an order.
@@ -56,45 +58,42 @@ pub enum Action {
 
 /// One event of a story.
 #[derive(Clone, Debug, Serialize)]
-pub struct Told {
-    /// What: `payment.charged`.
+pub struct StoryEvent {
+    /// The subject: `payment.charged`.
     pub event: String,
-    /// Who said it.
+    /// The service that said it.
     pub service: String,
-    /// Its CloudEvents id: `charged.<order_id>`.
+    /// The CloudEvents id: `charged.<order_id>`.
     pub id: String,
-    /// When it was stored.
+    /// When the event was stored.
     pub at: f64,
-    /// How long after its cause, in milliseconds, if its cause is in this story.
+    /// How long after its cause the event was stored, in milliseconds, if the cause is in this story.
     pub delay: Option<f64>,
-    /// What it answers: `<service>/<id>` of an event, or `http/<command>`.
+    /// The cause: `<service>/<id>` of an event, or `http/<command>`.
     pub cause: String,
-    /// Whose event that was; nobody's if it came over HTTP.
+    /// The service that said the cause; `None` if the cause is a request.
     pub cause_service: Option<String>,
-    /// Why, if it says so and its cause did not say the same.
+    /// The reason, if the event gives one and its cause does not give the same.
     pub reason: Option<String>,
-    /// How it is stored.
-    pub entry: Option<Stored>,
+    /// The entry as it is stored.
+    pub entry: Option<StoryEntry>,
 }
 
 /// An entry as it is stored.
 #[derive(Clone, Debug, Serialize)]
-pub struct Stored {
-    /// Under which subject: `$KV.payment.charged.<order_id>`.
+pub struct StoryEntry {
+    /// `$KV.payment.charged.<order_id>`
     pub subject: String,
-    /// At which place of its bucket.
+    /// The sequence in the bucket.
     pub sequence: u64,
-    /// Its headers.
+    /// The headers, each by its first value.
     pub headers: BTreeMap<String, String>,
-    /// Its body.
+    /// The body; as text if it is not JSON.
     pub body: Value,
 }
 
-impl Story {
-    /// Reads the story of an order from the buckets; `None` if nobody has said anything about it.
-    ///
-    /// # Errors
-    /// The broker does not answer.
+impl OrderStory {
+    /// Reads the story of an order from the buckets; `None` if nothing was said about it.
     pub async fn read(operator: &Operator, order_id: &OrderId) -> anyhow::Result<Option<Self>> {
         let (history, entries, letters) = tokio::try_join!(
             operator.history(order_id),
@@ -105,26 +104,23 @@ impl Story {
             .then(|| Self::new(order_id, history, &entries, letters)))
     }
 
-    /// The story that these tell.
+    /// The story that these entries and dead letters tell.
     pub fn new(
         order_id: &OrderId,
         history: Vec<HistoryEntry>,
         entries: &[Entry],
         dead_letters: Vec<DeadLetter>,
     ) -> Self {
-        let mut progress: Option<Progress> = None;
+        let mut progress: Option<OrderProgress> = None;
         let mut order = None;
         for told in &history {
-            let token = told.id.split('.').next().unwrap_or_default();
-            let stored = stored_as(entries, told);
-            let Some(event) = stored.and_then(|e| Event::decode(&told.service, token, &e.body).ok()) else {
+            let Some(event) = stored_as(entries, told).and_then(event_of) else {
                 continue;
             };
             order = event.order().cloned();
-            match &mut progress {
-                None => progress = Some(Progress::new(&event, told.at)),
-                Some(progress) => progress.hear(&event, told.at),
-            }
+            progress
+                .get_or_insert_with(|| OrderProgress::new(&event, told.at))
+                .hear(&event, told.at);
         }
         let step = progress.map_or(Step::Created, |progress| progress.step());
         let took = progress.map_or(0.0, |progress| {
@@ -138,7 +134,7 @@ impl Story {
                 .unwrap_or(0),
             order,
             step: step.name(),
-            waits_for: progress.and_then(|progress| progress.waits_for()),
+            waits_for: progress.and_then(|progress| progress.facts().waits_for()),
             patience: step
                 .patience()
                 .map(|patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)),
@@ -148,33 +144,22 @@ impl Story {
             actions: actions(step),
             events: history
                 .iter()
-                .map(|told| Told::new(told, &history, entries))
+                .map(|told| StoryEvent::new(told, &history, entries))
                 .collect(),
             dead_letters,
+            progress,
         }
     }
 
-    /// What is known of the order, for a list.
+    /// The order's line in a list.
     pub(crate) fn row(&self, now: Timestamp) -> Option<crate::view::Row> {
         let order = self.order.as_ref()?;
-        let mut progress: Option<Progress> = None;
-        for told in &self.events {
-            let token = told.id.split('.').next().unwrap_or_default();
-            let body = told.entry.as_ref()?.body.to_string();
-            let Ok(event) = Event::decode(&told.service, token, body.as_bytes()) else {
-                continue;
-            };
-            let at = Timestamp::from_millisecond(told.at as i64).ok()?;
-            progress
-                .get_or_insert_with(|| Progress::new(&event, at))
-                .hear(&event, at);
-        }
         let reason = self.events.iter().find_map(|told| told.reason.as_deref());
-        Some(crate::view::row_of(order, progress?, reason, now))
+        Some(crate::view::row_of(order, self.progress?, reason, now))
     }
 }
 
-impl Told {
+impl StoryEvent {
     fn new(told: &HistoryEntry, history: &[HistoryEntry], entries: &[Entry]) -> Self {
         let cause = history
             .iter()
@@ -192,7 +177,7 @@ impl Told {
                 .reason
                 .clone()
                 .filter(|reason| cause.and_then(|cause| cause.reason.as_ref()) != Some(reason)),
-            entry: stored_as(entries, told).map(|entry| Stored {
+            entry: stored_as(entries, told).map(|entry| StoryEntry {
                 subject: entry.subject.clone(),
                 sequence: entry.sequence,
                 headers: entry
@@ -205,6 +190,11 @@ impl Told {
             }),
         }
     }
+}
+
+fn event_of(entry: &Entry) -> Option<Event> {
+    let (name, _) = Event::CONTRACT.stored(&entry.subject)?;
+    Event::decode(name.service, &name.key(), &entry.body).ok()
 }
 
 fn stored_as<'a>(entries: &'a [Entry], told: &HistoryEntry) -> Option<&'a Entry> {
@@ -229,18 +219,15 @@ fn milliseconds(at: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use quadrille_events::{
+        Body, CancelOrder, Charged, Completed, Created, Opened, Refunded, ReservationFailed,
+    };
     use serde_json::json;
 
     use super::*;
 
-    fn told(
-        ms: i64,
-        service: &str,
-        id: &str,
-        event: &str,
-        cause: &str,
-        reason: Option<&str>,
-    ) -> (HistoryEntry, Entry) {
+    fn told<B: Body>(ms: i64, cause: &str, reason: Option<&str>) -> (HistoryEntry, Entry) {
+        let order_id: OrderId = "42".parse().unwrap();
         let at = Timestamp::from_millisecond(ms).unwrap();
         let order = json!({
             "order_id": "42", "customer_id": "ada", "total": 500, "currency": "EUR", "address": "1 Main St",
@@ -251,15 +238,15 @@ mod tests {
             "courier_id": "grace", "expires_at": "2030-01-01T00:00:00Z",
         });
         let told = HistoryEntry {
-            event: event.to_owned(),
-            service: service.to_owned(),
-            id: format!("{id}.42"),
+            event: B::NAME.subject.to_owned(),
+            service: B::NAME.service.to_owned(),
+            id: B::NAME.id(&order_id),
             at,
             reason: reason.map(str::to_owned),
             cause: cause.to_owned(),
         };
         let entry = Entry {
-            subject: format!("$KV.{service}.{id}.42"),
+            subject: B::NAME.stored_as(&order_id),
             sequence: 7,
             time: at,
             headers: Default::default(),
@@ -268,47 +255,19 @@ mod tests {
         (told, entry)
     }
 
-    fn story(events: Vec<(HistoryEntry, Entry)>) -> Story {
+    fn story(events: Vec<(HistoryEntry, Entry)>) -> OrderStory {
         let (history, entries): (Vec<_>, Vec<_>) = events.into_iter().unzip();
-        Story::new(&"42".parse().unwrap(), history, &entries, Vec::new())
+        OrderStory::new(&"42".parse().unwrap(), history, &entries, Vec::new())
     }
 
     #[test]
     fn each_event_knows_its_cause_its_delay_and_its_entry() {
         let story = story(vec![
-            told(10, "order", "created", "order.created", "http/create", None),
-            told(
-                13,
-                "payment",
-                "charged",
-                "payment.charged",
-                "order/created.42",
-                None,
-            ),
-            told(
-                17,
-                "inventory",
-                "reservation-failed",
-                "inventory.reservation.failed",
-                "payment/charged.42",
-                Some("short"),
-            ),
-            told(
-                19,
-                "payment",
-                "refunded",
-                "payment.refunded",
-                "inventory/reservation-failed.42",
-                Some("short"),
-            ),
-            told(
-                19,
-                "payment",
-                "cancel-order",
-                "cancel-order",
-                "inventory/reservation-failed.42",
-                Some("short"),
-            ),
+            told::<Created>(10, "http/create", None),
+            told::<Charged>(13, "order/created.42", None),
+            told::<ReservationFailed>(17, "payment/charged.42", Some("short")),
+            told::<Refunded>(19, "inventory/reservation-failed.42", Some("short")),
+            told::<CancelOrder>(19, "inventory/reservation-failed.42", Some("short")),
         ]);
         assert_eq!(
             (story.step, story.waits_for, story.over),
@@ -339,37 +298,23 @@ mod tests {
     #[test]
     fn what_can_be_done_depends_on_the_step() {
         let opened = story(vec![
-            told(10, "order", "created", "order.created", "http/create", None),
-            told(
-                13,
-                "payment",
-                "opened",
-                "payment.opened",
-                "order/created.42",
-                None,
-            ),
+            told::<Created>(10, "http/create", None),
+            told::<Opened>(13, "order/created.42", None),
         ]);
         assert_eq!(
             opened.actions,
             [Action::ConfirmPayment, Action::CancelPayment, Action::CancelOrder]
         );
         assert_eq!(opened.row(Timestamp::UNIX_EPOCH).unwrap().step, "opened");
-        let done = story(vec![told(
-            13,
-            "order",
-            "completed",
-            "order.completed",
-            "delivery/assigned.42",
-            None,
-        )]);
+        let done = story(vec![told::<Completed>(13, "delivery/assigned.42", None)]);
         assert!(done.actions.is_empty());
     }
 
     #[test]
     fn a_body_that_is_no_json_is_shown_as_it_is() {
-        let (history, mut entry) = told(10, "order", "created", "order.created", "", None);
+        let (history, mut entry) = told::<Created>(10, "", None);
         entry.body = b"not <json>".as_slice().into();
-        let story = Story::new(&"42".parse().unwrap(), vec![history], &[entry], Vec::new());
+        let story = OrderStory::new(&"42".parse().unwrap(), vec![history], &[entry], Vec::new());
         assert_eq!(story.events[0].entry.as_ref().unwrap().body, "not <json>");
         assert!(story.order.is_none());
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use quadrille_events::{Currency, CustomerId, Event, EventName, Money, OrderId, Progress, Step};
+use quadrille_events::{Currency, CustomerId, Event, EventName, Money, Order, OrderId, OrderProgress, Step};
 use serde::Serialize;
 
 /// The most orders in flight that are kept: some 15 MB. Others are counted only, and taken in with their next event once
@@ -30,7 +30,7 @@ const RATE_OVER: i64 = 5;
 pub struct View {
     max_in_flight: usize,
     max_ended: usize,
-    orders: HashMap<OrderId, Tracked>,
+    orders: HashMap<OrderId, ListedOrder>,
     /// Those in flight, by when their step is due: the stuck ones are those before now.
     due: BTreeSet<(Timestamp, OrderId)>,
     /// Those in flight, by age.
@@ -46,18 +46,18 @@ pub struct View {
     changes: u64,
 }
 
-/// What is kept of one order.
+/// What the view keeps of one order.
 #[derive(Clone, Debug)]
-struct Tracked {
+struct ListedOrder {
     customer_id: CustomerId,
     total: Money,
     currency: Currency,
-    progress: Progress,
+    progress: OrderProgress,
     reason: Option<Box<str>>,
     changes: u32,
 }
 
-/// What there is to see at a moment.
+/// What the view shows at a moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Overview {
     /// The moment, in milliseconds since 1970: what a page measures its own clock against.
@@ -89,9 +89,9 @@ pub struct Overview {
 /// How many orders are at a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AtStep {
-    /// Which.
+    /// The name of the step.
     pub step: &'static str,
-    /// How many.
+    /// How many orders are at the step.
     pub orders: u64,
     /// How many of them take longer than they should.
     pub stuck: u64,
@@ -100,29 +100,29 @@ pub struct AtStep {
 /// One order in a list. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Which.
+    /// The order.
     pub order_id: OrderId,
-    /// Whose.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// For how much, in minor units.
+    /// The total, in minor units.
     pub total: Money,
-    /// Of which currency.
+    /// The currency of the total.
     pub currency: Currency,
     /// How many digits the currency has after the point.
     pub digits: u16,
-    /// How far it is.
+    /// How far the order is.
     pub step: &'static str,
     /// Who is to speak next.
     pub waits_for: Option<&'static str>,
-    /// When the first was said about it.
+    /// When the first event was said.
     pub first: i64,
-    /// When the last was.
+    /// When the last event was said.
     pub last: i64,
-    /// Until when its step should have been taken.
+    /// Until when the step should have been taken.
     pub due: Option<i64>,
-    /// Whether that is over.
+    /// Whether the step takes longer than it should.
     pub stuck: bool,
-    /// Why it did not go well, if so.
+    /// The reason of the cancellation, if there is one.
     pub reason: Option<String>,
 }
 
@@ -151,10 +151,11 @@ impl View {
         }
     }
 
-    /// Takes in one event of the log, decided at `at`.
+    /// Takes in one event of the log, said at `at`.
     pub fn hear(&mut self, event: &Event, at: Timestamp) {
         self.changes += 1;
-        if let Some(count) = position(event.name()).and_then(|place| self.said.get_mut(place)) {
+        let place = event.name().place();
+        if let Some(count) = place.and_then(|place| self.said.get_mut(place)) {
             *count += 1;
         }
         *self.seconds.entry(at.as_second()).or_default() += 1;
@@ -168,7 +169,7 @@ impl View {
         let mut tracked = match self.orders.remove(&order.order_id) {
             Some(known) => {
                 self.unlist(&order.order_id, &known);
-                Tracked {
+                ListedOrder {
                     changes: known.changes + 1,
                     ..known
                 }
@@ -177,11 +178,11 @@ impl View {
                 self.full += 1;
                 return;
             }
-            None => Tracked {
+            None => ListedOrder {
                 customer_id: order.customer_id.clone(),
                 total: order.total,
                 currency: order.currency,
-                progress: Progress::new(event, at),
+                progress: OrderProgress::new(event, at),
                 reason: None,
                 changes: 1,
             },
@@ -197,7 +198,7 @@ impl View {
         }
     }
 
-    fn list(&mut self, id: &OrderId, tracked: &Tracked) {
+    fn list(&mut self, id: &OrderId, tracked: &ListedOrder) {
         let progress = &tracked.progress;
         *self.at_step(progress.step()) += 1;
         match progress.due() {
@@ -211,7 +212,7 @@ impl View {
         }
     }
 
-    fn unlist(&mut self, id: &OrderId, tracked: &Tracked) {
+    fn unlist(&mut self, id: &OrderId, tracked: &ListedOrder) {
         let progress = &tracked.progress;
         *self.at_step(progress.step()) -= 1;
         match progress.due() {
@@ -230,7 +231,7 @@ impl View {
         &mut self.steps[place]
     }
 
-    /// Lets the order go that ended first.
+    /// Drops the order that ended first.
     fn forget(&mut self) {
         let Some((_, id)) = self.ended.pop_first() else {
             return;
@@ -255,7 +256,7 @@ impl View {
 
     /// How often this event is in the log.
     pub fn said(&self, name: &EventName) -> u64 {
-        position(name)
+        name.place()
             .and_then(|place| self.said.get(place))
             .copied()
             .unwrap_or_default()
@@ -274,7 +275,7 @@ impl View {
             };
             let step = tracked.progress.step();
             stuck += 1;
-            if let Some(who) = tracked.progress.waits_for() {
+            if let Some(who) = tracked.progress.facts().waits_for() {
                 *waited_for.entry(who).or_default() += 1;
             }
             if let Some(place) = Step::ALL.iter().position(|known| *known == step) {
@@ -358,7 +359,7 @@ impl View {
     }
 }
 
-impl Tracked {
+impl ListedOrder {
     fn row(&self, id: &OrderId, now: Timestamp) -> Row {
         Row {
             order_id: id.clone(),
@@ -367,7 +368,7 @@ impl Tracked {
             currency: self.currency,
             digits: self.currency.exponent().unwrap_or(0),
             step: self.progress.step().name(),
-            waits_for: self.progress.waits_for(),
+            waits_for: self.progress.facts().waits_for(),
             first: self.progress.first().as_millisecond(),
             last: self.progress.last().as_millisecond(),
             due: self.progress.due().map(Timestamp::as_millisecond),
@@ -378,13 +379,8 @@ impl Tracked {
 }
 
 /// The row of an order that is not in the view, from its story.
-pub(crate) fn row_of(
-    order: &quadrille_events::Order,
-    progress: Progress,
-    reason: Option<&str>,
-    now: Timestamp,
-) -> Row {
-    let tracked = Tracked {
+pub(crate) fn row_of(order: &Order, progress: OrderProgress, reason: Option<&str>, now: Timestamp) -> Row {
+    let tracked = ListedOrder {
         customer_id: order.customer_id.clone(),
         total: order.total,
         currency: order.currency,
@@ -395,13 +391,12 @@ pub(crate) fn row_of(
     tracked.row(&order.order_id, now)
 }
 
-fn position(name: &EventName) -> Option<usize> {
-    Event::names().position(|known| known.service == name.service && known.entry == name.entry)
-}
-
 #[cfg(test)]
 mod tests {
-    use quadrille_events::{Approval, Line, Order, PaymentMode};
+    use quadrille_events::{
+        Approval, Assigned, Body, CancelOrder, CancelPayment, Charged, Completed, CreateDelivery, Created,
+        Line, Opened, OrderCancelled, PaymentMode, Refunded, Released, Reserved,
+    };
     use serde_json::json;
 
     use super::*;
@@ -410,8 +405,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn event(id: &str, name: &str) -> Event {
-        let (service, entry) = name.split_once('/').unwrap();
+    fn event(id: &str, name: &EventName) -> Event {
         let order = Order {
             order_id: id.parse().unwrap(),
             customer_id: format!("customer-of-{id}").parse().unwrap(),
@@ -427,14 +421,14 @@ mod tests {
             approval: Approval::Auto,
         };
         let body = json!({
-            "order": order, "reason": format!("because of {entry}"), "reference": "r", "courier_id": "grace",
+            "order": order, "reason": format!("because of {}", name.entry), "reference": "r", "courier_id": "grace",
             "charged": true, "delivery_requested": false, "expires_at": at(900),
         });
-        Event::decode(service, entry, body.to_string().as_bytes()).unwrap()
+        Event::decode(name.service, &name.key(), body.to_string().as_bytes()).unwrap()
     }
 
     /// Folds `second, order, event` after one another.
-    fn view(log: &[(i64, &str, &str)]) -> View {
+    fn view(log: &[(i64, &str, &EventName)]) -> View {
         let mut view = View::bounded(100, 100);
         for (second, id, name) in log {
             view.hear(&event(id, name), at(*second));
@@ -442,13 +436,13 @@ mod tests {
         view
     }
 
-    const HAPPY: [&str; 6] = [
-        "order/created",
-        "payment/charged",
-        "inventory/reserved",
-        "order/create-delivery",
-        "delivery/assigned",
-        "order/completed",
+    const HAPPY: [&EventName; 6] = [
+        Created::NAME,
+        Charged::NAME,
+        Reserved::NAME,
+        CreateDelivery::NAME,
+        Assigned::NAME,
+        Completed::NAME,
     ];
 
     fn ids(rows: &[Row]) -> Vec<&str> {
@@ -461,7 +455,7 @@ mod tests {
         for (second, name) in (0..).zip(HAPPY) {
             view.hear(&event("a", name), at(second));
             let seen = view.overview(at(second), None);
-            assert_eq!(seen.in_flight, u64::from(name != "order/completed"), "{name}");
+            assert_eq!(seen.in_flight, u64::from(name != Completed::NAME), "{name}");
         }
         let seen = view.overview(at(100), None);
         assert_eq!((seen.completed, seen.cancelled, seen.stuck), (1, 0, 0));
@@ -473,12 +467,12 @@ mod tests {
     #[test]
     fn the_stuck_ones_come_first_and_then_the_oldest() {
         let view = view(&[
-            (0, "waits-for-customer", "order/created"),
-            (0, "waits-for-customer", "payment/opened"),
-            (1, "stuck-later", "order/created"),
-            (2, "stuck-first", "order/created"),
-            (5, "stuck-later", "payment/charged"),
-            (19, "fresh", "order/created"),
+            (0, "waits-for-customer", Created::NAME),
+            (0, "waits-for-customer", Opened::NAME),
+            (1, "stuck-later", Created::NAME),
+            (2, "stuck-first", Created::NAME),
+            (5, "stuck-later", Charged::NAME),
+            (19, "fresh", Created::NAME),
         ]);
         let seen = view.overview(at(20), None);
         assert_eq!(
@@ -526,16 +520,16 @@ mod tests {
     #[test]
     fn what_is_to_be_undone_keeps_a_cancelled_order_in_flight() {
         let mut log = vec![
-            (0, "a", "order/created"),
-            (1, "a", "payment/charged"),
-            (1, "a", "inventory/reserved"),
+            (0, "a", Created::NAME),
+            (1, "a", Charged::NAME),
+            (1, "a", Reserved::NAME),
         ];
         log.extend([
-            (2, "a", "order/cancel-payment"),
-            (2, "a", "payment/refunded"),
-            (2, "a", "payment/cancel-order"),
+            (2, "a", CancelPayment::NAME),
+            (2, "a", Refunded::NAME),
+            (2, "a", CancelOrder::NAME),
         ]);
-        log.push((3, "a", "order/cancelled"));
+        log.push((3, "a", OrderCancelled::NAME));
         let mut view = view(&log);
         let seen = view.overview(at(4), None);
         assert_eq!((seen.in_flight, seen.cancelled), (1, 0));
@@ -543,7 +537,7 @@ mod tests {
             (seen.orders[0].step, seen.orders[0].waits_for),
             ("undoing", Some("inventory"))
         );
-        view.hear(&event("a", "inventory/released"), at(4));
+        view.hear(&event("a", Released::NAME), at(4));
         let seen = view.overview(at(4), None);
         assert_eq!((seen.in_flight, seen.cancelled), (0, 1));
         assert_eq!(
@@ -565,14 +559,14 @@ mod tests {
         assert_eq!(seen.completed, 5, "all are counted");
         assert_eq!(ids(&seen.ended), ["done-4", "done-3"], "the last two are kept");
         for number in 0..5 {
-            view.hear(&event(&format!("new-{number}"), "order/created"), at(20 + number));
+            view.hear(&event(&format!("new-{number}"), Created::NAME), at(20 + number));
         }
         let seen = view.overview(at(26), None);
         assert_eq!((seen.in_flight, seen.not_shown), (3, 2));
         for name in HAPPY {
             view.hear(&event("new-0", name), at(30));
         }
-        view.hear(&event("new-4", "payment/charged"), at(31));
+        view.hear(&event("new-4", Charged::NAME), at(31));
         assert_eq!(view.overview(at(31), None).in_flight, 3, "there was room again");
         assert_eq!(view.orders.len(), 5);
         assert_eq!(view.due.len() + view.ended.len(), 5);
@@ -581,9 +575,9 @@ mod tests {
     #[test]
     fn orders_are_found_by_how_their_id_or_their_customer_begins() {
         let view = view(&[
-            (0, "aa1", "order/created"),
-            (1, "aa2", "order/created"),
-            (2, "b", "order/created"),
+            (0, "aa1", Created::NAME),
+            (1, "aa2", Created::NAME),
+            (2, "b", Created::NAME),
         ]);
         assert_eq!(ids(&view.find("aa", at(9))), ["aa2", "aa1"]);
         assert_eq!(ids(&view.find("AA1", at(9))), ["aa1"]);
@@ -595,9 +589,9 @@ mod tests {
     #[test]
     fn the_rate_is_that_of_the_last_seconds() {
         let view = view(&[
-            (10, "a", "order/created"),
-            (11, "b", "order/created"),
-            (12, "c", "order/created"),
+            (10, "a", Created::NAME),
+            (11, "b", Created::NAME),
+            (12, "c", Created::NAME),
         ]);
         assert!((view.overview(at(13), None).per_second - 0.6).abs() < 1e-9);
         assert!(view.overview(at(60), None).per_second.abs() < 1e-9);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use quadrille_audit::Violation;
+use quadrille_events::Ending;
 use quadrille_local::client::until;
-use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{PATIENCE, World, eventually};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -19,7 +19,7 @@ use crate::arena::Arena;
 use crate::check::check;
 use crate::customers::Customers;
 use crate::history::{History, Strike, Tally, accepted};
-use crate::stored::Stored;
+use crate::stored::StoredOrders;
 
 /// What the audit says of an event that EVENTS lacks. When the disk is full, nats-server 2.15.1 skips what it cannot
 /// write while it sources a bucket into EVENTS, and does not come back to it. Nobody decides from the log, and it can be
@@ -327,7 +327,7 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     let ended = stored
         .orders
         .values()
-        .filter(|told| told.ending().is_some())
+        .filter(|record| record.facts.has_ended())
         .count();
     Ok(Ran::Through(Box::new(Outcome {
         campaign: plan.campaign,
@@ -352,14 +352,17 @@ async fn come_to_an_end(world: &Arc<World>, history: &Arc<History>) -> Result<Ve
             return Ok(vec![format!("{behind:#}")]);
         }
         let stored = stored(world).await?;
-        let open = stored.orders.iter().filter(|(_, told)| told.ending().is_none());
+        let open = stored
+            .orders
+            .iter()
+            .filter(|(_, record)| !record.facts.has_ended());
         let open: Vec<_> = open.collect();
         // Whatever hangs then is the audit's to name.
         if open.is_empty() || Instant::now() > deadline {
             return Ok(Vec::new());
         }
-        for (order_id, told) in open {
-            if told.awaits_approval() {
+        for (order_id, record) in open {
+            if record.facts.awaits_approval() {
                 Customers::give_up(world, history, order_id).await?;
             }
         }
@@ -368,16 +371,16 @@ async fn come_to_an_end(world: &Arc<World>, history: &Arc<History>) -> Result<Ve
     }
 }
 
-async fn stored(world: &World) -> Result<Stored> {
-    eventually(async || Stored::read(&world.operator).await.map(Some)).await
+async fn stored(world: &World) -> Result<StoredOrders> {
+    eventually(async || StoredOrders::read(&world.operator).await.map(Some)).await
 }
 
-fn catch_up(strikes: &[Strike], began_at: Timestamp, stored: &Stored) -> Vec<Duration> {
+fn catch_up(strikes: &[Strike], began_at: Timestamp, stored: &StoredOrders) -> Vec<Duration> {
     let mut lives: Vec<(Timestamp, Timestamp)> = stored
         .orders
         .values()
-        .filter(|told| told.needs_nobody())
-        .filter_map(|told| Some((told.placed_at()?, told.ended_at()?)))
+        .filter(|record| record.needs_nobody())
+        .filter_map(|record| Some((record.placed_at()?, record.ended_at()?)))
         .collect();
     lives.sort();
     let mut caught_up = Vec::new();

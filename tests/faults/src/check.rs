@@ -1,17 +1,20 @@
-//! Whether what is stored in the end agrees with what the clients were told.
+//! Whether what is stored in the end agrees with what the clients were record.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use quadrille_audit::Violation;
-use quadrille_events::OrderId;
+use quadrille_events::{
+    Body, CancelPayment, Charged, CreateDelivery, Created, EventName, OrderCancelled, OrderId,
+    PaymentCancelled,
+};
 
 use crate::history::{Asked, Outcome, Request};
-use crate::stored::{Stored, Told};
+use crate::stored::{OrderRecord, StoredOrders};
 
 /// A history and what is stored after it.
 struct Evidence<'a> {
     requests: &'a [Request],
-    stored: &'a Stored,
+    stored: &'a StoredOrders,
 }
 
 /// What is wrong, each a sentence.
@@ -49,16 +52,16 @@ const CLAIMS: [Claim; 7] = [
     ),
 ];
 
-/// The commands that leave a trace: what the trace is, and by which cause it is known.
-const EFFECTS: [(Asked, (&str, &str), &str); 4] = [
-    (Asked::ConfirmPayment, ("payment", "charged"), "http/confirm"),
-    (Asked::CancelPayment, ("payment", "cancelled"), "http/cancel"),
-    (Asked::Approve, ("order", "create-delivery"), "http/confirm"),
-    (Asked::CancelOrder, ("order", "cancel-payment"), "http/cancel"),
+/// The commands that have an event as their effect: the event, and its cause if the command is the cause.
+const EFFECTS: [(Asked, &EventName, &str); 4] = [
+    (Asked::ConfirmPayment, Charged::NAME, "http/confirm"),
+    (Asked::CancelPayment, PaymentCancelled::NAME, "http/cancel"),
+    (Asked::Approve, CreateDelivery::NAME, "http/confirm"),
+    (Asked::CancelOrder, CancelPayment::NAME, "http/cancel"),
 ];
 
 /// Checks all claims.
-pub fn check(requests: &[Request], stored: &Stored) -> Vec<Violation> {
+pub fn check(requests: &[Request], stored: &StoredOrders) -> Vec<Violation> {
     let evidence = Evidence { requests, stored };
     let mut violations = Vec::new();
     for (invariant, claim) in CLAIMS {
@@ -76,7 +79,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// The requests of one kind that succeeded, with what is stored of their orders.
-    fn succeeded(&self, asked: Asked) -> impl Iterator<Item = (&'a OrderId, Option<&'a Told>)> {
+    fn succeeded(&self, asked: Asked) -> impl Iterator<Item = (&'a OrderId, Option<&'a OrderRecord>)> {
         let with_order = |request: &'a Request| {
             let order_id = request.order_id.as_ref()?;
             Some((order_id, self.stored.orders.get(order_id)))
@@ -92,17 +95,17 @@ fn accepted_orders_exist(evidence: &Evidence<'_>) -> Found {
             found.push("a request was answered 201 without the id of its order".to_owned());
             continue;
         };
-        let told = evidence.stored.orders.get(order_id);
-        let Some(told) = told.filter(|told| told.has("order", "created")) else {
+        let record = evidence.stored.orders.get(order_id);
+        let Some(record) = record.filter(|record| record.facts.said::<Created>()) else {
             found.push(format!("order {order_id} was answered 201 and does not exist"));
             continue;
         };
-        let as_placed = told.order.customer_id.as_str() == asked.customer_id
-            && told.order.lines == asked.lines
-            && told.order.total == asked.total
-            && told.order.address == asked.address
-            && told.order.payment == asked.payment
-            && told.order.approval == asked.approval;
+        let as_placed = record.order.customer_id.as_str() == asked.customer_id
+            && record.order.lines == asked.lines
+            && record.order.total == asked.total
+            && record.order.address == asked.address
+            && record.order.payment == asked.payment
+            && record.order.approval == asked.approval;
         if !as_placed {
             found.push(format!("order {order_id} is another one than was answered 201"));
         }
@@ -123,8 +126,8 @@ fn orders_were_placed_once(evidence: &Evidence<'_>) -> Found {
         }
     }
     let mut are: BTreeMap<&str, usize> = BTreeMap::new();
-    for told in evidence.stored.orders.values() {
-        *are.entry(&told.order.address).or_default() += 1;
+    for record in evidence.stored.orders.values() {
+        *are.entry(&record.order.address).or_default() += 1;
     }
     let mut found = Found::new();
     for (address, are) in are {
@@ -140,12 +143,14 @@ fn orders_were_placed_once(evidence: &Evidence<'_>) -> Found {
 
 fn commands_had_their_effect(evidence: &Evidence<'_>) -> Found {
     let mut found = Found::new();
-    for (asked, (service, entry), _) in EFFECTS {
-        for (order_id, told) in evidence.succeeded(asked) {
-            let had = told.is_some_and(|told| match asked {
-                // Whoever cancels is told so too when it is cancelled already, by payment or inventory.
-                Asked::CancelOrder => told.ending() == Some("cancelled"),
-                Asked::ConfirmPayment | Asked::CancelPayment | Asked::Approve => told.has(service, entry),
+    for (asked, effect, _) in EFFECTS {
+        for (order_id, record) in evidence.succeeded(asked) {
+            let had = record.is_some_and(|record| match asked {
+                // Whoever cancels is record so too when it is cancelled already, by payment or inventory.
+                Asked::CancelOrder => record.ended_as() == Some(OrderCancelled::NAME.entry),
+                Asked::ConfirmPayment | Asked::CancelPayment | Asked::Approve => {
+                    record.events.contains_key(effect)
+                }
                 Asked::Create | Asked::Show => true,
             });
             if !had {
@@ -166,11 +171,14 @@ fn effects_were_asked_for(evidence: &Evidence<'_>) -> Found {
         }
     }
     let mut found = Found::new();
-    for (order_id, told) in &evidence.stored.orders {
+    for (order_id, record) in &evidence.stored.orders {
         for (asked, effect, cause) in EFFECTS {
-            let happened = told.said.get(&effect).is_some_and(|said| said.cause == cause);
+            let happened = record
+                .events
+                .get(effect)
+                .is_some_and(|stored| stored.cause == cause);
             if happened && !asked_for.contains(&(asked, order_id)) {
-                let (service, entry) = effect;
+                let EventName { service, entry, .. } = effect;
                 found.push(format!(
                     "order {order_id} has {service}/{entry} because of {asked:?}, which was refused or never sent"
                 ));
@@ -229,7 +237,11 @@ fn endings_are_final(evidence: &Evidence<'_>) -> Found {
         }
     }
     for (order_id, (_, ending)) in ended {
-        let stored = evidence.stored.orders.get(order_id).and_then(Told::ending);
+        let stored = evidence
+            .stored
+            .orders
+            .get(order_id)
+            .and_then(OrderRecord::ended_as);
         if stored != Some(ending) {
             let stored = stored.unwrap_or("not ended");
             found.push(format!("order {order_id} was {ending} and is {stored}"));

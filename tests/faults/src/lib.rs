@@ -21,5 +21,5 @@ mod table;
 pub use campaign::{Campaign, Outcome, Plan, Ran, run};
 pub use check::check;
 pub use history::{Asked, History, Outcome as Answered, Request, Strike, Tally};
-pub use stored::{Said, Stored, Told};
+pub use stored::{EventRecord, OrderRecord, StoredOrders};
 pub use table::{header, row, sentences};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
-use quadrille_events::OrderId;
+use quadrille_events::{Body, Charged, Expired, OrderId, PaymentCancelled};
 use quadrille_local::client::{ApiError, NewOrder};
 use quadrille_local::{Cluster, Service};
 use quadrille_runtime::operator::Entry;
@@ -43,8 +43,8 @@ async fn opened(world: &World, key: &str) -> (OrderId, Timestamp) {
 }
 
 /// What payment has stored of an order under this name.
-async fn of_payment(world: &World, id: &OrderId, entry: &str) -> Option<Entry> {
-    let subject = format!("$KV.payment.{entry}.{id}");
+async fn stored_entry<B: Body>(world: &World, id: &OrderId) -> Option<Entry> {
+    let subject = B::NAME.stored_as(id);
     let entries = eventually(async || world.operator.entries_of(id, &[]).await.map(Some));
     let mut entries = entries.await.unwrap().into_iter();
     entries.find(|found| found.subject == subject)
@@ -129,7 +129,7 @@ async fn a_payment_confirmed_in_the_moment_of_its_deadline_is_charged_or_too_lat
 async fn a_payment_charged_behind_the_entry_of_its_deadline_is_charged() {
     let world = clustered("5s").await;
     let charged = charged(&world).await;
-    let charge = of_payment(&world, &charged, "charged").await.unwrap();
+    let charge = stored_entry::<Charged>(&world, &charged).await.unwrap();
 
     let id = expired_and_frozen(&world).await;
     let of_this_order = |text: &str| text.replace(charged.as_str(), id.as_str());
@@ -154,8 +154,8 @@ async fn a_payment_charged_behind_the_entry_of_its_deadline_is_charged() {
     stored.await.unwrap();
     thaw_payment(&world).await;
     ends(&world, &id, Some(true)).await;
-    let expired = of_payment(&world, &id, "expired").await.unwrap();
-    let charge = of_payment(&world, &id, "charged").await.unwrap();
+    let expired = stored_entry::<Expired>(&world, &id).await.unwrap();
+    let charge = stored_entry::<Charged>(&world, &id).await.unwrap();
     assert!(expired.sequence < charge.sequence);
     let report = world.audit().await.unwrap();
     assert!(
@@ -188,10 +188,10 @@ async fn expired_and_frozen(world: &World) -> OrderId {
         for instance in 0..INSTANCES {
             world.freeze(Service::Payment, instance).await.unwrap();
         }
-        world.said("payment.expired", &id).await.unwrap();
-        let expired = of_payment(world, &id, "expired").await.unwrap();
+        world.said(Expired::NAME.subject, &id).await.unwrap();
+        let expired = stored_entry::<Expired>(world, &id).await.unwrap();
         let ago = Timestamp::now().duration_since(expired.time);
-        if ago < JUST && of_payment(world, &id, "cancelled").await.is_none() {
+        if ago < JUST && stored_entry::<PaymentCancelled>(world, &id).await.is_none() {
             return id;
         }
         // The freeze came too late, or we did.

@@ -9,7 +9,7 @@ use quadrille_events::{
     CancelPayment, Charged, Created, Event, Opened, Order, OrderCancelled, OrderEvent, OrderId,
     PaymentCancelled, PaymentEvent,
 };
-use quadrille_faults::{Asked, Request, Said, Stored, check};
+use quadrille_faults::{Asked, EventRecord, Request, StoredOrders, check};
 use quadrille_local::client::NewOrder;
 
 const EXISTS: &str = "history: an accepted order exists, as it was placed";
@@ -24,7 +24,7 @@ const HONEST: &str = "history: a service that does not know says 503";
 #[derive(Default)]
 struct Forgery {
     requests: Vec<Request>,
-    stored: Stored,
+    stored: StoredOrders,
 }
 
 fn id(name: &str) -> OrderId {
@@ -74,11 +74,11 @@ impl Forgery {
     }
 
     fn said(mut self, event: impl Into<Event>, cause: &str) -> Self {
-        let said = Said {
+        let stored = EventRecord {
             cause: cause.to_owned(),
             at: Timestamp::UNIX_EPOCH,
         };
-        self.stored.put(&event.into(), said);
+        self.stored.put(&event.into(), stored);
         self
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use quadrille_delivery::decide as delivery;
-use quadrille_events::{Approval, EventName, Order};
+use quadrille_events::{Approval, Body, Created, EventName, EventSet, Expired, Order, OrderFacts};
 use quadrille_inventory::{InventoryService, decide as inventory};
 use quadrille_order::{OrderService, decide as order};
 use quadrille_payment::decide as payment;
@@ -16,8 +16,7 @@ use crate::mutation::{Mutation, Occasion};
 use crate::outside::{self, Outside};
 use crate::participant::{Answer, AskKind, Due, Fact, Participant, Party, Trigger};
 use crate::world::{
-    Books, Call, Cause, Command, EVENTS, FactId, Fault, Journey, NAMES, Slot, Stage, View, Who, World, bit,
-    digest, fingerprint,
+    Books, Call, Cause, Command, FactId, Fault, Journey, Slot, Stage, View, Who, World, digest, fingerprint,
 };
 
 /// One step. Orders, calls and ears are named by their place.
@@ -88,7 +87,8 @@ pub(crate) struct Ear {
     pub who: Who,
     pub speaker: Who,
     pub name: &'static EventName,
-    pub bit: u32,
+    /// `name`, as a set.
+    pub event: EventSet,
 }
 
 /// The world of one configuration, with its participants: stateright's model.
@@ -146,10 +146,11 @@ struct Item {
 
 /// How many bits of a fact's number name its event.
 const NAME_BITS: u32 = 5;
+const _: () = assert!(EventSet::ALL.len() <= 1 << NAME_BITS);
 
-/// The bit of a fact's name.
-pub(crate) fn name_of(fact: FactId) -> u32 {
-    1 << (fact & ((1 << NAME_BITS) - 1))
+/// The event of a fact, as a set.
+pub(crate) fn event_of(fact: FactId) -> EventSet {
+    EventSet::at((fact & ((1 << NAME_BITS) - 1)) as usize)
 }
 
 impl Choreography {
@@ -182,9 +183,9 @@ impl Choreography {
                     who,
                     speaker: speaker.unwrap_or(who),
                     name,
-                    bit: bit(name),
+                    event: EventSet::of(&[name]),
                 };
-                if !mutation.is_some_and(|mutation| mutation.deafens(who, ear.bit)) {
+                if !mutation.is_some_and(|mutation| mutation.deafens(who, ear.name)) {
                     ears.push(ear);
                 }
             }
@@ -213,7 +214,8 @@ impl Choreography {
 
     fn store(&self, order: usize, fact: Fact) -> FactId {
         let looks = String::from_utf8_lossy(&fact.body).replace(self.placed[order].order_id.as_str(), "#");
-        let id = (digest(looks.as_bytes()) << NAME_BITS) | bit(fact.name).trailing_zeros();
+        let place = fact.name.place().unwrap_or_default() as u32;
+        let id = (digest(looks.as_bytes()) << NAME_BITS) | place;
         let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
         let known = facts
             .entry((order as u8, id))
@@ -255,11 +257,11 @@ impl Choreography {
         let placed = &self.placed[order];
         let (guesses, mut answer) = party.weigh(placed, &said_facts, &trigger, slots);
         if let Some(mutation) = self.mutation {
-            let names = said.iter().fold(0, |names, id| names | name_of(*id));
+            let said: OrderFacts = said_facts.iter().map(|fact| fact.name).collect();
             let occasion = Occasion {
                 who,
                 order: placed,
-                said: names,
+                said,
                 trigger: &trigger,
                 slots,
             };
@@ -454,11 +456,11 @@ impl Choreography {
         let torn = item.view == View::Torn && facts.len() + slots.len() > 1;
         let journey = Arc::make_mut(&mut next.orders[item.order]);
         for fact in facts.iter().take(if torn { 1 } else { facts.len() }) {
-            if journey.names & name_of(*fact) != 0 {
+            if journey.facts.said_any(event_of(*fact)) {
                 next.fault = Some(Fault::SaidTwice(self.fact(item.order, *fact).name.subject));
                 return next;
             }
-            journey.names |= name_of(*fact);
+            journey.facts.add(event_of(*fact));
             journey.said[item.who as usize].push(*fact);
         }
         if torn {
@@ -551,10 +553,10 @@ impl Choreography {
         let mut next = world.clone();
         let journey = Arc::make_mut(&mut next.orders[order]);
         let says = journey.due.take().or_else(|| journey.ghost.take())?;
-        if journey.names & name_of(says) != 0 {
-            next.fault = Some(Fault::SaidTwice("payment.expired"));
+        if journey.facts.said_any(event_of(says)) {
+            next.fault = Some(Fault::SaidTwice(Expired::NAME.subject));
         }
-        journey.names |= name_of(says);
+        journey.facts.add(event_of(says));
         journey.said[Who::Payment as usize].push(says);
         Some(next)
     }
@@ -565,7 +567,7 @@ impl Choreography {
                 let heard = self.ears[usize::from(ear)];
                 let order = usize::from(order);
                 let said = &world.orders[order].said[heard.speaker as usize];
-                let fact = *said.iter().find(|fact| name_of(**fact) == heard.bit)?;
+                let fact = *said.iter().find(|fact| event_of(**fact) == heard.event)?;
                 let cause = Cause::Heard(ear);
                 Some(Item {
                     order,
@@ -659,7 +661,7 @@ impl Choreography {
         let (mut unsaid, mut work) = (0, 0);
         for journey in &world.orders {
             chances += usize::from(journey.confirms);
-            unsaid += *EVENTS - journey.names.count_ones() as usize;
+            unsaid += EventSet::ALL.len() - journey.facts.events().len();
             work += journey
                 .calls
                 .iter()
@@ -670,7 +672,7 @@ impl Choreography {
                 .sum::<usize>();
             for (ear, heard) in self.ears.iter().enumerate() {
                 let cause = Cause::Heard(ear as u8);
-                if journey.has(heard.bit) && journey.settled & (1 << ear) == 0 {
+                if journey.facts.said_any(heard.event) && journey.settled & (1 << ear) == 0 {
                     work += if journey.in_hand(cause) { 1 } else { 4 };
                 }
             }
@@ -681,23 +683,18 @@ impl Choreography {
     /// Whether nothing has to happen any more, though people may still try something.
     pub fn is_quiet(&self, world: &World) -> bool {
         world.orders.iter().zip(&self.placed).all(|(journey, placed)| {
-            journey.has(NAMES.created)
+            journey.facts.said::<Created>()
                 && journey.due.is_none()
                 && !journey.calls.iter().any(Call::is_live)
-                && !waits_for_approval(journey, placed.approval)
+                // The shop owner has to say yes or no, sooner or later.
+                && !(placed.approval == Approval::Manual && journey.facts.awaits_approval())
                 && self
                     .ears
                     .iter()
                     .enumerate()
-                    .all(|(ear, heard)| !journey.has(heard.bit) || journey.settled & (1 << ear) != 0)
+                    .all(|(ear, heard)| !journey.facts.said_any(heard.event) || journey.settled & (1 << ear) != 0)
         })
     }
-}
-
-/// The shop owner has to say yes or no, sooner or later.
-fn waits_for_approval(journey: &Journey, approval: Approval) -> bool {
-    let after = NAMES.create_delivery | NAMES.cancel_payment | NAMES.order_cancelled;
-    approval == Approval::Manual && journey.has(NAMES.awaiting_approval) && !journey.any(after)
 }
 
 fn at_fault(world: &World, fault: Fault) -> World {
@@ -900,11 +897,11 @@ impl Model for Choreography {
                 }
             }
             for (at, ear) in self.ears.iter().enumerate() {
-                if !journey.has(ear.bit) {
+                if !journey.facts.said_any(ear.event) {
                     continue;
                 }
                 let said = &journey.said[ear.speaker as usize];
-                let Some(fact) = said.iter().find(|fact| name_of(**fact) == ear.bit) else {
+                let Some(fact) = said.iter().find(|fact| event_of(**fact) == ear.event) else {
                     continue;
                 };
                 views.clear();

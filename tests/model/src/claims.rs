@@ -1,13 +1,16 @@
 //! What must hold (design 7), and what must be possible, so that nothing holds because it never comes to it.
 
-use quadrille_events::Flow;
-use quadrille_events::{Approval, PaymentMode};
+use quadrille_events::{
+    Approval, Assigned, AwaitingApproval, CancelPayment, Charged, Completed, CreateDelivery, Created,
+    DeliveryCancelled, EventSet, Expired, Flow, NoCourier, Opened, OrderCancelled, PaymentCancelled,
+    PaymentFailed, PaymentMode, Refunded, Released, ReservationFailed, Reserved, event_set,
+};
 use stateright::Property;
 
 use crate::choreography::Choreography;
 use crate::configuration::Configuration;
 use crate::participant::AskKind;
-use crate::world::{Fault, Journey, NAMES, Slot, Stage, Who, World};
+use crate::world::{Fault, Journey, Slot, Stage, Who, World};
 
 /// The claims that make sense in a configuration.
 pub(crate) fn of(configuration: &Configuration) -> Vec<Property<Choreography>> {
@@ -22,26 +25,14 @@ pub(crate) fn of(configuration: &Configuration) -> Vec<Property<Choreography>> {
     claims
 }
 
-fn ended(journey: &Journey) -> bool {
-    journey.any(NAMES.completed | NAMES.order_cancelled)
-}
-
 /// Once true it stays true, so stateright's `eventually` cannot be misled by two paths that join; and no path has a
 /// cycle ([`Fault::NoProgress`]), so it cannot be misled by one either.
 fn all_ended(_: &Choreography, world: &World) -> bool {
-    world.orders.iter().all(|journey| ended(journey))
+    world.orders.iter().all(|journey| journey.facts.has_ended())
 }
 
 fn every(world: &World, holds: impl Fn(&Journey) -> bool) -> bool {
     world.orders.iter().all(|journey| holds(journey))
-}
-
-fn holds_stock(journey: &Journey) -> bool {
-    journey.has(NAMES.reserved) && !journey.has(NAMES.released)
-}
-
-fn holds_courier(journey: &Journey) -> bool {
-    journey.has(NAMES.assigned) && !journey.has(NAMES.delivery_cancelled)
 }
 
 fn safety() -> Vec<Property<Choreography>> {
@@ -55,11 +46,11 @@ fn safety() -> Vec<Property<Choreography>> {
             |model: &Choreography, world: &World| {
                 !model.is_quiet(world)
                     || every(world, |journey| {
-                        !journey.has(NAMES.completed)
+                        !journey.facts.said::<Completed>()
                             || (journey.books.taken == 1
                                 && journey.books.returned == 0
-                                && holds_stock(journey)
-                                && holds_courier(journey))
+                                && journey.facts.holds_stock()
+                                && journey.facts.has_courier())
                     })
             },
         ),
@@ -68,18 +59,18 @@ fn safety() -> Vec<Property<Choreography>> {
             |model: &Choreography, world: &World| {
                 !model.is_quiet(world)
                     || every(world, |journey| {
-                        !journey.has(NAMES.order_cancelled)
+                        !journey.facts.said::<OrderCancelled>()
                             || (journey.books.taken == journey.books.returned
-                                && !holds_stock(journey)
-                                && !holds_courier(journey))
+                                && !journey.facts.holds_stock()
+                                && !journey.facts.has_courier())
                     })
             },
         ),
         Property::always(
             "stock and load: within bounds, all accounted for",
             |_, world: &World| {
-                let held = count(world, holds_stock);
-                let loaded = count(world, holds_courier);
+                let held = count(world, |journey| journey.facts.holds_stock());
+                let loaded = count(world, |journey| journey.facts.has_courier());
                 let fits = |slot: &Slot| slot.used <= slot.there;
                 // An order is of one piece of each item.
                 world
@@ -112,20 +103,20 @@ fn safety() -> Vec<Property<Choreography>> {
             |_, world: &World| {
                 every(world, |journey| {
                     let books = &journey.books;
-                    (!journey.has(NAMES.charged) || books.taken == 1)
-                        && (!journey.has(NAMES.refunded) || books.returned == 1)
-                        && (!journey.has(NAMES.failed) || books.taken == 0)
+                    (!journey.facts.said::<Charged>() || books.taken == 1)
+                        && (!journey.facts.said::<Refunded>() || books.returned == 1)
+                        && (!journey.facts.said::<PaymentFailed>() || books.taken == 0)
                 })
             },
         ),
         Property::always("nothing ends two ways", |_, world: &World| {
             every(world, |journey| {
-                let of = |bits: u32| (journey.names & bits).count_ones();
-                of(NAMES.completed | NAMES.order_cancelled) <= 1
-                    && of(NAMES.failed | NAMES.payment_cancelled | NAMES.refunded) <= 1
-                    && of(NAMES.charged | NAMES.failed | NAMES.payment_cancelled) <= 1
-                    && of(NAMES.reserved | NAMES.reservation_failed) <= 1
-                    && of(NAMES.assigned | NAMES.no_courier) <= 1
+                let at_most_one = |events: EventSet| journey.facts.events().and(events).len() <= 1;
+                at_most_one(event_set![Completed, OrderCancelled])
+                    && at_most_one(event_set![PaymentFailed, PaymentCancelled, Refunded])
+                    && at_most_one(event_set![Charged, PaymentFailed, PaymentCancelled])
+                    && at_most_one(event_set![Reserved, ReservationFailed])
+                    && at_most_one(event_set![Assigned, NoCourier])
             })
         }),
         Property::always("no event twice", |_, world: &World| {
@@ -154,8 +145,7 @@ fn safety() -> Vec<Property<Choreography>> {
             "a deadline is set exactly while a payment is open",
             |_, world: &World| {
                 every(world, |journey| {
-                    let settled = NAMES.expired | NAMES.charged | NAMES.failed | NAMES.payment_cancelled;
-                    journey.due.is_some() == (journey.has(NAMES.opened) && !journey.any(settled))
+                    journey.due.is_some() == journey.facts.awaits_payment()
                 })
             },
         ),
@@ -164,8 +154,8 @@ fn safety() -> Vec<Property<Choreography>> {
             |model: &Choreography, world: &World| {
                 world.orders.iter().zip(&model.placed).all(|(journey, placed)| {
                     placed.approval == Approval::Auto
-                        || !journey.has(NAMES.create_delivery)
-                        || journey.has(NAMES.awaiting_approval)
+                        || !journey.facts.said::<CreateDelivery>()
+                        || journey.facts.said::<AwaitingApproval>()
                 })
             },
         ),
@@ -209,19 +199,19 @@ fn any(world: &World, holds: impl Fn(&Journey) -> bool) -> bool {
 }
 
 /// Whether somebody has heard an event and settled it.
-fn heard(model: &Choreography, journey: &Journey, who: Who, name: u32) -> bool {
+fn heard(model: &Choreography, journey: &Journey, who: Who, event: EventSet) -> bool {
     model
         .ears
         .iter()
         .enumerate()
-        .any(|(at, ear)| ear.who == who && ear.bit == name && journey.settled & (1 << at) != 0)
+        .any(|(at, ear)| ear.who == who && ear.event == event && journey.settled & (1 << at) != 0)
 }
 
-/// What payment is asked by.
-fn request(model: &Choreography) -> u32 {
+/// The event by which payment is asked.
+fn request(model: &Choreography) -> EventSet {
     match model.configuration.flow {
-        Flow::PayFirst => NAMES.created,
-        Flow::ReserveFirst => NAMES.reserved,
+        Flow::PayFirst => event_set![Created],
+        Flow::ReserveFirst => event_set![Reserved],
     }
 }
 
@@ -229,26 +219,31 @@ fn witnesses() -> Vec<Witness> {
     vec![
         (
             |_| true,
-            Property::sometimes("completed", |_, w: &World| any(w, |j| j.has(NAMES.completed))),
+            Property::sometimes("completed", |_, w: &World| {
+                any(w, |j| j.facts.said::<Completed>())
+            }),
         ),
         (
             |c| c.orders.iter().any(|(_, approval)| *approval == Approval::Manual),
             Property::sometimes("completed after approval", |_, w: &World| {
-                any(w, |j| j.has(NAMES.completed | NAMES.awaiting_approval))
+                any(w, |j| j.facts.said_all(event_set![Completed, AwaitingApproval]))
             }),
         ),
         (
             |c| c.declines,
             Property::sometimes("cancelled: declined", |_, w: &World| {
-                any(w, |j| j.has(NAMES.failed | NAMES.order_cancelled))
+                any(w, |j| j.facts.said_all(event_set![PaymentFailed, OrderCancelled]))
             }),
         ),
         (
             |c| manual(c) && c.customer.cancels_payment,
             Property::sometimes("cancelled: the customer cancels the payment", |_, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.opened | NAMES.payment_cancelled | NAMES.order_cancelled)
-                        && !j.any(NAMES.expired | NAMES.cancel_payment | NAMES.reservation_failed)
+                    j.facts
+                        .said_all(event_set![Opened, PaymentCancelled, OrderCancelled])
+                        && !j
+                            .facts
+                            .said_any(event_set![Expired, CancelPayment, ReservationFailed])
                 })
             }),
         ),
@@ -256,7 +251,8 @@ fn witnesses() -> Vec<Witness> {
             manual,
             Property::sometimes("cancelled: the deadline passes", |_, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.expired | NAMES.payment_cancelled | NAMES.order_cancelled)
+                    j.facts
+                        .said_all(event_set![Expired, PaymentCancelled, OrderCancelled])
                 })
             }),
         ),
@@ -264,7 +260,8 @@ fn witnesses() -> Vec<Witness> {
             short,
             Property::sometimes("cancelled: out of stock", |_, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.reservation_failed | NAMES.order_cancelled) && !j.any(NAMES.cancel_payment)
+                    j.facts.said_all(event_set![ReservationFailed, OrderCancelled])
+                        && !j.facts.said::<CancelPayment>()
                 })
             }),
         ),
@@ -272,8 +269,8 @@ fn witnesses() -> Vec<Witness> {
             no_courier,
             Property::sometimes("cancelled: no courier, refunded", |_, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.no_courier | NAMES.refunded | NAMES.order_cancelled)
-                        && !j.any(NAMES.cancel_payment)
+                    j.facts.said_all(event_set![NoCourier, Refunded, OrderCancelled])
+                        && !j.facts.said::<CancelPayment>()
                 })
             }),
         ),
@@ -281,7 +278,8 @@ fn witnesses() -> Vec<Witness> {
             |c| c.customer.cancels_order,
             Property::sometimes("cancelled: the customer, before the charge", |_, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.cancel_payment | NAMES.payment_cancelled | NAMES.order_cancelled)
+                    j.facts
+                        .said_all(event_set![CancelPayment, PaymentCancelled, OrderCancelled])
                 })
             }),
         ),
@@ -289,7 +287,8 @@ fn witnesses() -> Vec<Witness> {
             |c| c.customer.cancels_order,
             Property::sometimes("cancelled: the customer, refunded", |_, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.cancel_payment | NAMES.refunded | NAMES.order_cancelled)
+                    j.facts
+                        .said_all(event_set![CancelPayment, Refunded, OrderCancelled])
                 })
             }),
         ),
@@ -299,27 +298,28 @@ fn witnesses() -> Vec<Witness> {
             },
             Property::sometimes("cancelled: while it waits for approval", |_, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.awaiting_approval | NAMES.order_cancelled) && !j.any(NAMES.create_delivery)
+                    j.facts.said_all(event_set![AwaitingApproval, OrderCancelled])
+                        && !j.facts.said::<CreateDelivery>()
                 })
             }),
         ),
         (
             |c| no_courier(c) || c.customer.cancels_order,
             Property::sometimes("undone: stock released", |_, w: &World| {
-                any(w, |j| j.has(NAMES.released))
+                any(w, |j| j.facts.said::<Released>())
             }),
         ),
         (
             |c| c.customer.cancels_order,
             Property::sometimes("undone: courier called back", |_, w: &World| {
-                any(w, |j| j.has(NAMES.assigned | NAMES.delivery_cancelled))
+                any(w, |j| j.facts.said_all(event_set![Assigned, DeliveryCancelled]))
             }),
         ),
         (
             |c| (c.crashes > 0 || manual(c)) && !c.instant && c.customer.cancels_order,
             Property::sometimes("undone: a charge nobody knows of is voided", |_, w: &World| {
                 any(w, |j| {
-                    j.books.voided && j.books.returned == 1 && !j.has(NAMES.charged)
+                    j.books.voided && j.books.returned == 1 && !j.facts.said::<Charged>()
                 })
             }),
         ),
@@ -327,8 +327,9 @@ fn witnesses() -> Vec<Witness> {
             |c| c.customer.cancels_order,
             Property::sometimes("overtaken: the request to payment", |m, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.cancel_payment | NAMES.payment_cancelled | request(m))
-                        && !j.any(NAMES.opened)
+                    j.facts.said_all(event_set![CancelPayment, PaymentCancelled])
+                        && j.facts.said_all(request(m))
+                        && !j.facts.said::<Opened>()
                         && !heard(m, j, Who::Payment, request(m))
                 })
             }),
@@ -337,11 +338,11 @@ fn witnesses() -> Vec<Witness> {
             |c| c.customer.cancels_order,
             Property::sometimes("overtaken: the request to inventory", |m, w: &World| {
                 let request = match m.configuration.flow {
-                    Flow::PayFirst => NAMES.charged,
-                    Flow::ReserveFirst => NAMES.created,
+                    Flow::PayFirst => event_set![Charged],
+                    Flow::ReserveFirst => event_set![Created],
                 };
                 any(w, |j| {
-                    j.has(NAMES.reservation_failed) && !heard(m, j, Who::Inventory, request)
+                    j.facts.said::<ReservationFailed>() && !heard(m, j, Who::Inventory, request)
                 })
             }),
         ),
@@ -349,9 +350,9 @@ fn witnesses() -> Vec<Witness> {
             |c| c.customer.cancels_order,
             Property::sometimes("overtaken: the request to delivery", |m, w: &World| {
                 any(w, |j| {
-                    j.has(NAMES.delivery_cancelled)
-                        && !j.has(NAMES.assigned)
-                        && !heard(m, j, Who::Delivery, NAMES.create_delivery)
+                    j.facts.said::<DeliveryCancelled>()
+                        && !j.facts.said::<Assigned>()
+                        && !heard(m, j, Who::Delivery, event_set![CreateDelivery])
                 })
             }),
         ),
@@ -361,7 +362,7 @@ fn witnesses() -> Vec<Witness> {
                 "raced: the deadline passes while the provider charges",
                 |_, w: &World| {
                     any(w, |j| {
-                        j.has(NAMES.expired) && j.books.taken == 1 && !j.has(NAMES.charged)
+                        j.facts.said::<Expired>() && j.books.taken == 1 && !j.facts.said::<Charged>()
                     })
                 },
             ),
@@ -372,7 +373,8 @@ fn witnesses() -> Vec<Witness> {
                 "late: the deadline fires after the charge, and is ignored",
                 |m, w: &World| {
                     any(w, |j| {
-                        j.has(NAMES.expired | NAMES.completed) && heard(m, j, Who::Payment, NAMES.expired)
+                        j.facts.said_all(event_set![Expired, Completed])
+                            && heard(m, j, Who::Payment, event_set![Expired])
                     })
                 },
             ),
@@ -398,7 +400,7 @@ fn witnesses() -> Vec<Witness> {
         (
             |c| c.puts > 0 && short(c),
             Property::sometimes("stocked: what comes in late is sold", |m, w: &World| {
-                any(w, |j| j.has(NAMES.completed))
+                any(w, |j| j.facts.said::<Completed>())
                     && w.stock.iter().any(|slot| usize::from(slot.used) > beginning(m))
             }),
         ),
@@ -408,8 +410,10 @@ fn witnesses() -> Vec<Witness> {
                 "competed: one gets the last piece, the other its money back",
                 |_, w: &World| {
                     w.stock.iter().all(|slot| slot.there == 1)
-                        && any(w, |j| j.has(NAMES.completed))
-                        && any(w, |j| j.has(NAMES.reservation_failed | NAMES.order_cancelled))
+                        && any(w, |j| j.facts.said::<Completed>())
+                        && any(w, |j| {
+                            j.facts.said_all(event_set![ReservationFailed, OrderCancelled])
+                        })
                 },
             ),
         ),
@@ -417,8 +421,8 @@ fn witnesses() -> Vec<Witness> {
             |c| two(c) && c.customer.cancels_order && c.stocks.contains(&vec![1]),
             Property::sometimes("competed: a released piece goes to the other", |_, w: &World| {
                 w.stock.iter().all(|slot| slot.there == 1)
-                    && any(w, |j| j.has(NAMES.completed))
-                    && any(w, |j| j.has(NAMES.released))
+                    && any(w, |j| j.facts.said::<Completed>())
+                    && any(w, |j| j.facts.said::<Released>())
             }),
         ),
         (
@@ -426,8 +430,8 @@ fn witnesses() -> Vec<Witness> {
             Property::sometimes(
                 "competed: one gets the last courier, the other its money back",
                 |_, w: &World| {
-                    any(w, |j| j.has(NAMES.completed))
-                        && any(w, |j| j.has(NAMES.no_courier | NAMES.order_cancelled))
+                    any(w, |j| j.facts.said::<Completed>())
+                        && any(w, |j| j.facts.said_all(event_set![NoCourier, OrderCancelled]))
                 },
             ),
         ),

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use quadrille_events::{
-    CancelOrder, CancelPayment, Completed, CreateDelivery, DeliveryEvent, Event, InventoryEvent, Order,
-    OrderCancelled, OrderEvent, PaymentEvent, Reserved,
+    Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Completed, CreateDelivery,
+    DeliveryCancelled, DeliveryEvent, Event, EventName, Expired, InventoryEvent, Opened, Order,
+    OrderCancelled, OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent, Refunded, Released,
+    ReservationFailed, Reserved,
 };
 
 use crate::participant::{Answer, Due, Fact, Trigger, fact};
-use crate::world::{Command, NAMES, Slot, Who, bit};
+use crate::world::{Command, Slot, Who};
 
 macro_rules! mutations {
     ($( $(#[$doc:meta])* $name:ident by $whose:ident: $words:literal; )+) => {
@@ -76,28 +78,27 @@ mutations! {
 pub(crate) struct Occasion<'a> {
     pub who: Who,
     pub order: &'a Arc<Order>,
-    /// The names of what it has said.
-    pub said: u32,
+    pub said: OrderFacts,
     pub trigger: &'a Trigger<'a>,
     pub slots: &'a [Slot],
 }
 
 impl Occasion<'_> {
     /// The event that was heard.
-    fn heard(&self) -> u32 {
+    fn heard(&self) -> Option<&'static EventName> {
         match self.trigger {
-            Trigger::Heard(fact) => bit(fact.name),
-            Trigger::Command(_) | Trigger::Stock(_) | Trigger::Outcome(_) => 0,
+            Trigger::Heard(fact) => Some(fact.name),
+            Trigger::Command(_) | Trigger::Stock(_) | Trigger::Outcome(_) => None,
         }
     }
 }
 
 impl Mutation {
     /// Whether a listener's ear for this event is cut off.
-    pub(crate) fn deafens(self, who: Who, name: u32) -> bool {
-        (self == Mutation::DeafInventory && who == Who::Inventory && name == NAMES.order_cancelled)
-            || (self == Mutation::DeafDelivery && who == Who::Delivery && name == NAMES.order_cancelled)
-            || (self == Mutation::DeafToVoiding && who == Who::Payment && name == NAMES.payment_cancelled)
+    pub(crate) fn deafens(self, who: Who, name: &EventName) -> bool {
+        (self == Mutation::DeafInventory && who == Who::Inventory && name == OrderCancelled::NAME)
+            || (self == Mutation::DeafDelivery && who == Who::Delivery && name == OrderCancelled::NAME)
+            || (self == Mutation::DeafToVoiding && who == Who::Payment && name == PaymentCancelled::NAME)
     }
 
     /// What the service answers instead of `answer`. `afresh` is what it would answer if it had said nothing.
@@ -108,9 +109,9 @@ impl Mutation {
                 slots,
                 deadline,
             } => self.says_instead(at, facts, slots, deadline),
-            Answer::Ignore(_) if self == Mutation::ActOnDuplicate && at.heard() != 0 => afresh(),
+            Answer::Ignore(_) if self == Mutation::ActOnDuplicate && at.heard().is_some() => afresh(),
             Answer::Ignore(_)
-                if self == Mutation::CompleteWhileCancelling && at.heard() == NAMES.assigned =>
+                if self == Mutation::CompleteWhileCancelling && at.heard() == Some(Assigned::NAME) =>
             {
                 match at.trigger {
                     Trigger::Heard(heard) => complete(heard),
@@ -120,20 +121,22 @@ impl Mutation {
             Answer::Refuse
                 if self == Mutation::CancelCompleted
                     && matches!(at.trigger, Trigger::Command(Command::CancelOrder))
-                    && at.said & NAMES.completed != 0 =>
+                    && at.said.said::<Completed>() =>
             {
                 says(OrderEvent::from(CancelPayment {
                     order: at.order.clone(),
                     reason: "late".to_owned(),
                 }))
             }
-            Answer::Ask(_) if self == Mutation::IgnoreLateCancel && at.heard() == NAMES.cancel_payment => {
+            Answer::Ask(_)
+                if self == Mutation::IgnoreLateCancel && at.heard() == Some(CancelPayment::NAME) =>
+            {
                 Answer::Ignore("late")
             }
             Answer::Ask(_)
                 if self == Mutation::VoidOnlyIfOpened
-                    && at.heard() == NAMES.payment_cancelled
-                    && at.said & NAMES.opened == 0 =>
+                    && at.heard() == Some(PaymentCancelled::NAME)
+                    && !at.said.said::<Opened>() =>
             {
                 Answer::Ignore("never opened")
             }
@@ -152,25 +155,27 @@ impl Mutation {
         mut changed: Vec<(usize, Slot)>,
         mut deadline: Due<Fact>,
     ) -> Answer {
-        let says = |name: u32| facts.iter().any(|fact| bit(fact.name) == name);
+        let says = |name: &EventName| facts.iter().any(|fact| fact.name == name);
         let heard = at.heard();
         match self {
-            Mutation::RefundWithoutCancelOrder if says(NAMES.refunded) => facts.truncate(1),
+            Mutation::RefundWithoutCancelOrder if says(Refunded::NAME) => facts.truncate(1),
             Mutation::NoPaymentTombstone
-                if at.who == Who::Payment && at.said == 0 && heard == NAMES.cancel_payment =>
+                if at.who == Who::Payment
+                    && at.said.events().is_empty()
+                    && heard == Some(CancelPayment::NAME) =>
             {
                 return Answer::Ignore("not mine");
             }
-            Mutation::IgnoreExpiry if heard == NAMES.expired => return Answer::Ignore("so what"),
+            Mutation::IgnoreExpiry if heard == Some(Expired::NAME) => return Answer::Ignore("so what"),
             Mutation::DeadlineLeftSet if deadline == Due::Clear => deadline = Due::Keep,
             Mutation::DeadlineNeverSet if deadline != Due::Clear => deadline = Due::Keep,
-            Mutation::ForgetReleasedStock if says(NAMES.released) => changed.clear(),
+            Mutation::ForgetReleasedStock if says(Released::NAME) => changed.clear(),
             Mutation::NoInventoryTombstone
-                if says(NAMES.reservation_failed) && heard == NAMES.order_cancelled =>
+                if says(ReservationFailed::NAME) && heard == Some(OrderCancelled::NAME) =>
             {
                 return Answer::Ignore("not mine");
             }
-            Mutation::Oversell if says(NAMES.reservation_failed) && heard != NAMES.order_cancelled => {
+            Mutation::Oversell if says(ReservationFailed::NAME) && heard != Some(OrderCancelled::NAME) => {
                 facts = vec![fact(&InventoryEvent::from(Reserved {
                     order: at.order.clone(),
                 }))];
@@ -180,21 +185,19 @@ impl Mutation {
                 });
                 changed = more.enumerate().collect();
             }
-            Mutation::ReserveOneLine if says(NAMES.reserved) => changed.truncate(1),
-            Mutation::DoubleRelease if says(NAMES.released) => one_less(&mut changed),
-            Mutation::NoDeliveryTombstone if says(NAMES.delivery_cancelled) && changed.is_empty() => {
+            Mutation::ReserveOneLine if says(Reserved::NAME) => changed.truncate(1),
+            Mutation::DoubleRelease if says(Released::NAME) => one_less(&mut changed),
+            Mutation::NoDeliveryTombstone if says(DeliveryCancelled::NAME) && changed.is_empty() => {
                 return Answer::Ignore("not mine");
             }
-            Mutation::CourierStaysOut if says(NAMES.delivery_cancelled) => changed.clear(),
-            Mutation::DoubleCallBack if says(NAMES.delivery_cancelled) => one_less(&mut changed),
-            Mutation::SkipApproval if says(NAMES.awaiting_approval) => {
+            Mutation::CourierStaysOut if says(DeliveryCancelled::NAME) => changed.clear(),
+            Mutation::DoubleCallBack if says(DeliveryCancelled::NAME) => one_less(&mut changed),
+            Mutation::SkipApproval if says(AwaitingApproval::NAME) => {
                 facts = vec![fact(&OrderEvent::from(CreateDelivery {
                     order: at.order.clone(),
                 }))];
             }
-            Mutation::ForgetCancelOrder
-                if says(NAMES.order_cancelled) && at.said & NAMES.cancel_payment == 0 =>
-            {
+            Mutation::ForgetCancelOrder if says(OrderCancelled::NAME) && !at.said.said::<CancelPayment>() => {
                 return Answer::Ignore("did not ask for it");
             }
             Mutation::NeverCharged | Mutation::DeliveryNeverRequested => {

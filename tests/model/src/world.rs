@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use quadrille_events::{DeliveryEvent, Event, EventName, InventoryEvent, OrderEvent, PaymentEvent, Said};
+use quadrille_events::{DeliveryEvent, InventoryEvent, OrderEvent, OrderFacts, PaymentEvent, Said};
 
 /// One of the four services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,8 +133,8 @@ pub struct Slot {
 pub struct Journey {
     /// What each service has said about it, oldest first. The sequence that a commit must name is the length.
     pub said: [Vec<FactId>; 4],
-    /// The same as a set of names: the bits of [`Names`].
-    pub names: u32,
+    /// The same, folded.
+    pub facts: OrderFacts,
     /// Through which ears an event was heard and settled (acknowledged).
     pub settled: u32,
     /// The outside calls in flight, sorted.
@@ -152,16 +152,6 @@ pub struct Journey {
 }
 
 impl Journey {
-    /// Whether all of these were said.
-    pub fn has(&self, bits: u32) -> bool {
-        self.names & bits == bits
-    }
-
-    /// Whether any of these was said.
-    pub fn any(&self, bits: u32) -> bool {
-        self.names & bits != 0
-    }
-
     /// Whether an instance that lives waits for the outcome of a call for this.
     pub fn in_hand(&self, cause: Cause) -> bool {
         self.calls
@@ -262,65 +252,6 @@ impl Hash for World {
             .hash(state);
     }
 }
-
-/// A bit for the name of every event.
-pub struct Names {
-    pub created: u32,
-    pub awaiting_approval: u32,
-    pub create_delivery: u32,
-    pub cancel_payment: u32,
-    pub completed: u32,
-    pub order_cancelled: u32,
-    pub opened: u32,
-    pub expired: u32,
-    pub charged: u32,
-    pub failed: u32,
-    pub payment_cancelled: u32,
-    pub refunded: u32,
-    pub reserved: u32,
-    pub reservation_failed: u32,
-    pub released: u32,
-    pub assigned: u32,
-    pub no_courier: u32,
-    pub delivery_cancelled: u32,
-}
-
-/// The bit of a name.
-pub fn bit(name: &EventName) -> u32 {
-    let at = Event::names().position(|known| known == name);
-    1 << at.unwrap_or_else(|| unreachable!("{name} is none of the contract's"))
-}
-
-/// How many events an order can have at most.
-pub static EVENTS: LazyLock<usize> = LazyLock::new(|| Event::names().count());
-
-/// The bits.
-pub static NAMES: LazyLock<Names> = LazyLock::new(|| {
-    let of = |service: &str, entry: &str| {
-        let name = Event::names().find(|name| name.service == service && name.entry == entry);
-        bit(name.unwrap_or_else(|| unreachable!("{service}/{entry} is none of the contract's")))
-    };
-    Names {
-        created: of("order", "created"),
-        awaiting_approval: of("order", "awaiting-approval"),
-        create_delivery: of("order", "create-delivery"),
-        cancel_payment: of("order", "cancel-payment"),
-        completed: of("order", "completed"),
-        order_cancelled: of("order", "cancelled"),
-        opened: of("payment", "opened"),
-        expired: of("payment", "expired"),
-        charged: of("payment", "charged"),
-        failed: of("payment", "failed"),
-        payment_cancelled: of("payment", "cancelled"),
-        refunded: of("payment", "refunded"),
-        reserved: of("inventory", "reserved"),
-        reservation_failed: of("inventory", "reservation-failed"),
-        released: of("inventory", "released"),
-        assigned: of("delivery", "assigned"),
-        no_courier: of("delivery", "cancel-payment"),
-        delivery_cancelled: of("delivery", "cancelled"),
-    }
-});
 
 /// 64 bits that stand for a value, the same in every run.
 pub(crate) fn fingerprint(value: impl Hash) -> u64 {

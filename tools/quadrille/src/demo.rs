@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::StreamExt;
-use quadrille_events::OrderId;
+use quadrille_events::{Ending, OrderId};
 use quadrille_runtime::operator::HistoryEntry;
 use quadrille_runtime::operator::Operator;
 
 use quadrille_local::Service;
 use quadrille_local::client::{Api, NewOrder, until};
 use quadrille_local::connect;
-use quadrille_runtime::operator::story::{self, Ending, Story, Telling};
+use quadrille_runtime::operator::story::{self, Story, Telling};
 
 /// How long one step of one order may take.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,13 +1,13 @@
 //! `quadrille stuck`: the orders that are older than their step should take.
 //!
-//! The same fold and the same table as the console's: [`Progress`] and [`Step::patience`].
+//! The same fold and the same table as the console's: [`OrderProgress`] and [`Step::patience`].
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use quadrille_events::{OrderId, Progress, Step};
+use quadrille_events::{OrderId, OrderProgress, Step};
 use quadrille_runtime::operator::{Operator, heard};
 
 use quadrille_local::connect;
@@ -23,14 +23,12 @@ pub struct Args {
 /// An order that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Which.
     pub order_id: OrderId,
-    /// What is known of it.
-    pub progress: Progress,
+    pub progress: OrderProgress,
 }
 
 impl Waiting {
-    /// What line of the list tells of it at `now`.
+    /// The order's line in the list.
     fn line(&self, now: Timestamp) -> String {
         let step = self.progress.step();
         let waited = now.duration_since(self.progress.last()).unsigned_abs();
@@ -39,7 +37,7 @@ impl Waiting {
         } else {
             step.patience().map(span).unwrap_or_default()
         };
-        let who = self.progress.waits_for().unwrap_or_default();
+        let who = self.progress.facts().waits_for().unwrap_or_default();
         format!(
             "{:<36}  {step:<17}  {who:<10}  {:>7}  {most}",
             self.order_id,
@@ -48,10 +46,7 @@ impl Waiting {
     }
 }
 
-/// Prints them.
-///
-/// # Errors
-/// The server or the EVENTS log is not there.
+/// Prints the list, and how many orders are in flight and stuck.
 pub async fn run(args: Args) -> Result<()> {
     let operator = connect().await?;
     let (waiting, now) = (waiting(&operator).await?, Timestamp::now());
@@ -83,11 +78,8 @@ pub async fn run(args: Args) -> Result<()> {
 }
 
 /// The orders that have not ended, by when their step is due: those that are stuck come first.
-///
-/// # Errors
-/// The EVENTS log is not there.
 pub async fn waiting(operator: &Operator) -> Result<Vec<Waiting>> {
-    let mut orders: HashMap<OrderId, Progress> = HashMap::new();
+    let mut orders: HashMap<OrderId, OrderProgress> = HashMap::new();
     operator
         .read_log(|entry| {
             let Some((event, at)) = heard(&entry) else { return };
@@ -95,7 +87,7 @@ pub async fn waiting(operator: &Operator) -> Result<Vec<Waiting>> {
             // Those that have ended stay: the log may show an effect before its cause.
             let known = orders.entry(order.order_id.clone());
             known
-                .or_insert_with(|| Progress::new(&event, at))
+                .or_insert_with(|| OrderProgress::new(&event, at))
                 .hear(&event, at);
         })
         .await?;

@@ -17,82 +17,22 @@ use std::fmt::Write as _;
 use crate::nats::StoredEvent;
 use crate::operator::history::HistoryEntry;
 use crate::operator::{Entry, Operator};
-use quadrille_events::{Event, OrderId};
+use quadrille_events::{Ending, Event, EventName, OrderFacts, OrderId};
 
-/// What all services have said about one order.
+/// Everything that was said about one order.
 #[derive(Clone, Debug)]
 pub struct Story {
     order_id: OrderId,
     told: Vec<HistoryEntry>,
 }
 
-/// How a story is told.
+/// How a story is written as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {
     /// For a terminal: with the delay since its cause before each event.
     Timed,
     /// For a golden transcript: without anything that differs from run to run.
     Timeless,
-}
-
-/// How an order ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ending {
-    /// Paid, reserved, on its way.
-    Completed,
-    /// The provider declined the payment.
-    Declined,
-    /// Nobody confirmed the payment in time.
-    Expired,
-    /// The customer cancelled the payment.
-    PaymentCancelled,
-    /// The customer (or the shop owner) cancelled the order.
-    OrderCancelled,
-    /// Not all lines could be reserved.
-    OutOfStock,
-    /// Nobody could bring it.
-    NoCourier,
-}
-
-impl Ending {
-    /// How an order ended about which this was said: by service and entry, as in `("payment", "charged")`. `None` if
-    /// it has not.
-    pub fn of(said: impl Fn(&str, &str) -> bool) -> Option<Self> {
-        if said("order", "completed") {
-            return Some(Self::Completed);
-        }
-        if !said("order", "cancelled") {
-            return None;
-        }
-        // Several may have come together; the first of these is what the others hang on.
-        Some(if said("payment", "failed") {
-            Self::Declined
-        } else if said("payment", "expired") && said("payment", "cancelled") {
-            Self::Expired
-        } else if said("delivery", "cancel-payment") {
-            Self::NoCourier
-        } else if said("order", "cancel-payment") {
-            Self::OrderCancelled
-        } else if said("inventory", "reservation-failed") {
-            Self::OutOfStock
-        } else {
-            Self::PaymentCancelled
-        })
-    }
-}
-
-impl std::fmt::Display for Ending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Completed => "completed",
-            Self::Declined => "cancelled: payment declined",
-            Self::Expired => "cancelled: payment not confirmed in time",
-            Self::PaymentCancelled => "cancelled: payment cancelled",
-            Self::OrderCancelled => "cancelled: order cancelled",
-            Self::OutOfStock => "cancelled: out of stock",
-            Self::NoCourier => "cancelled: no courier",
-        })
-    }
 }
 
 impl Story {
@@ -109,32 +49,33 @@ impl Story {
         Ok(Self::new(order_id.clone(), operator.history(order_id).await?))
     }
 
-    /// Which order.
+    /// The order that the story is about.
     pub fn order_id(&self) -> &OrderId {
         &self.order_id
     }
 
-    /// Its events.
+    /// The events, in the order in which they were stored.
     pub fn events(&self) -> &[HistoryEntry] {
         &self.told
     }
 
-    /// How it ended, if it has.
+    /// What was said.
+    pub fn facts(&self) -> OrderFacts {
+        self.told.iter().filter_map(name_of).collect()
+    }
+
+    /// How the order ended; `None` while it has not.
     pub fn ending(&self) -> Option<Ending> {
-        Ending::of(|service, entry| self.said(service, entry))
+        self.facts().ending()
     }
 
-    /// Whether it has ended and everybody has undone what was to be undone, so that nothing more is to come.
+    /// Whether the order has ended, everything is undone that was to be undone, and the story tells all of it.
     pub fn is_over(&self) -> bool {
-        let asked_and_unanswered = (self.said("payment", "charged") && !self.speaks("inventory"))
-            || (self.said("order", "create-delivery") && !self.speaks("delivery"));
-        let to_be_undone = self.said("order", "cancelled")
-            && ((self.said("inventory", "reserved") && !self.said("inventory", "released"))
-                || (self.said("delivery", "assigned") && !self.said("delivery", "cancelled")));
-        self.ending().is_some() && !asked_and_unanswered && !to_be_undone
+        let facts = self.facts();
+        facts.step().is_over() && facts.is_whole()
     }
 
-    /// How long it took from its first event to its last.
+    /// The time from the first event to the last.
     pub fn took(&self) -> std::time::Duration {
         let times = || self.told.iter().map(|entry| entry.at);
         match (times().min(), times().max()) {
@@ -193,7 +134,8 @@ impl Story {
         }
     }
 
-    /// What came from outside and to whom, in the order in which it came.
+    /// The causes that are no event of the story, such as `http/create`, each with the service that answered it, in the
+    /// order in which they came.
     fn roots(&self) -> Vec<(&str, &str)> {
         let mut roots = Vec::new();
         for entry in &self.told {
@@ -206,8 +148,8 @@ impl Story {
         roots
     }
 
-    /// What was said because of `cause`: by the services in the order of the choreography, by each as it said it. So it
-    /// does not depend on which of two services was faster.
+    /// The events that `cause` led to, sorted by service in the order of the contract, so that the result does not depend
+    /// on which of two services was faster.
     fn effects(&self, cause: &str) -> Vec<&HistoryEntry> {
         let mut effects: Vec<_> = self.told.iter().filter(|entry| entry.cause == cause).collect();
         effects.sort_by_key(|entry| {
@@ -217,19 +159,9 @@ impl Story {
         });
         effects
     }
-
-    fn said(&self, service: &str, entry: &str) -> bool {
-        self.told
-            .iter()
-            .any(|told| told.service == service && entry_of(told) == entry)
-    }
-
-    fn speaks(&self, service: &str) -> bool {
-        self.told.iter().any(|told| told.service == service)
-    }
 }
 
-/// An event of the EVENTS log as part of a story, and the order it is about; `None` if it is none.
+/// Reads a message of the EVENTS log as an event of a story, with the id of its order; `None` if it is no event.
 pub fn heard(entry: &Entry) -> Option<(OrderId, HistoryEntry)> {
     let event = StoredEvent::in_log(Event::CONTRACT, entry).ok()?;
     Some((event.about.order_id()?, HistoryEntry::new(&event, entry.time)))
@@ -239,8 +171,10 @@ fn reference(entry: &HistoryEntry) -> String {
     format!("{}/{}", entry.service, entry.id)
 }
 
-fn entry_of(entry: &HistoryEntry) -> &str {
-    entry.id.split('.').next().unwrap_or_default()
+/// The event that an entry is; `None` if it is not in the contract.
+fn name_of(told: &HistoryEntry) -> Option<&'static EventName> {
+    let subject = format!("$KV.{}.{}", told.service, told.id);
+    Event::CONTRACT.stored(&subject).map(|(name, _)| name)
 }
 
 fn line(text: &mut String, telling: Telling, delay: Option<f64>, who: &str, what: &str) {
@@ -255,20 +189,21 @@ fn line(text: &mut String, telling: Telling, delay: Option<f64>, who: &str, what
 
 #[cfg(test)]
 mod tests {
+    use quadrille_events::{
+        Body, CancelOrder, Charged, Created, OrderCancelled, Refunded, ReservationFailed, Reserved,
+    };
+
     use super::*;
 
-    fn entry(
-        at: i64,
-        service: &str,
-        id: &str,
-        event: &str,
-        cause: &str,
-        reason: Option<&str>,
-    ) -> HistoryEntry {
+    fn order_id() -> OrderId {
+        "42".parse().expect("an id")
+    }
+
+    fn entry<B: Body>(at: i64, cause: &str, reason: Option<&str>) -> HistoryEntry {
         HistoryEntry {
-            event: event.to_owned(),
-            service: service.to_owned(),
-            id: format!("{id}.42"),
+            event: B::NAME.subject.to_owned(),
+            service: B::NAME.service.to_owned(),
+            id: B::NAME.id(&order_id()),
             at: jiff::Timestamp::from_millisecond(at).expect("a time"),
             reason: reason.map(str::to_owned),
             cause: cause.to_owned(),
@@ -279,35 +214,14 @@ mod tests {
         let short = Some("not enough of `pear`: 9 wanted, 5 available");
         let failed = "inventory/reservation-failed.42";
         Story::new(
-            "42".parse().expect("an id"),
+            order_id(),
             vec![
-                entry(0, "order", "created", "order.created", "http/create", None),
-                entry(
-                    2,
-                    "payment",
-                    "charged",
-                    "payment.charged",
-                    "order/created.42",
-                    None,
-                ),
-                entry(
-                    4,
-                    "inventory",
-                    "reservation-failed",
-                    "inventory.reservation.failed",
-                    "payment/charged.42",
-                    short,
-                ),
-                entry(7, "payment", "refunded", "payment.refunded", failed, short),
-                entry(7, "payment", "cancel-order", "cancel-order", failed, short),
-                entry(
-                    9,
-                    "order",
-                    "cancelled",
-                    "order.cancelled",
-                    "payment/cancel-order.42",
-                    short,
-                ),
+                entry::<Created>(0, "http/create", None),
+                entry::<Charged>(2, "order/created.42", None),
+                entry::<ReservationFailed>(4, "payment/charged.42", short),
+                entry::<Refunded>(7, failed, short),
+                entry::<CancelOrder>(7, failed, short),
+                entry::<OrderCancelled>(9, "payment/cancel-order.42", short),
             ],
         )
     }
@@ -338,14 +252,7 @@ order                  └─ order.cancelled
         let mut story = out_of_stock();
         story.told.retain(|entry| entry.service != "inventory");
         assert!(!story.is_over(), "inventory has not answered");
-        story.told.push(entry(
-            5,
-            "inventory",
-            "reserved",
-            "inventory.reserved",
-            "payment/charged.42",
-            None,
-        ));
+        story.told.push(entry::<Reserved>(5, "payment/charged.42", None));
         assert!(!story.is_over(), "what was reserved is not released");
     }
 }

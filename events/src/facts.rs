@@ -1,0 +1,259 @@
+//! The one fold of an order's history: what was said about the order, and what follows from it.
+//!
+//! Nobody coordinates, so nobody is told how far an order is: whoever wants to know folds what was said about it. The
+//! audit, the console, `quadrille stuck` and `trace`, the faults and the model all ask [`OrderFacts`]. The fold keeps only
+//! *which* events were said, never in which order they were heard, because the EVENTS log sources many buckets and may
+//! show an effect before its cause.
+
+use crate::{
+    Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Charged, Completed, CreateDelivery,
+    Created, DeliveryCancelled, DeliveryEvent, Ending, Event, EventName, EventSet, Expired, InventoryEvent,
+    NoCourier, Opened, OrderCancelled, OrderEvent, PaymentCancelled, PaymentEvent, PaymentFailed, Refunded,
+    Released, ReservationFailed, Reserved, Step, event_set,
+};
+
+/// Which events were said about one order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OrderFacts(EventSet);
+
+/// The events on the way to a cancellation, from the first reason to the last thing undone.
+pub const SETBACKS: [&EventName; 11] = [
+    ReservationFailed::NAME,
+    NoCourier::NAME,
+    CancelPayment::NAME,
+    Expired::NAME,
+    PaymentFailed::NAME,
+    PaymentCancelled::NAME,
+    Refunded::NAME,
+    CancelOrder::NAME,
+    OrderCancelled::NAME,
+    Released::NAME,
+    DeliveryCancelled::NAME,
+];
+
+/// The order is cancelled, or something was undone that only a cancelled order has undone.
+const CALLED_OFF: EventSet = event_set![OrderCancelled, Released, DeliveryCancelled];
+
+/// Whether an order's way depends on an event: whether somebody waits for it, or for what follows from it. Total, so that
+/// the compiler asks for each new event; where the answer is `true`, [`OrderFacts::step`] has to tell what it changes.
+fn moves_the_order(event: &Event) -> bool {
+    match event {
+        Event::Order(
+            OrderEvent::Created(_)
+            | OrderEvent::AwaitingApproval(_)
+            | OrderEvent::CreateDelivery(_)
+            | OrderEvent::CancelPayment(_)
+            | OrderEvent::Completed(_)
+            | OrderEvent::Cancelled(_),
+        )
+        | Event::Payment(
+            PaymentEvent::Opened(_)
+            | PaymentEvent::Expired(_)
+            | PaymentEvent::Charged(_)
+            | PaymentEvent::Failed(_)
+            | PaymentEvent::Cancelled(_)
+            | PaymentEvent::Refunded(_)
+            | PaymentEvent::CancelOrder(_),
+        )
+        | Event::Inventory(
+            InventoryEvent::Reserved(_) | InventoryEvent::ReservationFailed(_) | InventoryEvent::Released(_),
+        )
+        | Event::Delivery(
+            DeliveryEvent::Assigned(_) | DeliveryEvent::CancelPayment(_) | DeliveryEvent::Cancelled(_),
+        ) => true,
+    }
+}
+
+impl OrderFacts {
+    /// Takes in an event, and returns whether the order's way depends on it. Hearing an event twice changes nothing.
+    pub fn hear(&mut self, event: &Event) -> bool {
+        let counts = moves_the_order(event);
+        if counts {
+            self.insert(event.name());
+        }
+        counts
+    }
+
+    /// Takes in an event by its name.
+    ///
+    /// # Panics
+    /// If it is not in the contract.
+    pub fn insert(&mut self, name: &EventName) {
+        self.0.insert(name);
+    }
+
+    /// Takes in several events.
+    pub fn add(&mut self, events: EventSet) {
+        self.0 = self.0.or(events);
+    }
+
+    /// The events.
+    pub fn events(self) -> EventSet {
+        self.0
+    }
+
+    /// Whether an event was said: `said::<Charged>()`.
+    pub fn said<B: Body>(self) -> bool {
+        self.said_any(const { EventSet::of(&[B::NAME]) })
+    }
+
+    /// Whether at least one of these was said.
+    pub fn said_any(self, events: EventSet) -> bool {
+        self.0.has_any(events)
+    }
+
+    /// Whether all of these were said.
+    pub fn said_all(self, events: EventSet) -> bool {
+        self.0.has_all(events)
+    }
+
+    /// Whether the order service has said its last word: completed or cancelled. Of a cancelled order something may still
+    /// have to be undone; [`Step::is_over`] says when that is done, too.
+    pub fn has_ended(self) -> bool {
+        self.said_any(event_set![Completed, OrderCancelled])
+    }
+
+    /// How the order ended; `None` while it has not.
+    pub fn ending(self) -> Option<Ending> {
+        if self.said::<Completed>() {
+            return Some(Ending::Completed);
+        }
+        if !self.said::<OrderCancelled>() {
+            return None;
+        }
+        // Several may have come together; the first of these is what the others result from.
+        Some(if self.said::<PaymentFailed>() {
+            Ending::Declined
+        } else if self.said_all(event_set![Expired, PaymentCancelled]) {
+            Ending::Expired
+        } else if self.said::<NoCourier>() {
+            Ending::NoCourier
+        } else if self.said::<CancelPayment>() {
+            Ending::OrderCancelled
+        } else if self.said::<ReservationFailed>() {
+            Ending::OutOfStock
+        } else {
+            Ending::PaymentCancelled
+        })
+    }
+
+    /// How far the order is.
+    pub fn step(self) -> Step {
+        if self.said::<Completed>() {
+            Step::Completed
+        } else if self.said_any(CALLED_OFF) {
+            if self.is_undone() {
+                Step::Cancelled
+            } else {
+                Step::Undoing
+            }
+        } else if self.said::<CancelOrder>() {
+            Step::Settled
+        } else if self.is_set_back() {
+            Step::Cancelling
+        } else if self.said::<Assigned>() {
+            Step::Assigned
+        } else if self.said::<CreateDelivery>() {
+            Step::Confirmed
+        } else if self.said::<AwaitingApproval>() {
+            Step::AwaitingApproval
+        } else if self.said_all(event_set![Charged, Reserved]) {
+            Step::Ready
+        } else if self.said::<Charged>() {
+            Step::Charged
+        } else if self.said::<Opened>() {
+            Step::Opened
+        } else if self.said::<Reserved>() {
+            Step::Reserved
+        } else {
+            Step::Created
+        }
+    }
+
+    /// Who is to speak next: a service, `customer` or `shop owner`; `None` at the ends.
+    pub fn waits_for(self) -> Option<&'static str> {
+        match self.step() {
+            // In the flow reserve-first it is inventory; what was said so far does not tell.
+            Step::Created => Some("payment"),
+            Step::Opened => Some("customer"),
+            Step::Charged => Some("inventory"),
+            Step::Reserved | Step::Cancelling => Some("payment"),
+            Step::AwaitingApproval => Some("shop owner"),
+            Step::Confirmed => Some("delivery"),
+            Step::Ready | Step::Assigned | Step::Settled => Some("order"),
+            Step::Undoing if !self.delivery_is_undone() => Some("delivery"),
+            Step::Undoing => Some("inventory"),
+            Step::Completed | Step::Cancelled => None,
+        }
+    }
+
+    /// Whether the shop owner is to approve the order, or somebody to cancel it.
+    pub fn awaits_approval(self) -> bool {
+        self.said::<AwaitingApproval>()
+            && !self.said_any(event_set![CreateDelivery, CancelPayment])
+            && !self.has_ended()
+    }
+
+    /// Whether the customer is to confirm or cancel the payment.
+    pub fn awaits_payment(self) -> bool {
+        self.said::<Opened>() && !self.said_any(event_set![Charged, PaymentFailed, PaymentCancelled, Expired])
+    }
+
+    /// Whether the order's lines are set aside.
+    pub fn holds_stock(self) -> bool {
+        self.said::<Reserved>() && !self.said::<Released>()
+    }
+
+    /// Whether a courier carries the order.
+    pub fn has_courier(self) -> bool {
+        self.said::<Assigned>() && !self.said::<DeliveryCancelled>()
+    }
+
+    /// Whether what these events result from was heard, too. `false` where the EVENTS log shows an effect before its
+    /// cause: then more is to come even of an order that is over.
+    pub fn is_whole(self) -> bool {
+        let results = |effect: EventSet, causes: EventSet| !self.said_any(effect) || self.said_all(causes);
+        let settled = event_set![PaymentFailed, PaymentCancelled, Refunded];
+        results(
+            event_set![Completed],
+            event_set![Created, Charged, Reserved, CreateDelivery, Assigned],
+        ) && results(event_set![OrderCancelled], event_set![Created, CancelOrder])
+            && (!self.said::<CancelOrder>() || self.said_any(settled))
+            && results(event_set![Refunded], event_set![Charged])
+            && results(event_set![Released], event_set![Reserved])
+    }
+
+    /// Whether something makes it impossible to complete the order.
+    fn is_set_back(self) -> bool {
+        const REASONS: EventSet = event_set![
+            ReservationFailed,
+            NoCourier,
+            CancelPayment,
+            PaymentFailed,
+            PaymentCancelled,
+            Refunded,
+        ];
+        // The broker's timer may fire although the payment was charged just before: then the charge stands.
+        let is_too_late = self.said::<Expired>() && !self.said::<Charged>();
+        self.said_any(REASONS) || is_too_late
+    }
+
+    /// Whether everybody who had done something, or had been asked to, has undone it or said that there is nothing to
+    /// undo.
+    fn is_undone(self) -> bool {
+        let asked_for_stock = self.said_any(event_set![Charged, Reserved]);
+        let stock = !asked_for_stock || self.said_any(event_set![ReservationFailed, Released]);
+        stock && self.delivery_is_undone()
+    }
+
+    fn delivery_is_undone(self) -> bool {
+        !self.said_any(event_set![CreateDelivery, Assigned])
+            || self.said_any(event_set![NoCourier, DeliveryCancelled])
+    }
+}
+
+impl<'a> FromIterator<&'a EventName> for OrderFacts {
+    fn from_iter<I: IntoIterator<Item = &'a EventName>>(names: I) -> Self {
+        Self(names.into_iter().collect())
+    }
+}

@@ -1,0 +1,261 @@
+//! Everything that is stored, as far as the checks look at it, and how it is read.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use quadrille_events::{Body, CourierId, Created, Event, ItemId, OrderId};
+use quadrille_runtime::nats::{StoredEvent, StoredEventError};
+use quadrille_runtime::operator::{EVENTS, Entry, Operator};
+
+use crate::ledgers::{CourierLoad, ItemStock, LedgerRecord, file_record};
+use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
+
+/// Where a stream has lost its start, orders this close to what is left are not checked: part of theirs may be gone.
+const HORIZON: Duration = Duration::from_secs(60);
+
+/// Everything that is stored, as far as the checks look at it.
+pub(crate) struct Snapshot {
+    pub taken_at: Timestamp,
+    /// Whether the buckets have several replicas.
+    is_replicated: bool,
+    pub orders: BTreeMap<OrderId, OrderFile>,
+    /// By item: how many were put in, and how many are set aside.
+    pub stock: BTreeMap<ItemId, LedgerRecord>,
+    /// By courier: capacity and load.
+    pub couriers: BTreeMap<CourierId, LedgerRecord>,
+    /// How many records there are that the audit does not know how to add up, by the filter that finds them.
+    pub unknown: BTreeMap<String, usize>,
+    pub unreadable: Vec<UnreadableEntry>,
+    /// The dead letters, by the stream and sequence of the input that was parked.
+    pub parked: HashSet<(String, u64)>,
+    /// The entries of the log that are in no bucket.
+    pub strays: Vec<StrayEntry>,
+    /// Set if the order bucket has lost its start: orders placed before this are not checked.
+    pub orders_since: Option<Timestamp>,
+    /// Set if the log has lost its start: orders that it holds from before this are not compared with it.
+    pub log_since: Option<Timestamp>,
+}
+
+/// An entry of a bucket that cannot be read.
+pub(crate) struct UnreadableEntry {
+    pub stream: String,
+    pub sequence: u64,
+    pub subject: String,
+    pub digest: u64,
+    pub problem: String,
+}
+
+/// An entry of the log that is in no bucket.
+pub(crate) struct StrayEntry {
+    pub sequence: u64,
+    pub subject: String,
+    pub digest: u64,
+    pub order_id: Option<OrderId>,
+}
+
+impl Snapshot {
+    pub async fn read(operator: &Operator) -> Result<Self> {
+        let mut snapshot = Self {
+            taken_at: Timestamp::now(),
+            is_replicated: operator.replicas("payment").await? > 1,
+            orders: BTreeMap::new(),
+            stock: BTreeMap::new(),
+            couriers: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            unreadable: Vec::new(),
+            parked: HashSet::new(),
+            strays: Vec::new(),
+            orders_since: None,
+            log_since: None,
+        };
+        for service in Event::SERVICES {
+            let mut start = StreamStart::default();
+            operator
+                .read_bucket(service, |entry| {
+                    let is_event = snapshot.see(service, &entry);
+                    start.see(&entry, is_event);
+                })
+                .await?;
+            if service == Created::NAME.service {
+                let last = operator.size(service).await?.last_sequence;
+                snapshot.orders_since = start.since(last, snapshot.taken_at);
+            }
+        }
+        let mut start = StreamStart::default();
+        operator
+            .read_log(|entry| {
+                snapshot.see_logged(&entry);
+                start.see(&entry, true);
+            })
+            .await?;
+        let last = operator.size(EVENTS).await?.last_sequence;
+        snapshot.log_since = start.since(last, snapshot.taken_at);
+        Ok(snapshot)
+    }
+
+    /// Files one message of a bucket; returns whether it is an event, readable or not.
+    fn see(&mut self, service: &'static str, entry: &Entry) -> bool {
+        let tokens: Vec<&str> = entry.subject.split('.').skip(2).collect();
+        let is_event = tokens.len() == 2;
+        let filed = match tokens.as_slice() {
+            [token, _] => self.see_event(service, token, entry),
+            _ if entry.is_deleted() => Ok(()),
+            ["stock", "item", item] => file_record::<ItemStock, _>(entry, item, &mut self.stock),
+            ["courier", "load", courier] => file_record::<CourierLoad, _>(entry, courier, &mut self.couriers),
+            ["dead-letter", stream, sequence, order_id] => {
+                self.see_dead_letter(stream, sequence, order_id);
+                Ok(())
+            }
+            ["schedule", ..] => Ok(()),
+            // The ledger of a service that the audit does not know, or something that an operator keeps.
+            _ => {
+                let (_, kind) = tokens.split_last().unwrap_or((&"", &[]));
+                let kind = format!("$KV.{service}.{}.*", kind.join("."));
+                *self.unknown.entry(kind).or_default() += 1;
+                Ok(())
+            }
+        };
+        if let Err(problem) = filed {
+            self.unreadable.push(UnreadableEntry {
+                stream: format!("KV_{service}"),
+                sequence: entry.sequence,
+                subject: entry.subject.clone(),
+                digest: digest(&entry.body),
+                problem,
+            });
+        }
+        is_event
+    }
+
+    fn see_dead_letter(&mut self, stream: &str, sequence: &str, order_id: &str) {
+        if let Ok(sequence) = sequence.parse() {
+            self.parked.insert((stream.to_owned(), sequence));
+        }
+        let order_id: Option<OrderId> = order_id.parse().ok();
+        if let Some(order_id) = order_id
+            && let Some(file) = self.orders.get_mut(&order_id)
+        {
+            file.parked.push(format!("{stream}.{sequence}.{order_id}"));
+        }
+    }
+
+    fn see_event(&mut self, service: &'static str, token: &str, entry: &Entry) -> Result<(), String> {
+        let stored = match StoredEvent::in_bucket(Event::CONTRACT, entry) {
+            Ok(stored) => stored,
+            Err(StoredEventError::NotAnEvent(_)) => return Err(format!("{service} has no event `{token}`")),
+            Err(StoredEventError::Unreadable(problem)) => return Err(problem),
+        };
+        let event = stored.event().map_err(|problem| problem.to_string())?;
+        let (Some(order), Some(order_id)) = (event.order(), stored.about.order_id()) else {
+            return Ok(());
+        };
+        let file = self
+            .orders
+            .entry(order_id)
+            .or_insert_with(|| OrderFile::new(Arc::clone(order), self.is_replicated));
+        file.facts.hear(&event);
+        file.expires_at = file.expires_at.or(expires_at(&event));
+        let filed = FiledEvent {
+            name: stored.name,
+            at: entry.time,
+            sequence: entry.sequence,
+            cause: stored.envelope.causation_id.clone(),
+            digest: digest(&entry.body),
+            carries_the_order: *order == file.order,
+            courier: courier_of(&event),
+            logged: Vec::new(),
+        };
+        file.events.insert(stored.name, filed);
+        Ok(())
+    }
+
+    fn see_logged(&mut self, entry: &Entry) {
+        let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
+        let order_id: Option<OrderId> = entry.subject.rsplit('.').next().and_then(|id| id.parse().ok());
+        let name = Event::names().find(|name| {
+            Some(name.service) == header("ce-source")
+                && entry
+                    .subject
+                    .strip_prefix(name.subject)
+                    .is_some_and(|rest| rest.starts_with('.'))
+        });
+        let filed = name
+            .zip(order_id.as_ref())
+            .and_then(|(name, order_id)| self.orders.get_mut(order_id)?.events.get_mut(name));
+        let digest = digest(&entry.body);
+        match filed {
+            Some(event) => event.logged.push(LoggedEvent {
+                at: entry.time,
+                digest,
+            }),
+            None => self.strays.push(StrayEntry {
+                sequence: entry.sequence,
+                subject: entry.subject.clone(),
+                digest,
+                order_id,
+            }),
+        }
+    }
+
+    /// Whether the log has every event that it should: it is sourced a moment after the commit.
+    pub fn log_has_everything(&self) -> bool {
+        let lacks = |file: &OrderFile| {
+            self.compares(file) && file.events.values().any(|event| event.logged.is_empty())
+        };
+        !self.orders.values().any(lacks)
+    }
+
+    /// The orders that are checked.
+    pub fn checked(&self) -> impl Iterator<Item = &OrderFile> {
+        self.orders.values().filter(|file| self.checks(file))
+    }
+
+    /// Whether all that was ever said of this order must still be there.
+    fn checks(&self, file: &OrderFile) -> bool {
+        let since = self.orders_since.unwrap_or(Timestamp::MIN);
+        file.get(Created::NAME).is_some_and(|created| created.at >= since)
+    }
+
+    /// Whether the log must have all that was ever said of this order.
+    pub fn compares(&self, file: &OrderFile) -> bool {
+        let is_recent = |since: Timestamp| {
+            let created = file.get(Created::NAME).and_then(|created| created.logged.first());
+            created.is_some_and(|logged| logged.at >= since)
+        };
+        self.checks(file) && self.log_since.is_none_or(is_recent)
+    }
+}
+
+/// Finds out whether a stream still has its first events.
+#[derive(Default)]
+struct StreamStart {
+    before: u64,
+    first: Option<(u64, Timestamp)>,
+}
+
+impl StreamStart {
+    fn see(&mut self, entry: &Entry, is_event: bool) {
+        match self.first {
+            Some(_) => {}
+            None if is_event => self.first = Some((entry.sequence, entry.time)),
+            None => self.before += 1,
+        }
+    }
+
+    /// Events are stored once and never moved, so a gap before the first one means that others have gone.
+    fn since(&self, last_sequence: u64, now: Timestamp) -> Option<Timestamp> {
+        let (sequence, time) = self.first.unwrap_or((last_sequence + 1, now));
+        let lost = sequence > self.before + 1;
+        lost.then(|| time.checked_add(HORIZON).unwrap_or(Timestamp::MAX))
+    }
+}
+
+fn digest(body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
+}
