@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use futures::future::join;
+use quadrille_events::Ending;
 use quadrille_local::client::NewOrder;
-use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{Options, World, eventually};
 
 fn order(number: usize) -> NewOrder {

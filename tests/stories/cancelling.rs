@@ -1,6 +1,7 @@
 //! A customer may cancel an order in every state up to its completion, also while others are at it.
 
 use futures::future::join;
+use quadrille_events::{Body, Charged, CreateDelivery, Created, EventName, Opened, Reserved};
 use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
 use quadrille_tests::{PAY_FIRST, World, eventually};
@@ -11,10 +12,10 @@ fn order() -> NewOrder {
 
 /// An order is cancelled while one service is frozen, so that it meets both the order and its cancellation when it
 /// comes round. `reached` is how far the order comes without that service.
-async fn cancelled_while_frozen(world: &World, frozen: Service, reached: &str) {
+async fn cancelled_while_frozen(world: &World, frozen: Service, reached: &EventName) {
     world.freeze(frozen, 0).await.unwrap();
     let id = world.place(order()).await.unwrap();
-    world.said(reached, &id).await.unwrap();
+    world.said(reached.subject, &id).await.unwrap();
     let answer = world.api().cancel_order(&id).await.unwrap();
     assert_eq!(answer["state"], "cancelling");
     world.thaw(frozen, 0).await.unwrap();
@@ -27,12 +28,12 @@ async fn cancelled_while_frozen(world: &World, frozen: Service, reached: &str) {
 async fn an_order_can_be_cancelled_in_every_state_up_to_its_completion() {
     let world = World::start().await.unwrap();
     let (before_payment, before_inventory) = match world.flow() {
-        PAY_FIRST => ("order.created", "payment.charged"),
-        _ => ("inventory.reserved", "order.created"),
+        PAY_FIRST => (Created::NAME, Charged::NAME),
+        _ => (Reserved::NAME, Created::NAME),
     };
     cancelled_while_frozen(&world, Service::Payment, before_payment).await;
     cancelled_while_frozen(&world, Service::Inventory, before_inventory).await;
-    cancelled_while_frozen(&world, Service::Delivery, "create-delivery").await;
+    cancelled_while_frozen(&world, Service::Delivery, CreateDelivery::NAME).await;
 
     // Open payments and those that await approval are among the endings. Once it is on its way it is too late.
     let id = world.place(order()).await.unwrap();
@@ -91,7 +92,7 @@ async fn of_a_confirmation_and_a_cancellation_one_wins() {
         let world = &world;
         async move {
             let id = world.place(order().paid_by_hand()).await.unwrap();
-            world.said("payment.opened", &id).await.unwrap();
+            world.said(Opened::NAME.subject, &id).await.unwrap();
             let (first, second) = (world.api(), world.api());
             let (confirmed, cancelled) = if number % 2 == 0 {
                 join(first.confirm_payment(&id), second.cancel_payment(&id)).await

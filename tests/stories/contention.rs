@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join;
+use quadrille_events::Ending;
 use quadrille_local::client::{NewOrder, OrderView, until};
-use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{PATIENCE, World};
 
 fn count(ended: &[OrderView], state: &str) -> usize {

@@ -1,9 +1,9 @@
 //! Services die in the middle of things, as in a power cut. Nothing is lost, nothing is done twice.
 
 use futures::future::join;
+use quadrille_events::Ending;
 use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
-use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{Options, World};
 
 /// Redelivers soon what a dead service had in hand.

@@ -1,5 +1,6 @@
 //! An input that cannot be read is parked, and holds up nobody.
 
+use quadrille_events::{Body, Created};
 use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
 use quadrille_tests::{PATIENCE, World, eventually};
@@ -8,13 +9,18 @@ fn order(_: usize) -> NewOrder {
     NewOrder::new().line(1, "apple", 250)
 }
 
+/// The entry of `order.created` of this order.
+fn created_of(order_id: &str) -> String {
+    Created::NAME.stored_as(&order_id.parse().unwrap())
+}
+
 #[tokio::test]
 async fn poison_is_parked_by_everybody_who_hears_it_and_holds_up_nobody() {
     let world = World::start().await.unwrap();
     let nothing = std::iter::empty::<(String, String)>;
     world
         .operator
-        .publish("$KV.order.created.x", nothing(), b"not json")
+        .publish(&created_of("x"), nothing(), b"not json")
         .await
         .unwrap();
     let ids = world.place_many(20, order).await.unwrap();
@@ -31,7 +37,7 @@ async fn poison_is_parked_by_everybody_who_hears_it_and_holds_up_nobody() {
     let letter = world.api().dead_letters(listener).await.unwrap().remove(0);
     assert_eq!(
         (letter.subject.as_str(), letter.attempts),
-        ("$KV.order.created.x", 1)
+        (created_of("x").as_str(), 1)
     );
     assert!(
         letter.reason.contains("the header `ce-specversion` is missing"),
@@ -65,7 +71,7 @@ async fn a_wrong_envelope_is_poison_too() {
     let stored = world.operator.bucket("order").await.unwrap();
     let created = stored
         .iter()
-        .find(|entry| entry.subject == format!("$KV.order.created.{id}"))
+        .find(|entry| entry.subject == Created::NAME.stored_as(&id))
         .unwrap();
     let good: Vec<(String, String)> = created
         .headers
@@ -106,7 +112,7 @@ async fn a_wrong_envelope_is_poison_too() {
         ("d", good.clone(), oversize, "262144 at most"),
     ];
     for (name, headers, body, _) in &cases {
-        let subject = format!("$KV.order.created.{name}");
+        let subject = created_of(name);
         world
             .operator
             .publish(&subject, headers.clone(), body)
@@ -122,12 +128,12 @@ async fn a_wrong_envelope_is_poison_too() {
     };
     world
         .operator
-        .publish("$KV.order.created.e", with_id("e", "1"), &created.body)
+        .publish(&created_of("e"), with_id("e", "1"), &created.body)
         .await
         .unwrap();
     world
         .operator
-        .publish("$KV.order.created.f", with_id("f", "2"), &created.body)
+        .publish(&created_of("f"), with_id("f", "2"), &created.body)
         .await
         .unwrap();
 
@@ -138,7 +144,7 @@ async fn a_wrong_envelope_is_poison_too() {
     });
     let parked = parked.await.unwrap().expect("six letters");
     let reason = |name: &str| {
-        let subject = format!("$KV.order.created.{name}");
+        let subject = created_of(name);
         parked
             .iter()
             .find(|letter| letter.subject == subject)
@@ -201,7 +207,7 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
         ),
     ];
     for (name, headers, _) in cases {
-        let subject = format!("$KV.order.created.{name}");
+        let subject = created_of(name);
         world.publish_bytes(&subject, headers, b"{}").await.unwrap();
     }
     let ids = world.place_many(20, order).await.unwrap();
@@ -220,7 +226,7 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
     });
     let parked = parked.await.unwrap().expect("a letter each");
     for (name, _, says) in cases {
-        let subject = format!("$KV.order.created.{name}");
+        let subject = created_of(name);
         let letter = parked.iter().find(|letter| letter.subject == subject).unwrap();
         assert!(letter.reason.contains(says), "{}", letter.reason);
     }
@@ -249,10 +255,7 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
         });
         let refused = refused.await.unwrap();
         assert_eq!(refused.status(), Some(500), "{refused}");
-        assert!(
-            refused.to_string().contains(&format!("$KV.order.created.{name}")),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains(&created_of(name)), "{refused}");
     }
 }
 
@@ -264,7 +267,7 @@ async fn what_kills_the_client_library_ends_the_service_until_it_is_parked() {
     let listener = world.hears_orders();
     let headers = b"NATS/1.0\r\nname: a\rb\r\n\r\n";
     world
-        .publish_bytes("$KV.order.created.a", headers, b"{}")
+        .publish_bytes(&created_of("a"), headers, b"{}")
         .await
         .unwrap();
     let mut lives = 0;

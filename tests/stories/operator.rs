@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quadrille_events::OrderId;
+use quadrille_events::{Body, Charged, Created, EventName, Opened, OrderCancelled, OrderId, Refunded};
 use quadrille_local::client::{NewOrder, until};
 use quadrille_local::{Process, Service};
 use quadrille_tests::{PATIENCE, World, eventually, quadrille};
@@ -59,7 +59,7 @@ async fn an_operator_sees_what_happened() {
         .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
         .await
         .unwrap();
-    world.said("payment.opened", &waiting).await.unwrap();
+    world.said(Opened::NAME.subject, &waiting).await.unwrap();
     let (ok, said) = run(&world, &["audit"]).await;
     assert!(
         ok && said.contains("1  waiting for the customer to pay"),
@@ -133,14 +133,10 @@ async fn store(world: &World, subject: &str, headers: Vec<(String, String)>, bod
 }
 
 /// An event as its service would have said it, stored behind its back.
-async fn forge(world: &World, like: &str, event: &str, id: &OrderId) {
-    let (service, entry) = event.split_once('/').unwrap();
+async fn forge(world: &World, name: &EventName, id: &OrderId) {
     let stored = world.operator.bucket("order").await.unwrap();
-    let subject = format!("$KV.{}.{id}", like.replace('/', "."));
+    let subject = Created::NAME.stored_as(id);
     let model = stored.iter().find(|stored| stored.subject == subject).unwrap();
-    let name = quadrille_events::Event::names()
-        .find(|n| n.service == service && n.entry == entry)
-        .unwrap();
     let headers: Vec<_> = model
         .headers
         .iter()
@@ -178,7 +174,7 @@ async fn the_audit_finds_what_is_wrong() {
     // would look as if its start had aged away.
     let stored = world.operator.bucket("order").await.unwrap();
     ids.sort_by_key(|id| {
-        let created = format!("$KV.order.created.{id}");
+        let created = Created::NAME.stored_as(id);
         stored
             .iter()
             .find(|entry| entry.subject == created)
@@ -226,7 +222,7 @@ async fn the_audit_finds_what_is_wrong() {
     );
     assert_eq!(says.lines().count(), 1, "{says}");
 
-    forge(&world, "order/created", "payment/refunded", first).await;
+    forge(&world, Refunded::NAME, first).await;
     let says = found().await;
     assert!(
         says.contains(&format!("order {first} is completed and was refunded")),
@@ -234,7 +230,7 @@ async fn the_audit_finds_what_is_wrong() {
     );
     assert!(says.contains("payment cannot have decided"), "{says}");
 
-    forge(&world, "order/created", "order/cancelled", second).await;
+    forge(&world, OrderCancelled::NAME, second).await;
     let says = found().await;
     assert!(
         says.contains(&format!("order {second} is completed and is cancelled too")),
@@ -259,18 +255,19 @@ async fn the_audit_finds_what_is_wrong() {
         "{says}"
     );
 
-    store(&world, &format!("$KV.payment.charged.{third}"), Vec::new(), b"{}").await;
+    let charged = Charged::NAME.stored_as(third);
+    store(&world, &charged, Vec::new(), b"{}").await;
     let says = found().await;
     assert!(
         says.contains(&format!("order {third} is completed and was not charged")),
         "{says}"
     );
     assert!(
-        says.contains(&format!("$KV.payment.charged.{third}")) && says.contains("parked nowhere"),
+        says.contains(&charged) && says.contains("parked nowhere"),
         "{says}"
     );
     assert!(
-        says.contains(&format!("payment.charged.{third}")) && says.contains("in no bucket"),
+        says.contains(&Charged::NAME.heard_as(third)) && says.contains("in no bucket"),
         "{says}"
     );
     assert!(
@@ -279,7 +276,7 @@ async fn the_audit_finds_what_is_wrong() {
     );
 
     // The same entry once more: one entry in the bucket, two events in the log.
-    forge(&world, "order/created", "order/created", fourth).await;
+    forge(&world, Created::NAME, fourth).await;
     let says = found().await;
     assert!(
         says.contains(&format!("order {fourth} has order.created 2 times in the log")),
@@ -290,7 +287,7 @@ async fn the_audit_finds_what_is_wrong() {
     let created = world.operator.bucket("order").await.unwrap();
     let model = created
         .iter()
-        .find(|entry| entry.subject.ends_with(&format!("created.{first}")))
+        .find(|entry| entry.subject == Created::NAME.stored_as(first))
         .unwrap();
     let body = String::from_utf8_lossy(&model.body).replace(first.as_str(), "stranger");
     let headers: Vec<_> = model
@@ -308,7 +305,8 @@ async fn the_audit_finds_what_is_wrong() {
             )
         })
         .collect();
-    store(&world, "$KV.order.created.stranger", headers, body.as_bytes()).await;
+    let created = Created::NAME.stored_as(&stranger);
+    store(&world, &created, headers, body.as_bytes()).await;
     let says = found().await;
     assert!(
         says.contains(&format!(

@@ -2,9 +2,9 @@
 
 use futures::future::join;
 use quadrille_audit::{Account, Books};
+use quadrille_events::Ending;
 use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
-use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::{PATIENCE, Provider, World};
 
 fn order() -> NewOrder {

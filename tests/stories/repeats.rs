@@ -1,5 +1,6 @@
 //! Whoever is not sure sends the same request again: it takes effect once, and is answered the same.
 
+use quadrille_events::{AwaitingApproval, Body, Opened};
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
@@ -103,11 +104,14 @@ async fn a_repeated_command_is_answered_like_the_first() {
         .place(order().paid_by_hand().approved_by_hand())
         .await
         .unwrap();
-    world.said("payment.opened", &confirmed).await.unwrap();
+    world.said(Opened::NAME.subject, &confirmed).await.unwrap();
     for answer in join_all((0..10).map(|_| world.api().confirm_payment(&confirmed))).await {
         assert_eq!(answer.unwrap()["state"], "charged");
     }
-    world.said("order.awaiting-approval", &confirmed).await.unwrap();
+    world
+        .said(AwaitingApproval::NAME.subject, &confirmed)
+        .await
+        .unwrap();
     for answer in join_all((0..10).map(|_| world.api().approve_order(&confirmed))).await {
         let state = answer.unwrap()["state"].as_str().unwrap().to_owned();
         assert!(state == "confirmed" || state == "completed", "{state}");
@@ -125,7 +129,7 @@ async fn a_repeated_command_is_answered_like_the_first() {
     assert_eq!(late.status(), Some(409), "{late}");
 
     let cancelled = world.place(order().paid_by_hand()).await.unwrap();
-    world.said("payment.opened", &cancelled).await.unwrap();
+    world.said(Opened::NAME.subject, &cancelled).await.unwrap();
     for answer in join_all((0..10).map(|_| world.api().cancel_payment(&cancelled))).await {
         assert_eq!(answer.unwrap()["state"], "cancelled");
     }
@@ -157,7 +161,7 @@ async fn an_approval_that_comes_too_early_is_told_so() {
         .place(order().paid_by_hand().approved_by_hand())
         .await
         .unwrap();
-    world.said("payment.opened", &id).await.unwrap();
+    world.said(Opened::NAME.subject, &id).await.unwrap();
     let early = world.api().approve_order(&id).await.unwrap_err();
     assert_eq!(early.status(), Some(409), "{early}");
     assert!(early.to_string().contains("not paid and reserved yet"), "{early}");

@@ -1,5 +1,8 @@
 //! What the services answer to requests that make no sense, come too early, or come to the wrong place.
 
+use quadrille_events::{
+    Assigned, Body, Charged, Completed, CreateDelivery, Created, EventName, Opened, Reserved,
+};
 use quadrille_local::Service::{self, Delivery, Inventory, Order, Payment};
 use quadrille_local::client::{Answer, NewOrder};
 use quadrille_tests::{PATIENCE, PAY_FIRST, World};
@@ -237,7 +240,7 @@ async fn an_order_can_be_followed_live() {
         .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
         .await
         .unwrap();
-    world.said("payment.opened", &id).await.unwrap();
+    world.said(Opened::NAME.subject, &id).await.unwrap();
     let url = format!("{}/orders/{id}/events", world.api().order);
     let request = reqwest::Client::new()
         .get(url)
@@ -260,13 +263,14 @@ async fn an_order_can_be_followed_live() {
             text.push_str(&String::from_utf8_lossy(&chunk.expect("it goes on")));
         }
     };
-    let before: &[&str] = match world.flow() {
-        PAY_FIRST => &["order.created", "payment.opened"],
-        _ => &["order.created", "inventory.reserved", "payment.opened"],
+    let subjects = |names: &[&EventName]| -> Vec<_> { names.iter().map(|name| name.subject).collect() };
+    let before: &[&EventName] = match world.flow() {
+        PAY_FIRST => &[Created::NAME, Opened::NAME],
+        _ => &[Created::NAME, Reserved::NAME, Opened::NAME],
     };
     assert_eq!(
         hear(before.len()).await,
-        before,
+        subjects(before),
         "what was before, a cause before its effect"
     );
     world.api().confirm_payment(&id).await.unwrap();
@@ -274,14 +278,14 @@ async fn an_order_can_be_followed_live() {
     let mut all = hear(7).await;
     all.sort();
     let expected = [
-        "create-delivery",
-        "delivery.assigned",
-        "inventory.reserved",
-        "order.completed",
-        "order.created",
-        "payment.charged",
-        "payment.opened",
+        CreateDelivery::NAME,
+        Assigned::NAME,
+        Reserved::NAME,
+        Completed::NAME,
+        Created::NAME,
+        Charged::NAME,
+        Opened::NAME,
     ];
-    assert_eq!(all, expected, "each once");
+    assert_eq!(all, subjects(&expected), "each once");
     world.audit().await.unwrap();
 }

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use quadrille_events::OrderId;
+use quadrille_events::{
+    AwaitingApproval, Body, CancelOrder, Charged, Created, Opened, OrderCancelled, OrderId,
+};
 use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
 use quadrille_tests::{PATIENCE, World};
@@ -360,10 +362,13 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     let to_confirm = world.place(one_apple().paid_by_hand()).await.unwrap();
     let to_cancel = world.place(one_apple().paid_by_hand()).await.unwrap();
     for id in [&open, &to_confirm, &to_cancel] {
-        world.said("payment.opened", id).await.unwrap();
+        world.said(Opened::NAME.subject, id).await.unwrap();
     }
     let waiting = world.place(one_apple().approved_by_hand()).await.unwrap();
-    world.said("order.awaiting-approval", &waiting).await.unwrap();
+    world
+        .said(AwaitingApproval::NAME.subject, &waiting)
+        .await
+        .unwrap();
     let completed = world.place(one_apple()).await.unwrap();
     assert_eq!(world.ended(&completed).await.unwrap().state, "completed");
     let unassigned = world.place(one_apple().to("test-no-courier")).await.unwrap();
@@ -394,7 +399,7 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     for id in [&open, &waiting, &completed, &unassigned] {
         orders.expect(200, "show", with_id(id)).await;
         let story = orders.expect(200, "events", with_id(id)).await;
-        assert_eq!(story[0]["event"], "order.created");
+        assert_eq!(story[0]["event"], Created::NAME.subject);
     }
     orders
         .expect(
@@ -458,14 +463,15 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     deliveries.expect(409, "report", busy).await;
 
     // Dead letters: one that nobody can ever read in each service, and one that is settled once the provider is itself.
-    let speakers = [
-        ("payment", "cancel-order"),
-        ("order", "created"),
-        ("payment", "charged"),
-        ("order", "cancelled"),
+    let heard = [
+        CancelOrder::NAME,
+        Created::NAME,
+        Charged::NAME,
+        OrderCancelled::NAME,
     ];
-    for (service, (speaker, entry)) in Service::ALL.into_iter().zip(speakers) {
-        let subject = format!("$KV.{speaker}.{entry}.poison");
+    let poisoned: OrderId = "poison".parse().unwrap();
+    for (service, name) in Service::ALL.into_iter().zip(heard) {
+        let subject = name.stored_as(&poisoned);
         world
             .operator
             .publish(&subject, std::iter::empty(), b"not json")

@@ -226,8 +226,8 @@ fn delivery_hears_the_order_service_only() {
     let service = DeliveryService {
         desk: Box::new(Simulator::default()),
     };
-    let heard: Vec<_> = service.wires().iter().map(|wire| wire.name.subject).collect();
-    assert_eq!(heard, ["create-delivery", "order.cancelled"]);
+    let heard: Vec<_> = service.wires().iter().map(|wire| wire.name).collect();
+    assert_eq!(heard, [CreateDelivery::NAME, OrderCancelled::NAME]);
 }
 
 #[tokio::test]

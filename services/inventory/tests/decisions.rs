@@ -234,14 +234,11 @@ fn what_inventory_is_asked_by_depends_on_the_flow() {
         delivery_requested: false,
     });
     for (flow, asked_by, asked_for) in [
-        (Flow::PayFirst, "payment.charged", false),
-        (Flow::ReserveFirst, "order.created", true),
+        (Flow::PayFirst, Charged::NAME, false),
+        (Flow::ReserveFirst, Created::NAME, true),
     ] {
         let wires = InventoryService { flow }.wires();
-        assert_eq!(
-            [wires[0].name.subject, wires[1].name.subject],
-            [asked_by, "order.cancelled"]
-        );
+        assert_eq!([wires[0].name, wires[1].name], [asked_by, OrderCancelled::NAME]);
         let (_, input) = wires[1].decode(&cancelled.encode()).unwrap();
         assert!(
             matches!(input, Input::Cancelled { asked, .. } if asked == asked_for),

@@ -266,16 +266,16 @@ fn what_makes_an_order_ready_is_the_second_of_payment_and_reservation() {
         OrderService { flow }
             .wires()
             .iter()
-            .map(|wire| wire.name.subject)
+            .map(|wire| wire.name)
             .collect()
     };
     assert_eq!(
         heard(Flow::PayFirst),
-        ["inventory.reserved", "delivery.assigned", "cancel-order"]
+        [Reserved::NAME, Assigned::NAME, CancelOrder::NAME]
     );
     assert_eq!(
         heard(Flow::ReserveFirst),
-        ["payment.charged", "delivery.assigned", "cancel-order"]
+        [Charged::NAME, Assigned::NAME, CancelOrder::NAME]
     );
 }
 

@@ -450,22 +450,18 @@ fn what_payment_is_asked_by_depends_on_the_flow() {
             pay_within: PAYMENT_DEADLINE,
             provider,
         };
-        service
-            .wires()
-            .iter()
-            .map(|wire| (wire.name.service, wire.name.subject))
-            .collect()
+        service.wires().iter().map(|wire| wire.name).collect()
     };
     let always = [
-        ("inventory", "inventory.reservation.failed"),
-        ("order", "cancel-payment"),
-        ("delivery", "cancel-payment"),
-        ("payment", "payment.expired"),
-        ("payment", "payment.cancelled"),
+        ReservationFailed::NAME,
+        CancelPayment::NAME,
+        NoCourier::NAME,
+        Expired::NAME,
+        PaymentCancelled::NAME,
     ];
-    assert_eq!(heard(Flow::PayFirst)[0], ("order", "order.created"));
+    assert_eq!(heard(Flow::PayFirst)[0], Created::NAME);
     assert_eq!(heard(Flow::PayFirst)[1..], always);
-    assert_eq!(heard(Flow::ReserveFirst)[0], ("inventory", "inventory.reserved"));
+    assert_eq!(heard(Flow::ReserveFirst)[0], Reserved::NAME);
     assert_eq!(heard(Flow::ReserveFirst)[1..], always);
 }
 

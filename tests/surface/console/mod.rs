@@ -7,7 +7,10 @@
 mod browser;
 
 use browser::{Browser, DESK, Look, NIGHT, PHONE};
-use quadrille_events::OrderId;
+use quadrille_events::{
+    Assigned, AwaitingApproval, Body, Charged, Completed, CreateDelivery, Created, Opened, OrderCancelled,
+    OrderId, Reserved,
+};
 use quadrille_local::client::{NewOrder, until};
 use quadrille_local::{Process, Service, repo_root};
 use quadrille_tests::{PATIENCE, World, quadrille};
@@ -108,7 +111,7 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .await
         .unwrap();
     let id = shown(&browser).await;
-    tells(&browser, &["order.created", "payment.opened"]).await;
+    tells(&browser, &[Created::NAME.subject, Opened::NAME.subject]).await;
     browser.shows(&line("order-list", &id), "barbara").await.unwrap();
     let waits = browser
         .shows(&line("order-list", &id), "waits for the customer")
@@ -123,13 +126,13 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .await
         .unwrap();
     let expected = [
-        "order.created",
-        "payment.opened",
-        "payment.charged",
-        "inventory.reserved",
-        "create-delivery",
-        "delivery.assigned",
-        "order.completed",
+        Created::NAME.subject,
+        Opened::NAME.subject,
+        Charged::NAME.subject,
+        Reserved::NAME.subject,
+        CreateDelivery::NAME.subject,
+        Assigned::NAME.subject,
+        Completed::NAME.subject,
     ];
     tells(&browser, &expected).await;
     let reserved = "//ol/li[@data-event='inventory.reserved']";
@@ -223,9 +226,12 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .click("//a[normalize-space()='← all orders']")
         .await
         .unwrap();
-    browser.shows(&count("order.created"), "2").await.unwrap();
-    browser.shows(&count("order.completed"), "1").await.unwrap();
-    browser.shows(&count("order.cancelled"), "1").await.unwrap();
+    browser.shows(&count(Created::NAME.subject), "2").await.unwrap();
+    browser.shows(&count(Completed::NAME.subject), "1").await.unwrap();
+    browser
+        .shows(&count(OrderCancelled::NAME.subject), "1")
+        .await
+        .unwrap();
     browser.shows(&vital("completed"), "1").await.unwrap();
     browser.shows(&vital("in_flight"), "0").await.unwrap();
 
@@ -248,7 +254,7 @@ async fn an_order_that_is_stuck_stands_out_until_it_goes_on() {
     let waiting = world.place(order().by("linus").paid_by_hand()).await.unwrap();
     world.terminate(Service::Delivery, 0).await.unwrap();
     let stuck = world.place(order().by("maurice")).await.unwrap();
-    world.said("create-delivery", &stuck).await.unwrap();
+    world.said(CreateDelivery::NAME.subject, &stuck).await.unwrap();
     browser
         .shows(&line("order-list", &stuck), "waits for delivery")
         .await
@@ -465,7 +471,7 @@ async fn a_restarted_console_shows_what_it_showed() {
         .shows(&line("ended-list", &done), "completed")
         .await
         .unwrap();
-    browser.shows(&count("order.created"), "2").await.unwrap();
+    browser.shows(&count(Created::NAME.subject), "2").await.unwrap();
     browser.shows(&vital("completed"), "1").await.unwrap();
 
     // The broker too may go and come. What EVENTS then sources anew is not counted twice.
@@ -474,7 +480,7 @@ async fn a_restarted_console_shows_what_it_showed() {
     browser.shows(&line("ended-list", &id), "again").await.unwrap();
     browser.shows("//*[@id='live']", "live").await.unwrap();
     browser.text(&line("order-list", &waiting)).await.unwrap();
-    browser.shows(&count("order.created"), "3").await.unwrap();
+    browser.shows(&count(Created::NAME.subject), "3").await.unwrap();
     browser.shows(&vital("completed"), "2").await.unwrap();
     browser.shows(&vital("in_flight"), "1").await.unwrap();
     browser.quit().await.unwrap();
@@ -504,7 +510,7 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
         fits("the overview").await;
         browser.click(&line("order-list", &id)).await.unwrap();
         browser
-            .shows("//section[@id='story']", "payment.opened")
+            .shows("//section[@id='story']", Opened::NAME.subject)
             .await
             .unwrap();
         assert!(
@@ -606,7 +612,10 @@ async fn the_pictures() {
         .place(order().by("grace").approved_by_hand().line(3, "plum", 95))
         .await
         .unwrap();
-    world.said("order.awaiting-approval", &cancelled).await.unwrap();
+    world
+        .said(AwaitingApproval::NAME.subject, &cancelled)
+        .await
+        .unwrap();
     world.api().cancel_order(&cancelled).await.unwrap();
     ids.push(cancelled);
     world.all_ended(&ids).await.unwrap();

@@ -1,5 +1,6 @@
 //! The log: one line per decision, in JSON when asked, and no secrets.
 
+use quadrille_events::{Assigned, Body, Charged, Completed, CreateDelivery, Created, Reserved};
 use quadrille_local::client::NewOrder;
 use quadrille_local::{NatsServer, Service};
 use quadrille_tests::{PATIENCE, PAY_FIRST, World, build};
@@ -43,12 +44,12 @@ async fn every_decision_is_one_line_with_order_and_cause_in_json_when_asked() {
     }
     decided.sort_unstable();
     let expected = [
-        ("delivery/assigned", "order.completed"),
-        ("http/create", "order.created"),
-        ("inventory/reserved", "create-delivery"),
-        ("order/create-delivery", "delivery.assigned"),
-        ("order/created", "payment.charged"),
-        ("payment/charged", "inventory.reserved"),
+        ("delivery/assigned", Completed::NAME.subject),
+        ("http/create", Created::NAME.subject),
+        ("inventory/reserved", CreateDelivery::NAME.subject),
+        ("order/create-delivery", Assigned::NAME.subject),
+        ("order/created", Charged::NAME.subject),
+        ("payment/charged", Reserved::NAME.subject),
     ];
     assert_eq!(
         decided,

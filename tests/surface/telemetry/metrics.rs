@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::http::Method;
-use quadrille_events::OrderId;
+use quadrille_events::{Body, CancelOrder, Charged, CreateDelivery, Created, OrderCancelled, OrderId};
 use quadrille_local::client::{NewOrder, until};
 use quadrille_local::{NatsServer, Service, repo_root};
 use quadrille_runtime::operator::Operator;
@@ -110,22 +110,32 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     let of = |service: &'static str| ("service", service);
     let acted = ("outcome", "acted");
     assert_eq!(inputs(&[of("order"), ("subject", "http/create"), acted]), 4.0);
-    assert_eq!(inputs(&[of("payment"), ("subject", "order.created"), acted]), 4.0);
     assert_eq!(
-        inputs(&[of("payment"), ("subject", "order.created"), ("outcome", "parked")]),
+        inputs(&[of("payment"), ("subject", Created::NAME.subject), acted]),
+        4.0
+    );
+    assert_eq!(
+        inputs(&[
+            of("payment"),
+            ("subject", Created::NAME.subject),
+            ("outcome", "parked")
+        ]),
         1.0
     );
     assert_eq!(
-        inputs(&[of("inventory"), ("subject", "payment.charged"), acted]),
+        inputs(&[of("inventory"), ("subject", Charged::NAME.subject), acted]),
         3.0
     );
     assert_eq!(
-        inputs(&[of("delivery"), ("subject", "create-delivery"), acted]),
+        inputs(&[of("delivery"), ("subject", CreateDelivery::NAME.subject), acted]),
         3.0
     );
-    assert_eq!(inputs(&[of("order"), ("subject", "cancel-order"), acted]), 1.0);
+    assert_eq!(
+        inputs(&[of("order"), ("subject", CancelOrder::NAME.subject), acted]),
+        1.0
+    );
     let ignored = [
-        ("subject", "order.cancelled"),
+        ("subject", OrderCancelled::NAME.subject),
         ("outcome", "ignored"),
         ("reason", "nothing was asked for"),
     ];

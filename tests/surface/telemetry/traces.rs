@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::Method;
 use expect_test::{Expect, expect};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use quadrille_events::{OrderId, TraceParent, TypedId};
+use quadrille_events::{Body, Opened, OrderId, Reserved, TraceParent, TypedId};
 use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
 use quadrille_tests::{PATIENCE, PAY_FIRST, World};
@@ -125,7 +125,7 @@ async fn one_order_is_one_trace_across_all_four_services() {
     let at_once = world.place(order()).await.unwrap();
     assert_eq!(world.ended(&at_once).await.unwrap().state, "completed");
     let by_hand = world.place(order().paid_by_hand()).await.unwrap();
-    world.said("payment.opened", &by_hand).await.unwrap();
+    world.said(Opened::NAME.subject, &by_hand).await.unwrap();
     world.api().confirm_payment(&by_hand).await.unwrap();
     assert_eq!(world.ended(&by_hand).await.unwrap().state, "completed");
     world.api().put_item("quince", 1).await.unwrap();
@@ -236,7 +236,7 @@ fn looks_as_the_conventions_say(spans: &[Span], id: &OrderId) {
     assert_eq!(process.attribute("messaging.consumer.group.name"), "inventory");
     assert_eq!(process.attribute("quadrille.order_id"), id.as_str());
     assert_eq!(process.attribute("quadrille.outcome"), "acted");
-    assert_eq!(process.attribute("quadrille.said"), "inventory.reserved");
+    assert_eq!(process.attribute("quadrille.said"), Reserved::NAME.subject);
     let publish = find("publish inventory.reserved");
     assert_eq!(publish.kind, SpanKind::Producer);
     assert_eq!(

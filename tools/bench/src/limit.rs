@@ -12,7 +12,9 @@ use anyhow::{Context as _, anyhow, ensure};
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, consumer::PullConsumer};
 use futures::StreamExt;
-use quadrille_events::{Event, EventName, OrderId};
+use quadrille_events::{
+    Assigned, Body, Charged, Completed, CreateDelivery, Created, Event, EventName, OrderId, Reserved,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -23,6 +25,8 @@ use quadrille_runtime::nats::{Broker, StoredMessage, Write};
 /// One step: what it hears, and the messages that an order's commit had.
 struct Step {
     hears: Option<&'static EventName>,
+    says: &'static EventName,
+    /// The sample's entry of what the step says.
     entry: StoredMessage,
     ledger: Option<Ledger>,
 }
@@ -75,12 +79,12 @@ pub async fn limit(
     in_flight: usize,
 ) -> anyhow::Result<Rate> {
     let steps = [
-        ("order", "created", None),
-        ("payment", "charged", None),
-        ("inventory", "reserved", Some(("stock.item", spread.items))),
-        ("order", "create-delivery", None),
-        ("delivery", "assigned", Some(("courier.load", spread.couriers))),
-        ("order", "completed", None),
+        (Created::NAME, None),
+        (Charged::NAME, None),
+        (Reserved::NAME, Some(("stock.item", spread.items))),
+        (CreateDelivery::NAME, None),
+        (Assigned::NAME, Some(("courier.load", spread.couriers))),
+        (Completed::NAME, None),
     ];
     let keeping = Keeping {
         replicas: 1,
@@ -95,26 +99,27 @@ pub async fn limit(
     }
     let mut heard = None;
     let mut services: BTreeMap<&str, Vec<Step>> = BTreeMap::new();
-    for (service, token, ledger) in steps {
+    for (says, ledger) in steps {
         let find = |prefix: String| {
             let entry = sample.iter().find(|entry| entry.subject.starts_with(&prefix));
             entry.with_context(|| format!("the sample has no {prefix}: it is no completed order"))
         };
         let ledger = match ledger {
             Some((key, records)) => Some(Ledger {
-                sample: find(format!("$KV.{service}.{key}."))?.clone(),
+                sample: find(format!("$KV.{}.{key}.", says.service))?.clone(),
                 revisions: vec![0; records.max(1)],
             }),
             None => None,
         };
-        services.entry(service).or_default().push(Step {
+        services.entry(says.service).or_default().push(Step {
             hears: heard,
-            entry: find(format!("$KV.{service}.{token}."))?.clone(),
+            says,
+            entry: find(format!("$KV.{}.{}.", says.service, says.entry))?.clone(),
             ledger,
         });
-        heard = Event::names().find(|name| name.service == service && name.entry == token);
+        heard = Some(says);
     }
-    let template: Arc<str> = services["order"][0]
+    let template: Arc<str> = services[Created::NAME.service][0]
         .entry
         .subject
         .rsplit('.')
@@ -226,7 +231,7 @@ async fn answer(
             if let Some(message) = input.heard {
                 message.ack().await.map_err(|error| anyhow!(error))?;
             }
-            completed += usize::from(steps[input.step].entry.subject.contains(".completed."));
+            completed += usize::from(steps[input.step].says == Completed::NAME);
         }
         finished.send(completed)?;
     }

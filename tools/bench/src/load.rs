@@ -12,6 +12,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use quadrille_events::{Body, Completed, EventName, OrderCancelled};
 use quadrille_runtime::operator::Operator;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -191,8 +192,13 @@ impl Load {
             ended: progress.counter(),
             ..Board::default()
         });
-        let mut completed = Box::pin(self.operator.subjects("order.completed.*").await?);
-        let mut cancelled = Box::pin(self.operator.subjects("order.cancelled.*").await?);
+        let of_all_orders = |name: &EventName| format!("{}.*", name.subject);
+        let completed = self.operator.subjects(&of_all_orders(Completed::NAME)).await?;
+        let cancelled = self
+            .operator
+            .subjects(&of_all_orders(OrderCancelled::NAME))
+            .await?;
+        let (mut completed, mut cancelled) = (Box::pin(completed), Box::pin(cancelled));
         let listening = {
             let board = board.clone();
             tokio::spawn(async move {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use quadrille_events::Flow;
-use quadrille_events::{Event, MAX_MONEY};
+use quadrille_events::{
+    Assigned, AwaitingApproval, Body, CancelPayment, Charged, Completed, Created, Event, Expired, Flow,
+    MAX_MONEY, OrderCancelled, ReservationFailed, Reserved,
+};
 use quadrille_map::{Arrow, Choreography, both, document, files, yaml};
 use serde_json::{Value, json};
 
@@ -39,7 +41,7 @@ fn missed(flow: Flow, service: &str, subject: &str) -> String {
 
 #[test]
 fn an_event_that_nobody_hears_is_noticed() {
-    let problems = missed(Flow::PayFirst, "payment", "inventory.reservation.failed");
+    let problems = missed(Flow::PayFirst, "payment", ReservationFailed::NAME.subject);
     assert!(
         problems.contains("nobody hears `inventory.reservation.failed` of inventory"),
         "{problems}"
@@ -48,12 +50,12 @@ fn an_event_that_nobody_hears_is_noticed() {
 
 #[test]
 fn a_state_that_waits_for_nobody_is_noticed() {
-    let problems = missed(Flow::PayFirst, "payment", "payment.expired");
+    let problems = missed(Flow::PayFirst, "payment", Expired::NAME.subject);
     assert!(
         problems.contains("hang for ever: order is `created`, payment is `expired`"),
         "{problems}"
     );
-    let problems = missed(Flow::ReserveFirst, "order", "delivery.assigned");
+    let problems = missed(Flow::ReserveFirst, "order", Assigned::NAME.subject);
     assert!(
         problems.contains("hang for ever: order is `confirmed`"),
         "{problems}"
@@ -63,7 +65,7 @@ fn a_state_that_waits_for_nobody_is_noticed() {
 #[test]
 fn a_step_without_compensation_is_noticed() {
     // Delivery still hears of the cancellation, so every event is heard; but the goods stay reserved.
-    let problems = missed(Flow::PayFirst, "inventory", "order.cancelled");
+    let problems = missed(Flow::PayFirst, "inventory", OrderCancelled::NAME.subject);
     assert!(
         problems.contains("`inventory.reserved` cannot be undone any more after"),
         "{problems}"
@@ -72,12 +74,12 @@ fn a_step_without_compensation_is_noticed() {
         problems.contains("`inventory.reserved` is left standing"),
         "{problems}"
     );
-    let problems = missed(Flow::ReserveFirst, "delivery", "order.cancelled");
+    let problems = missed(Flow::ReserveFirst, "delivery", OrderCancelled::NAME.subject);
     assert!(
         problems.contains("`delivery.assigned` is left standing"),
         "{problems}"
     );
-    let problems = missed(Flow::PayFirst, "payment", "cancel-payment");
+    let problems = missed(Flow::PayFirst, "payment", CancelPayment::NAME.subject);
     assert!(
         problems.contains("`payment.charged` cannot be undone any more after"),
         "{problems}"
@@ -111,17 +113,17 @@ fn the_flows_differ_in_three_wires() {
     assert_eq!(
         only_in(&pay, &reserve),
         [
-            ("inventory", "payment.charged"),
-            ("order", "inventory.reserved"),
-            ("payment", "order.created")
+            ("inventory", Charged::NAME.subject),
+            ("order", Reserved::NAME.subject),
+            ("payment", Created::NAME.subject)
         ]
     );
     assert_eq!(
         only_in(&reserve, &pay),
         [
-            ("inventory", "order.created"),
-            ("order", "payment.charged"),
-            ("payment", "inventory.reserved")
+            ("inventory", Created::NAME.subject),
+            ("order", Charged::NAME.subject),
+            ("payment", Reserved::NAME.subject)
         ]
     );
 }
@@ -137,10 +139,10 @@ fn people_and_the_broker_are_on_the_map() {
             .map(|a: &Arrow| a.says.clone())
     };
     assert_eq!(find("people", "order"), Some(vec!["cancel", "confirm", "create"]));
-    assert_eq!(find("broker", "payment"), Some(vec!["payment.expired"]));
+    assert_eq!(find("broker", "payment"), Some(vec![Expired::NAME.subject]));
     assert_eq!(
         find("order", "outside"),
-        Some(vec!["order.awaiting-approval", "order.completed"])
+        Some(vec![AwaitingApproval::NAME.subject, Completed::NAME.subject])
     );
 }
 
