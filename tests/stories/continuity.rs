@@ -7,9 +7,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use quadrille_events::{Assigned, Body, Charged, OrderId};
+use quadrille_events::{Assigned, Body, Charged, Ending, OrderId};
 use quadrille_local::NatsServer;
-use quadrille_runtime::operator::story::Ending;
 use quadrille_tests::World;
 
 const COMPLETED: &str = "01a1ff73-a529-751e-b3a5-384301f99697";

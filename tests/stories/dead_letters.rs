@@ -11,7 +11,7 @@ fn order(_: usize) -> NewOrder {
 
 /// The entry of `order.created` of this order.
 fn created_of(order_id: &str) -> String {
-    Created::NAME.stored_as(&order_id.parse().unwrap())
+    Created::NAME.stored_as(&order_id)
 }
 
 #[tokio::test]

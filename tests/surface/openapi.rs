@@ -469,9 +469,8 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         Charged::NAME,
         OrderCancelled::NAME,
     ];
-    let poisoned: OrderId = "poison".parse().unwrap();
     for (service, name) in Service::ALL.into_iter().zip(heard) {
-        let subject = name.stored_as(&poisoned);
+        let subject = name.stored_as(&"poison");
         world
             .operator
             .publish(&subject, std::iter::empty(), b"not json")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quadrille_events::{Completed, Money, OrderCancelled, OrderId};
 
-use crate::invariants::Found;
+use crate::report::Found;
 use crate::snapshot::Snapshot;
 
 /// The payment provider's own books, by order.

@@ -9,11 +9,8 @@ use crate::orders::{
     every_order_ends, orders_were_placed, the_unreadable_is_parked,
 };
 use crate::reachable::services_say_what_they_can;
-use crate::report::{Report, Violation};
+use crate::report::{Found, Report, Violation};
 use crate::snapshot::Snapshot;
-
-/// What is wrong, a sentence each.
-pub(crate) type Found = Vec<String>;
 
 /// An invariant, and the function that finds where it does not hold.
 type Check<T> = (&'static str, fn(&T) -> Found);

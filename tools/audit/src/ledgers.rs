@@ -1,69 +1,14 @@
-//! The ledgers of stock and of couriers' load, compared with what the orders hold.
+//! The invariants of the ledgers: stock and couriers' load, compared with what the orders hold.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use quadrille_events::{CourierId, ItemId};
-use quadrille_runtime::operator::Entry;
-use serde::Deserialize;
 
-use crate::invariants::Found;
 use crate::order_file::OrderFile;
+use crate::records::LedgerRecord;
+use crate::report::Found;
 use crate::snapshot::Snapshot;
-
-/// A record of a ledger: how much there is, and how much of it is in use.
-pub(crate) struct LedgerRecord {
-    limit: u64,
-    used: u64,
-}
-
-/// The record of an item, as inventory stores it.
-#[derive(Deserialize)]
-pub(crate) struct ItemStock {
-    quantity: u64,
-    reserved: u64,
-}
-
-/// The record of a courier, as delivery stores it.
-#[derive(Deserialize)]
-pub(crate) struct CourierLoad {
-    capacity: u64,
-    load: u64,
-}
-
-impl From<ItemStock> for LedgerRecord {
-    fn from(stock: ItemStock) -> Self {
-        Self {
-            limit: stock.quantity,
-            used: stock.reserved,
-        }
-    }
-}
-
-impl From<CourierLoad> for LedgerRecord {
-    fn from(load: CourierLoad) -> Self {
-        Self {
-            limit: load.capacity,
-            used: load.load,
-        }
-    }
-}
-
-/// Files a record of a ledger under its key.
-pub(crate) fn file_record<'a, R, K>(
-    entry: &'a Entry,
-    key: &str,
-    ledger: &mut BTreeMap<K, LedgerRecord>,
-) -> Result<(), String>
-where
-    R: Deserialize<'a> + Into<LedgerRecord>,
-    K: std::str::FromStr<Err: Display> + Ord,
-{
-    let key = key.parse().map_err(|problem| format!("`{key}` {problem}"))?;
-    let record: R = serde_json::from_slice(&entry.body).map_err(|problem| problem.to_string())?;
-    ledger.insert(key, record.into());
-    Ok(())
-}
 
 pub(crate) fn stock_adds_up(snapshot: &Snapshot) -> Found {
     let mut held: BTreeMap<&ItemId, u64> = BTreeMap::new();

@@ -3,9 +3,9 @@
 //! The order bucket is the truth about which orders there are. What a bucket or the log has dropped because of its age is
 //! not missed: the report then says from when on orders were checked.
 //!
-//! Reading order: [`audit`]; `snapshot`, what is read; `order_file`, what is read about one order; then the invariants, one
-//! small function each: `orders` (each order by itself), `reachable` (what each service can have said), `ledgers`, `log`
-//! and `books`; `invariants` lists and runs them; `report` prints what they found.
+//! Reading order: [`audit`]; `snapshot`, what is read, `order_file` about one order, `records` of the ledgers; then the
+//! invariants, one small function each: `orders` (each order by itself), `reachable` (what each service can have said),
+//! `ledgers`, `log` and `books`; `invariants` lists and runs them; `report` prints what they found.
 
 mod books;
 mod invariants;
@@ -14,6 +14,7 @@ mod log;
 mod order_file;
 mod orders;
 mod reachable;
+mod records;
 mod report;
 mod snapshot;
 

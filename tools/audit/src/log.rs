@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use quadrille_events::Event;
 
-use crate::invariants::Found;
+use crate::report::Found;
 use crate::snapshot::Snapshot;
 
 pub(crate) fn the_log_agrees(snapshot: &Snapshot) -> Found {

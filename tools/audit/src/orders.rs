@@ -7,8 +7,8 @@ use quadrille_events::{
     PaymentCancelled, PaymentFailed, Refunded, Released, ReservationFailed, Reserved,
 };
 
-use crate::invariants::Found;
 use crate::order_file::OrderFile;
+use crate::report::Found;
 use crate::snapshot::{Snapshot, UnreadableEntry};
 
 /// What must have been said of a completed order, and the finding if it was not.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use quadrille_events::{Approval, CreateDelivery, PaymentMode};
 
-use crate::invariants::Found;
 use crate::order_file::OrderFile;
+use crate::report::Found;
 
 /// What each service can have said of one order at any moment, after its `decide.rs`.
 pub(crate) fn services_say_what_they_can(file: &OrderFile) -> Found {

@@ -22,6 +22,9 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// What is wrong, a sentence each.
+pub(crate) type Found = Vec<String>;
+
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

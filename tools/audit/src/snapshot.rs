@@ -11,8 +11,8 @@ use quadrille_events::{Body, CourierId, Created, Event, ItemId, OrderId};
 use quadrille_runtime::nats::{StoredEvent, StoredEventError};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator};
 
-use crate::ledgers::{CourierLoad, ItemStock, LedgerRecord, file_record};
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
+use crate::records::{CourierLoad, ItemStock, LedgerRecord, file_record};
 
 /// Where a stream has lost its start, orders this close to what is left are not checked: part of theirs may be gone.
 const HORIZON: Duration = Duration::from_secs(60);
