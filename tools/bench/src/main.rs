@@ -102,9 +102,6 @@ struct Run {
 }
 
 /// Runs it and prints the tables; `target/bench/bench.json` holds every run.
-///
-/// # Errors
-/// A program is missing, an order was lost, or the audit found a violation: then no figure counts.
 async fn run(args: Args) -> Result<()> {
     ensure!(
         !cfg!(debug_assertions),

@@ -49,9 +49,6 @@ impl Waiting {
 }
 
 /// Prints them.
-///
-/// # Errors
-/// The server or the EVENTS log is not there.
 pub async fn run(args: Args) -> Result<()> {
     let operator = connect().await?;
     let (waiting, now) = (waiting(&operator).await?, Timestamp::now());
@@ -83,9 +80,6 @@ pub async fn run(args: Args) -> Result<()> {
 }
 
 /// The orders that have not ended, by when their step is due: those that are stuck come first.
-///
-/// # Errors
-/// The EVENTS log is not there.
 pub async fn waiting(operator: &Operator) -> Result<Vec<Waiting>> {
     let mut orders: HashMap<OrderId, Progress> = HashMap::new();
     operator
