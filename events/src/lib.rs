@@ -11,6 +11,7 @@
 //! A new service is a file like [`delivery`], its `mod` and `pub use` (names of bodies are unique over all services), and a
 //! line in `events!`, at the end of this file.
 
+#![warn(missing_docs)]
 #![allow(clippy::result_large_err)]
 
 mod delivery;

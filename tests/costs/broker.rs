@@ -79,11 +79,8 @@ struct Connection {
 
 /// A world whose server tells what its clients do.
 async fn watched() -> Result<World> {
-    let server = NatsServer::builder()
-        .config("http: \"127.0.0.1:-1\"")
-        .start()
-        .await?;
-    let world = World::with().start_on(vec![server]).await?;
+    let server = NatsServer::builder().config("http: \"127.0.0.1:-1\"");
+    let world = World::with().server(server).start_empty().await?;
     world.open(&["apple"], &["grace"], PLENTY).await?;
     // What a first order looks up is remembered from then on.
     world.place(apple()).await?;

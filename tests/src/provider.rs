@@ -50,9 +50,6 @@ struct Call {
 
 impl Provider {
     /// Starts it on a free port; returns its URL too.
-    ///
-    /// # Errors
-    /// It cannot listen.
     pub async fn start() -> Result<(Self, String)> {
         let provider = Self {
             ledger: Arc::default(),

@@ -185,7 +185,7 @@ async fn seen_completed(console: &str) -> anyhow::Result<usize> {
 #[tokio::test]
 async fn what_the_client_library_cannot_read_is_parked_too() {
     let world = World::with().env("ACK_WAIT", "1s").start().await.unwrap();
-    let (_live, live) = world.console(0).await.unwrap();
+    let live = world.console().await.unwrap();
     let cases: [(&str, &[u8], &str); 6] = [
         ("a", b"NATS/1.0\r\nno colon\r\n\r\n", "a line without a colon"),
         ("b", b"NATS/1.0\r\nname: \xff\r\n\r\n", "not UTF-8"),
@@ -235,10 +235,10 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
     world.audit().await.unwrap();
 
     // So does a console, whether it was there before or reads the log from its start.
-    let (_late, late) = world.console(0).await.unwrap();
-    for console in [live, late] {
+    let late = world.console().await.unwrap();
+    for console in [&live, &late] {
         let sees_all = quadrille_local::client::until(PATIENCE, async || {
-            let seen = seen_completed(&console).await?;
+            let seen = seen_completed(console.url()).await?;
             anyhow::Ok((seen == ids.len()).then_some(()))
         });
         sees_all.await.unwrap().expect("it sees all orders");

@@ -23,3 +23,4 @@ mod continuity;
 mod gift_cards;
 mod hardening;
 mod operator;
+mod running;

@@ -23,8 +23,7 @@ async fn run(world: &World, args: &[&str]) -> (bool, String) {
         .await
         .expect("it ends")
         .unwrap();
-    let said: Vec<_> = process.log().into_iter().map(|line| line.text).collect();
-    (status.success(), said.join("\n"))
+    (status.success(), process.log().join("\n"))
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn services_start_in_any_order() {
 /// Runs one service on what is at `nats_url`; it must refuse, in one sentence.
 async fn refused(nats_url: &str, port: u16) -> String {
     build().unwrap();
-    let mut process = Service::Order.on(nats_url, port).unwrap().start().unwrap();
+    let mut process = Service::Order.launch(nats_url).unwrap().port(port).start().unwrap();
     let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
     assert_eq!(
         ended.expect("it ends").unwrap().code(),
@@ -55,7 +55,7 @@ async fn refused(nats_url: &str, port: u16) -> String {
         "{}",
         process.log_tail()
     );
-    let last = process.log().pop().expect("it says something").text;
+    let last = process.log().pop().expect("it says something");
     assert!(
         last.starts_with("order: "),
         "the last line is the sentence: {last}"
@@ -150,7 +150,7 @@ async fn services_wait_for_a_server_that_is_not_there_yet() {
     server.kill9().await.unwrap();
     let mut services: Vec<_> = Service::ALL
         .iter()
-        .map(|service| service.on(&server.url(), 0).unwrap().start().unwrap())
+        .map(|service| service.launch(&server.url()).unwrap().start().unwrap())
         .collect();
     server.restart().await.unwrap();
     for service in &mut services {
@@ -182,14 +182,14 @@ async fn a_wrong_setting_is_named() {
     let server = NatsServer::builder().start().await.unwrap();
     for (service, name, value, says) in settings {
         let mut process = service
-            .on(&server.url(), 0)
+            .launch(&server.url())
             .unwrap()
             .env(name, value)
             .start()
             .unwrap();
         let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
         assert_eq!(ended.expect("it ends").unwrap().code(), Some(1), "{name}={value}");
-        let last = process.log().pop().expect("it says something").text;
+        let last = process.log().pop().expect("it says something");
         assert!(
             last.contains(&format!("{name}={value}")) && last.contains(says),
             "{last}"

@@ -4,6 +4,8 @@
 //! inputs into commits; [`operator`] reads all buckets and the EVENTS log; [`http`] serves commands and queries; [`run`]
 //! ties them together for one service.
 
+#![warn(missing_docs)]
+
 pub mod engine;
 pub mod http;
 pub mod nats;

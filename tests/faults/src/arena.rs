@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quadrille_local::client::until;
-use quadrille_local::{Cluster, NatsServer, Service};
+use quadrille_local::{NatsServer, Service, free_port};
 use quadrille_tests::{Options, PATIENCE, Provider, World};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -57,7 +57,7 @@ enum Gear {
         by_itself: usize,
         fillings: usize,
     },
-    Cluster(Cluster),
+    Cluster,
 }
 
 /// What a strike was.
@@ -91,17 +91,10 @@ impl Arena {
             .env("PAYMENT_DEADLINE", &format!("{}ms", plan.deadline.as_millis()))
             // A line a decision is the most that a service writes.
             .env("RUST_LOG", "warn,async_nats=error");
-        let server = NatsServer::builder();
         let (world, gear) = match plan.campaign {
-            Campaign::KillServices => (
-                open(options, vec![server.start().await?]).await?,
-                Gear::KillServices,
-            ),
-            Campaign::KillBroker => (
-                open(options, vec![server.start().await?]).await?,
-                Gear::KillBroker,
-            ),
-            Campaign::Freeze => (open(options, vec![server.start().await?]).await?, Gear::Freeze),
+            Campaign::KillServices => (open(options).await?, Gear::KillServices),
+            Campaign::KillBroker => (open(options).await?, Gear::KillBroker),
+            Campaign::Freeze => (open(options).await?, Gear::Freeze),
             Campaign::Repeat => {
                 let (world, proxy) = behind_proxy(options, plan.own_seed()).await?;
                 proxy.set(Rules {
@@ -126,7 +119,7 @@ impl Arena {
                 (world, Gear::Disconnect(proxy))
             }
             Campaign::Poison => {
-                let world = open(options, vec![server.start().await?]).await?;
+                let world = open(options).await?;
                 let poison = Poison::brew(&world.operator).await?;
                 (world, Gear::Poison(poison, 0))
             }
@@ -135,8 +128,8 @@ impl Arena {
                     Ok(disk) => disk,
                     Err(reason) => return Ok(Err(format!("{reason:#}"))),
                 };
-                let server = server.store(disk.path()).start().await?;
-                let world = open(options, vec![server]).await?;
+                let server = NatsServer::builder().store(disk.path());
+                let world = open(options.server(server)).await?;
                 let gear = Gear::FullDisk {
                     disk,
                     by_itself: 0,
@@ -144,11 +137,7 @@ impl Arena {
                 };
                 (world, gear)
             }
-            Campaign::Cluster => {
-                let (cluster, servers) = Cluster::start().await?;
-                let world = open(options.env("REPLICAS", "3"), servers).await?;
-                (world, Gear::Cluster(cluster))
-            }
+            Campaign::Cluster => (open(options.cluster()).await?, Gear::Cluster),
         };
         Ok(Ok(Self {
             world: Arc::new(world),
@@ -191,7 +180,7 @@ impl Arena {
                 *fillings += 1;
                 Ok(struck)
             }
-            Gear::Cluster(cluster) => strike_leader(world, cluster, rng).await,
+            Gear::Cluster => strike_leader(world, rng).await,
         }
     }
 
@@ -207,7 +196,7 @@ impl Arena {
             | Gear::Freeze
             | Gear::Poison(..)
             | Gear::FullDisk { .. }
-            | Gear::Cluster(_) => {}
+            | Gear::Cluster => {}
         }
     }
 
@@ -225,7 +214,7 @@ impl Arena {
             | Gear::LoseAcks(_)
             | Gear::Disconnect(_)
             | Gear::FullDisk { .. }
-            | Gear::Cluster(_) => Ok(Vec::new()),
+            | Gear::Cluster => Ok(Vec::new()),
         }
     }
 
@@ -260,14 +249,14 @@ impl Arena {
             | Gear::Freeze
             | Gear::Disconnect(_)
             | Gear::Poison(..)
-            | Gear::Cluster(_) => Vec::new(),
+            | Gear::Cluster => Vec::new(),
         }
     }
 }
 
-/// Opens the shop: the services on these servers, and plenty of everything.
-async fn open(options: Options, servers: Vec<NatsServer>) -> Result<World> {
-    let world = options.start_on(servers).await?;
+/// Starts the services and opens the shop, with plenty of everything.
+async fn open(options: Options) -> Result<World> {
+    let world = options.start_empty().await?;
     world
         .open(&["apple", "pear"], &["grace", "linus"], PLENTY)
         .await?;
@@ -275,9 +264,10 @@ async fn open(options: Options, servers: Vec<NatsServer>) -> Result<World> {
 }
 
 async fn behind_proxy(options: Options, seed: u64) -> Result<(World, Proxy)> {
-    let server = NatsServer::builder().start().await?;
-    let proxy = Proxy::start(format!("127.0.0.1:{}", server.port()), seed).await?;
-    let world = open(options.through(&proxy.url), vec![server]).await?;
+    let port = free_port()?;
+    let proxy = Proxy::start(format!("127.0.0.1:{port}"), seed).await?;
+    let server = NatsServer::builder().port(port);
+    let world = open(options.server(server).through(&proxy.url)).await?;
     Ok((world, proxy))
 }
 
@@ -422,7 +412,7 @@ async fn fill(
 }
 
 /// Kills or freezes whoever leads everything, or one of the streams, and waits until the cluster is whole again.
-async fn strike_leader(world: &World, cluster: &Cluster, rng: &mut StdRng) -> Result<Struck> {
+async fn strike_leader(world: &World, rng: &mut StdRng) -> Result<Struck> {
     const LED: [Option<&str>; 6] = [
         None,
         Some("KV_order"),
@@ -431,6 +421,7 @@ async fn strike_leader(world: &World, cluster: &Cluster, rng: &mut StdRng) -> Re
         Some("KV_delivery"),
         Some("EVENTS"),
     ];
+    let cluster = world.cluster().context("this is no cluster")?;
     let led = *LED.choose(rng).context("something is led")?;
     let victim = until(PATIENCE, async || anyhow::Ok(cluster.leader(led).await));
     let victim = victim.await?.context("nobody leads")?;

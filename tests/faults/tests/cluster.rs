@@ -9,7 +9,7 @@ use futures::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
 use quadrille_events::{Body, Charged, Expired, OrderId, PaymentCancelled};
 use quadrille_local::client::{ApiError, NewOrder};
-use quadrille_local::{Cluster, Service};
+use quadrille_local::Service;
 use quadrille_runtime::operator::Entry;
 use quadrille_tests::{PLENTY, World, eventually};
 use rand::rngs::StdRng;
@@ -23,13 +23,12 @@ const INSTANCES: usize = 2;
 const JUST: SignedDuration = SignedDuration::from_secs(2);
 
 async fn clustered(deadline: &str) -> World {
-    let (_, servers) = Cluster::start().await.unwrap();
     let options = World::with()
         .instances(INSTANCES)
-        .env("REPLICAS", "3")
+        .cluster()
         .env("PAYMENT_DEADLINE", deadline)
         .env("RUST_LOG", "warn,async_nats=error");
-    let world = options.start_on(servers).await.unwrap();
+    let world = options.start_empty().await.unwrap();
     world.open(&["apple"], &["grace"], PLENTY).await.unwrap();
     world
 }

@@ -98,12 +98,7 @@ impl Browser {
                 "chromedriver ended:\n{}",
                 driver.log_tail()
             );
-            let said = driver
-                .log()
-                .into_iter()
-                .map(|line| line.text)
-                .collect::<Vec<_>>()
-                .join("\n");
+            let said = driver.log().join("\n");
             Ok(said.split("successfully on port ").nth(1).and_then(|rest| {
                 rest.split(|c: char| !c.is_ascii_digit())
                     .next()

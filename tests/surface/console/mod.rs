@@ -12,18 +12,18 @@ use quadrille_events::{
     OrderId, Reserved,
 };
 use quadrille_local::client::{NewOrder, until};
-use quadrille_local::{Process, Service, repo_root};
+use quadrille_local::{Instance, Process, Service, repo_root};
 use quadrille_tests::{PATIENCE, World, quadrille};
 use serde_json::{Value, json};
 
 /// A world, its console, and the page in a browser.
-async fn opened() -> (World, Process, String, Browser) {
+async fn opened() -> (World, Instance, Browser) {
     let world = World::start().await.unwrap();
-    let (process, url) = world.console(0).await.unwrap();
+    let console = world.console().await.unwrap();
     let browser = Browser::start(DESK).await.unwrap();
-    browser.open(&url).await.unwrap();
+    browser.open(console.url()).await.unwrap();
     browser.shows("//*[@id='live']", "live").await.unwrap();
-    (world, process, url, browser)
+    (world, console, browser)
 }
 
 fn order() -> NewOrder {
@@ -76,7 +76,7 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
     if !browser::is_there() {
         return;
     }
-    let (world, _console, _, browser) = opened().await;
+    let (world, _console, browser) = opened().await;
     for service in Service::ALL {
         let state = format!(
             "//*[@id='map-picture']//*[@class='box' and @data-service='{}']",
@@ -250,7 +250,7 @@ async fn an_order_that_is_stuck_stands_out_until_it_goes_on() {
     if !browser::is_there() {
         return;
     }
-    let (world, _console, _, browser) = opened().await;
+    let (world, _console, browser) = opened().await;
     let waiting = world.place(order().by("linus").paid_by_hand()).await.unwrap();
     world.terminate(Service::Delivery, 0).await.unwrap();
     let stuck = world.place(order().by("maurice")).await.unwrap();
@@ -320,8 +320,7 @@ async fn an_order_that_is_stuck_stands_out_until_it_goes_on() {
         .start()
         .unwrap();
     assert!(cli.wait().await.unwrap().success());
-    let said: Vec<_> = cli.log().into_iter().map(|line| line.text).collect();
-    let said = said.join("\n");
+    let said = cli.log().join("\n");
     assert!(
         said.contains(stuck.as_str())
             && said.contains("delivery")
@@ -349,7 +348,7 @@ async fn orders_are_found_and_what_no_service_could_handle_is_shown() {
     if !browser::is_there() {
         return;
     }
-    let (world, _console, url, browser) = opened().await;
+    let (world, console, browser) = opened().await;
     let mut ids = Vec::new();
     for customer in ["grace", "grace", "tony"] {
         ids.push(
@@ -415,7 +414,7 @@ async fn orders_are_found_and_what_no_service_could_handle_is_shown() {
         .shows("//section[@id='story']", "deploy/just retry KV_order.")
         .await
         .unwrap();
-    browser.open(&format!("{url}/#/orders/never-was")).await.unwrap();
+    browser.open(&format!("{}/#/orders/never-was", console.url())).await.unwrap();
     browser
         .shows("//section[@id='story']", "obody has said anything about")
         .await
@@ -443,7 +442,7 @@ async fn a_restarted_console_shows_what_it_showed() {
     if !browser::is_there() {
         return;
     }
-    let (world, mut console, url, browser) = opened().await;
+    let (world, mut console, browser) = opened().await;
     let done = world.place(order()).await.unwrap();
     let waiting = world.place(order().paid_by_hand()).await.unwrap();
     world.ended(&done).await.unwrap();
@@ -459,10 +458,9 @@ async fn a_restarted_console_shows_what_it_showed() {
     let status = console.terminate().await.unwrap();
     assert!(status.success(), "{status}");
     browser.shows("//*[@id='live']", "connection lost").await.unwrap();
-    let port = url.rsplit(':').next().unwrap().parse().unwrap();
-    let (_console, _) = world.console(port).await.unwrap();
+    console.restart(PATIENCE).await.unwrap();
     browser.shows("//*[@id='live']", "live").await.unwrap();
-    browser.open(&url).await.unwrap();
+    browser.open(console.url()).await.unwrap();
     browser
         .shows(&line("order-list", &waiting), "to be paid")
         .await
@@ -491,7 +489,7 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
     if !browser::is_there() {
         return;
     }
-    let (world, _console, url, browser) = opened().await;
+    let (world, console, browser) = opened().await;
     let id = world.place(order().paid_by_hand()).await.unwrap();
     let fits = async |what: &str| {
         let width = browser
@@ -505,7 +503,7 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
     };
     for look in [PHONE, Look { width: 320, ..PHONE }] {
         browser.look(look).await.unwrap();
-        browser.open(&url).await.unwrap();
+        browser.open(console.url()).await.unwrap();
         browser.text(&line("order-list", &id)).await.unwrap();
         fits("the overview").await;
         browser.click(&line("order-list", &id)).await.unwrap();
@@ -527,7 +525,7 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
     // By keyboard alone: skip to the orders, tab to the order, open it, confirm it.
     browser.look(DESK).await.unwrap();
     browser.open("about:blank").await.unwrap();
-    browser.open(&url).await.unwrap();
+    browser.open(console.url()).await.unwrap();
     browser.text(&line("order-list", &id)).await.unwrap();
     let focused = async || {
         let script = "const e = document.activeElement; return e.closest('[data-order]')?.dataset.order ?? e.textContent.trim()";
@@ -586,7 +584,7 @@ async fn the_pictures() {
     if std::env::var_os("QUADRILLE_SCREENSHOTS").is_none_or(|value| value != "1") || !browser::is_there() {
         return;
     }
-    let (world, _console, url, browser) = opened().await;
+    let (world, console, browser) = opened().await;
     world.api().put_item("bread", 5).await.unwrap();
     let mut ids = Vec::new();
     for customer in ["ada", "grace", "linus", "barbara", "donald"]
@@ -658,7 +656,7 @@ async fn the_pictures() {
         .await
         .unwrap();
     browser
-        .open(&format!("{url}/#/orders/{}", ids.last().unwrap()))
+        .open(&format!("{}/#/orders/{}", console.url(), ids.last().unwrap()))
         .await
         .unwrap();
     browser
@@ -675,7 +673,7 @@ async fn the_pictures() {
     browser.click("//body").await.unwrap();
     picture("order.png").await;
     browser.look(PHONE).await.unwrap();
-    browser.open(&format!("{url}/#/")).await.unwrap();
+    browser.open(&format!("{}/#/", console.url())).await.unwrap();
     browser
         .shows(&line("order-list", &stuck[0]), "stuck")
         .await

@@ -59,7 +59,7 @@ fn rules() -> String {
 #[tokio::test]
 async fn a_broken_order_is_a_firing_alert() {
     let world = World::with().env("FLOW", PAY_FIRST).start().await.unwrap();
-    let (_console, console) = world.console(0).await.unwrap();
+    let console = world.console().await.unwrap();
     let fine = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
     world.ended(&fine).await.unwrap();
 
@@ -68,7 +68,7 @@ async fn a_broken_order_is_a_firing_alert() {
         None => None,
         Some(program) => {
             let config = folder.path().join("prometheus.yml");
-            std::fs::write(&config, configuration(&world, &console)).unwrap();
+            std::fs::write(&config, configuration(&world, console.url())).unwrap();
             std::fs::write(folder.path().join("alerts.yml"), rules()).unwrap();
             let prometheus = Prometheus::start(&program, &config, folder.path()).await;
             // It knows all five, and nothing is wrong.
@@ -95,7 +95,7 @@ async fn a_broken_order_is_a_firing_alert() {
     let stuck = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
     let counted = until(PATIENCE, async || {
         let mut scrape = Scrape::default();
-        scrape.read(&super::scrape::text(&console).await);
+        scrape.read(&super::scrape::text(console.url()).await);
         let at = [("step", "confirmed")];
         anyhow::Ok((scrape.sum("quadrille_orders_stuck", &at) >= 1.0).then_some(()))
     });

@@ -72,7 +72,7 @@ async fn no_secret_is_logged() {
     let server = with_secret(nats.url().trim_start_matches("nats://"));
     for (url, waits) in [(server, false), (with_secret(&nobody.to_string()), true)] {
         let mut process = Service::Order
-            .on(&url, 0)
+            .launch(&url)
             .unwrap()
             .env("RUST_LOG", "debug")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)
@@ -80,9 +80,8 @@ async fn no_secret_is_logged() {
             .env("OTEL_BSP_SCHEDULE_DELAY", "50")
             .start()
             .unwrap();
-        let said = |process: &quadrille_local::Process| {
-            let lines = process.log().into_iter().map(|line| line.text);
-            lines.collect::<Vec<_>>().join("\n")
+        let said = |process: &quadrille_local::Instance| {
+            process.log().join("\n")
         };
         if waits {
             let waiting = quadrille_local::client::until(PATIENCE, async || {
@@ -94,7 +93,8 @@ async fn no_secret_is_logged() {
             });
             assert!(waiting.await.unwrap().is_some(), "{}", said(&process));
         } else {
-            let url = process.wait_ready(PATIENCE).await.unwrap();
+            process.wait_ready(PATIENCE).await.unwrap();
+            let url = process.url();
             let http = reqwest::Client::builder()
                 .no_proxy()
                 .timeout(PATIENCE)

@@ -63,7 +63,7 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     // What is delivered again would be counted again.
     let patient = World::with().env("FLOW", PAY_FIRST).env("ACK_WAIT", "60s");
     let world = patient.start().await.unwrap();
-    let (_console, console) = world.console(0).await.unwrap();
+    let console = world.console().await.unwrap();
 
     // Three orders complete, one is declined; a request makes no sense, another comes for nothing; an input is poison.
     let declined = order().by("test-declined");
@@ -174,7 +174,7 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     }
 
     // As promised, and no others.
-    let all = Scrape::of(&world, Some(&console)).await;
+    let all = Scrape::of(&world, Some(console.url())).await;
     let types: Vec<_> = all
         .types
         .iter()
@@ -198,7 +198,7 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     for url in Service::ALL
         .map(|service| world.api().url(service).to_owned())
         .iter()
-        .chain([&console])
+        .chain([&console.url().to_owned()])
     {
         promtool(&["check", "metrics"], &text(url).await);
     }
@@ -244,8 +244,9 @@ async fn what_a_stream_has_lost_on_disk_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let mut nats = NatsServer::builder().folder(folder.path()).start().await.unwrap();
     let url = nats.url();
-    let mut service = Service::Order.on(&url, 0).unwrap().start().unwrap();
-    let at = service.wait_ready(PATIENCE).await.unwrap();
+    let mut service = Service::Order.launch(&url).unwrap().start().unwrap();
+    service.wait_ready(PATIENCE).await.unwrap();
+    let at = service.url().to_owned();
     let operator = Operator::connect(&url).await.unwrap();
     for number in 0..50 {
         let subject = format!("$KV.order.note.{number}");
@@ -276,8 +277,9 @@ async fn what_nobody_knows_is_not_said_to_be_none() {
     build().unwrap();
     let mut nats = NatsServer::builder().start().await.unwrap();
     let url = nats.url();
-    let mut service = Service::Order.on(&url, 0).unwrap().start().unwrap();
-    let at = service.wait_ready(PATIENCE).await.unwrap();
+    let mut service = Service::Order.launch(&url).unwrap().start().unwrap();
+    service.wait_ready(PATIENCE).await.unwrap();
+    let at = service.url().to_owned();
     let operator = Operator::connect(&url).await.unwrap();
     let none = until(PATIENCE, async || {
         anyhow::Ok((lost(&at).await == Some(0.0)).then_some(()))

@@ -73,8 +73,8 @@ impl Prometheus {
             .arg("--web.listen-address=127.0.0.1:0")
             .on_line(move |line| {
                 // `... msg="Listening on" address=127.0.0.1:33727`
-                if line.text.contains("msg=\"Listening on\"")
-                    && let Some((_, rest)) = line.text.split_once(" address=")
+                if line.contains("msg=\"Listening on\"")
+                    && let Some((_, rest)) = line.split_once(" address=")
                 {
                     address.send_replace(rest.split_whitespace().next().map(str::to_owned));
                 }

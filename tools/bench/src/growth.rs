@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::load::{Latencies, Pace};
 use super::progress::Progress;
-use super::system::System;
+use super::system::Subject;
 use super::{Args, list, write};
 
 /// How many orders are in flight while it fills up, and in the flood.
@@ -32,7 +32,7 @@ struct Size {
 
 /// Fills one system up to each size in turn and measures there.
 pub async fn run(args: &Args) -> Result<()> {
-    let system = System::start(args).await?;
+    let subject = Subject::start(args).await?;
     let mut sizes = Vec::new();
     let mut stored = 0;
     println!("{FLOOD} orders with {IN_FLIGHT} in flight, and {LONE} lone ones, at each size\n");
@@ -45,7 +45,7 @@ pub async fn run(args: &Args) -> Result<()> {
         let fill = wanted.saturating_sub(stored);
         if fill > 0 {
             let progress = Progress::of(&label, "filling up");
-            let filled = system.load.drive(flood(fill), FILL_SECONDS, &progress).await?;
+            let filled = subject.load.drive(flood(fill), FILL_SECONDS, &progress).await?;
             stored += filled.orders;
         }
         let lone = Pace::Closed {
@@ -53,13 +53,13 @@ pub async fn run(args: &Args) -> Result<()> {
             orders: LONE,
         };
         let progress = Progress::of(&label, "lone orders");
-        let lone = system.load.drive(lone, args.seconds, &progress).await?;
+        let lone = subject.load.drive(lone, args.seconds, &progress).await?;
         drop(progress);
-        let before = system.reading().await?;
+        let before = subject.reading().await?;
         let progress = Progress::of(&label, "orders in the flood");
-        let measured = system.load.drive(flood(FLOOD), FILL_SECONDS, &progress).await?;
+        let measured = subject.load.drive(flood(FLOOD), FILL_SECONDS, &progress).await?;
         drop(progress);
-        let after = system.reading().await?;
+        let after = subject.reading().await?;
         let size = Size {
             stored,
             orders_per_second: measured.orders as f64 / measured.took.as_secs_f64(),
@@ -85,7 +85,7 @@ pub async fn run(args: &Args) -> Result<()> {
         sizes.push(size);
     }
     if stored <= MOST_AUDITED {
-        system.prove().await?;
+        subject.prove().await?;
         println!("the audit is clean");
     } else {
         println!("not audited: it would read all {stored} orders into memory");

@@ -67,9 +67,6 @@ pub struct Rate {
 
 /// Runs `orders` orders through the loop on the server at `url`, which must be new, at most `in_flight` at once, after
 /// `warm_up` orders that do not count. `sample` are the entries and the ledger records that the services stored for one completed order.
-///
-/// # Errors
-/// The sample is not that of a completed order, or the broker does not answer.
 pub async fn limit(
     url: &str,
     sample: &[StoredMessage],

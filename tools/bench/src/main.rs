@@ -21,7 +21,7 @@ use serde::Serialize;
 use limit::{Spread, limit};
 use load::{Latencies, Pace};
 use progress::Progress;
-use system::System;
+use system::Subject;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -102,9 +102,6 @@ struct Run {
 }
 
 /// Runs it and prints the tables; `target/bench/bench.json` holds every run.
-///
-/// # Errors
-/// A program is missing, an order was lost, or the audit found a violation: then no figure counts.
 async fn run(args: Args) -> Result<()> {
     ensure!(
         !cfg!(debug_assertions),
@@ -164,8 +161,8 @@ fn heading(args: &Args, in_flight: usize) -> String {
 }
 
 async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
-    let system = System::start(args).await?;
-    let load = &system.load;
+    let subject = Subject::start(args).await?;
+    let load = &subject.load;
     let warm_up = Pace::Closed {
         in_flight: in_flight.clamp(1, 64),
         orders: WARM_UP,
@@ -184,24 +181,24 @@ async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
             orders: args.orders,
         },
     };
-    let before = system.reading().await?;
+    let before = subject.reading().await?;
     let measured = load
         .drive(pace, args.seconds, &Progress::of(label, "orders"))
         .await?;
-    let after = system.reading().await?;
+    let after = subject.reading().await?;
     let _auditing = Progress::of(label, "auditing, then the limit");
-    system.prove().await?;
+    subject.prove().await?;
 
     let done = measured.orders as f64;
     let used = after.since(&before, measured.orders);
-    let groups = system.groups().await?;
+    let groups = subject.groups().await?;
     let limit_rate = if args.no_limit || args.rate.is_some() || args.replicas > 1 {
         None
     } else {
-        let sample = system
+        let sample = subject
             .sample(&warm.sample.context("no order was completed")?)
             .await?;
-        drop(system);
+        drop(subject);
         let spread = Spread {
             items: args.items,
             couriers: load::COURIERS,

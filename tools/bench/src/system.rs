@@ -1,72 +1,51 @@
-//! What is measured: a nats-server, the services, perhaps the console, and the load on them; and what they have used.
+//! What is measured: a running system, the load on it, and what its processes use.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use quadrille_audit::audit;
 use quadrille_events::OrderId;
+use quadrille_local::usage::Usage;
+use quadrille_local::{NatsServer, Program, Service, System};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator};
 
 use super::Args;
 use super::load::{self, Load};
-use quadrille_audit::audit;
-use quadrille_local::usage::Usage;
-use quadrille_local::{Cluster, NatsServer, Process, Service, console};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A running system of its own.
-pub struct System {
-    // Dropped in this order: the services before the server that they talk to.
-    processes: Vec<Process>,
-    servers: Vec<NatsServer>,
-    urls: Vec<(Service, String)>,
+/// A running system of its own, and the load on it.
+pub struct Subject {
+    system: System,
     pub operator: Operator,
     pub load: Load,
 }
 
-impl System {
+impl Subject {
     /// Starts it, with plenty in stock.
     pub async fn start(args: &Args) -> Result<Self> {
-        let servers = match args.replicas {
-            1 => vec![NatsServer::builder().config(&args.nats_config).start().await?],
-            _ => Cluster::start().await?.1,
+        let mut builder = System::builder()
+            .patience(READY_TIMEOUT)
+            .instances(args.instances)
+            .env("RUST_LOG", &args.log);
+        builder = match args.replicas {
+            1 => builder.server(NatsServer::builder().config(&args.nats_config)),
+            _ => builder.cluster(),
         };
-        let nats_urls: Vec<String> = servers.iter().map(NatsServer::url).collect();
-        let nats_url = nats_urls.join(",");
-        let mut processes = Vec::new();
-        let mut urls = Vec::new();
-        for service in Service::ALL {
-            for _ in 0..args.instances {
-                let builder = service
-                    .on(&nats_url, 0)?
-                    .env("RUST_LOG", &args.log)
-                    .env("REPLICAS", args.replicas.to_string());
-                let mut process = builder.start()?;
-                urls.push((service, process.wait_ready(READY_TIMEOUT).await?));
-                processes.push(process);
-            }
-        }
-        let of = |wanted: Service| {
-            urls.iter()
-                .filter(move |(service, _)| *service == wanted)
-                .map(|(_, url)| url.clone())
-        };
-        let first = |wanted: Service| of(wanted).next().with_context(|| format!("no {}", wanted.name()));
         if args.console {
-            let order = first(Service::Order)?;
-            let payment = first(Service::Payment)?;
-            let mut process = console::on(&nats_url, 0, &order, &payment)?.start()?;
-            process.wait_ready(READY_TIMEOUT).await?;
-            processes.push(process);
+            builder = builder.console();
         }
-        let operator = Operator::connect(&nats_url).await?;
-        let load = Load::new(of(Service::Order).collect(), operator.clone(), args.items);
-        load.stock(&first(Service::Inventory)?, &first(Service::Delivery)?)
-            .await?;
+        let system = builder.start().await?;
+        let operator = Operator::connect(system.nats_url()).await?;
+        let orders = urls(&system, Service::Order).map(str::to_owned).collect();
+        let load = Load::new(orders, operator.clone(), args.items);
+        load.stock(
+            system.url(Service::Inventory, 0)?,
+            system.url(Service::Delivery, 0)?,
+        )
+        .await?;
         Ok(Self {
-            processes,
-            servers,
-            urls,
+            system,
             operator,
             load,
         })
@@ -75,14 +54,8 @@ impl System {
     /// What has been used and stored up to now.
     pub async fn reading(&self) -> Result<Reading> {
         let mut usage = vec![Usage::of("driver", std::process::id())?];
-        for id in self.servers.iter().filter_map(NatsServer::id) {
-            usage.push(Usage::of("nats-server", id)?);
-        }
-        for process in &self.processes {
-            let id = process
-                .id()
-                .with_context(|| format!("{} has ended", process.name()))?;
-            usage.push(Usage::of(process.name(), id)?);
+        for (name, id) in self.system.process_ids().await {
+            usage.push(Usage::of(name, id)?);
         }
         let (mut messages, mut bytes) = (0, 0);
         for service in Service::ALL {
@@ -99,10 +72,7 @@ impl System {
         })
     }
 
-    /// Makes sure that nothing is left to deliver and that every invariant holds.
-    ///
-    /// # Errors
-    /// They do not: then no figure counts.
+    /// Makes sure that nothing is left to deliver and that every invariant holds: else no figure counts.
     pub async fn prove(&self) -> Result<()> {
         let lags = self.operator.lags().await?;
         ensure!(
@@ -120,8 +90,10 @@ impl System {
     /// The mean number of inputs in a group, by service.
     pub async fn groups(&self) -> Result<Vec<(String, f64)>> {
         let mut groups = Vec::new();
-        for (service, url) in &self.urls {
-            groups.push((service.name().to_owned(), self.load.mean_group(url).await?));
+        for service in Service::ALL {
+            for url in urls(&self.system, service) {
+                groups.push((service.name().to_owned(), self.load.mean_group(url).await?));
+            }
         }
         Ok(groups)
     }
@@ -135,6 +107,14 @@ impl System {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         self.operator.entries_of(&id, &keys).await
     }
+}
+
+/// The base URLs of all instances of a service.
+fn urls(system: &System, service: Service) -> impl Iterator<Item = &str> {
+    let of_service = system
+        .urls()
+        .filter(move |(program, _)| *program == Program::Service(service));
+    of_service.map(|(_, url)| url)
 }
 
 /// What has been used and stored up to a moment.

@@ -148,9 +148,6 @@ impl NewOrder {
     }
 
     /// Adds a line.
-    ///
-    /// # Panics
-    /// If `item_id` is no id.
     #[must_use]
     pub fn line(mut self, quantity: u32, item_id: &str, unit_price: Money) -> Self {
         let item_id = match item_id.parse() {
@@ -237,9 +234,6 @@ pub struct Retried {
 
 impl Api {
     /// The services at these base URLs, in the order of [`Service::ALL`].
-    ///
-    /// # Errors
-    /// The HTTP client cannot be set up.
     pub fn at([order, payment, inventory, delivery]: [String; 4]) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -256,9 +250,6 @@ impl Api {
     }
 
     /// The services on this machine: on ports 7001 to 7004, or where `ORDER_PORT` and its like say; on `BIND`.
-    ///
-    /// # Errors
-    /// One of these variables makes no sense.
     pub fn from_env() -> anyhow::Result<Self> {
         let host = crate::env("BIND").filter(|bind| bind != "0.0.0.0");
         let host = host.unwrap_or_else(|| "127.0.0.1".to_owned());
@@ -278,26 +269,17 @@ impl Api {
     }
 
     /// Whether a service is there and ready.
-    ///
-    /// # Errors
-    /// It is not, and this is why.
     pub async fn ready(&self, service: Service) -> Result<()> {
         let answer = self.send(service, Method::GET, "/readyz", &[], None).await?;
         self.refusal(service, &Method::GET, "/readyz", answer).map(drop)
     }
 
     /// `POST /orders/create_order`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn create_order(&self, order: &NewOrder) -> Result<OrderView> {
         self.post(Service::Order, "/orders/create_order", order).await
     }
 
     /// `POST /orders/create_order` with an `Idempotency-Key`.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn create_order_once(&self, order: &NewOrder, key: &str) -> Result<OrderView> {
         let path = "/orders/create_order";
         let answer = self
@@ -307,27 +289,18 @@ impl Api {
     }
 
     /// `POST /orders/confirm`: the shop owner approves.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn approve_order(&self, order_id: &OrderId) -> Result<Value> {
         self.post(Service::Order, "/orders/confirm", &json!({"order_id": order_id}))
             .await
     }
 
     /// `POST /orders/cancel`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn cancel_order(&self, order_id: &OrderId) -> Result<Value> {
         self.post(Service::Order, "/orders/cancel", &json!({"order_id": order_id}))
             .await
     }
 
     /// `POST /payments/confirm`
-    ///
-    /// # Errors
-    /// See [`ApiError`]. 404 right after the order was placed: payment has not heard of it yet.
     pub async fn confirm_payment(&self, order_id: &OrderId) -> Result<Value> {
         self.post(
             Service::Payment,
@@ -338,9 +311,6 @@ impl Api {
     }
 
     /// `POST /payments/cancel`
-    ///
-    /// # Errors
-    /// As [`Api::confirm_payment`].
     pub async fn cancel_payment(&self, order_id: &OrderId) -> Result<Value> {
         self.post(
             Service::Payment,
@@ -351,43 +321,28 @@ impl Api {
     }
 
     /// `GET /orders/{order_id}`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn order(&self, order_id: &OrderId) -> Result<OrderView> {
         self.get(Service::Order, &format!("/orders/{order_id}")).await
     }
 
     /// `GET /orders/{order_id}/events`, as it comes.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn events(&self, order_id: &OrderId) -> Result<Value> {
         self.get(Service::Order, &format!("/orders/{order_id}/events"))
             .await
     }
 
     /// `GET /payments/{order_id}`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn payment(&self, order_id: &OrderId) -> Result<Value> {
         self.get(Service::Payment, &format!("/payments/{order_id}")).await
     }
 
     /// `GET /deliveries/{order_id}`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn delivery(&self, order_id: &OrderId) -> Result<Value> {
         self.get(Service::Delivery, &format!("/deliveries/{order_id}"))
             .await
     }
 
     /// `PUT /inventory/items/{item_id}`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn put_item(&self, item_id: &str, quantity: u64) -> Result<Value> {
         let path = format!("/inventory/items/{item_id}");
         self.put(Service::Inventory, &path, &json!({"quantity": quantity}))
@@ -395,18 +350,12 @@ impl Api {
     }
 
     /// `GET /inventory/items/{item_id}`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn item(&self, item_id: &str) -> Result<Value> {
         self.get(Service::Inventory, &format!("/inventory/items/{item_id}"))
             .await
     }
 
     /// `PUT /couriers/{courier_id}`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn put_courier(&self, courier_id: &str, capacity: u64) -> Result<Value> {
         self.put(
             Service::Delivery,
@@ -417,17 +366,11 @@ impl Api {
     }
 
     /// `GET /couriers`
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn couriers(&self) -> Result<Value> {
         self.get(Service::Delivery, "/couriers").await
     }
 
     /// `GET /dead-letters` of a service.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn dead_letters(&self, service: Service) -> Result<Vec<DeadLetter>> {
         #[derive(Deserialize)]
         struct Listed {
@@ -438,9 +381,6 @@ impl Api {
     }
 
     /// `GET /dead-letters/{id}` of a service: the letter and its body.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
     pub async fn dead_letter(&self, service: Service, id: &str) -> Result<(DeadLetter, String)> {
         #[derive(Deserialize)]
         struct Shown {
@@ -453,18 +393,12 @@ impl Api {
     }
 
     /// `POST /dead-letters/{id}/retry` of a service.
-    ///
-    /// # Errors
-    /// See [`ApiError`]. 409: it stays parked.
     pub async fn retry(&self, service: Service, id: &str) -> Result<Retried> {
         self.post(service, &format!("/dead-letters/{id}/retry"), &json!({}))
             .await
     }
 
     /// Waits until an order is completed or cancelled. Services that are down for a moment are waited for too.
-    ///
-    /// # Errors
-    /// It has not ended within `patience`; quotes its story so far.
     pub async fn wait_until_ended(
         &self,
         order_id: &OrderId,
@@ -494,9 +428,6 @@ impl Api {
     }
 
     /// Sends any request and brings back whatever is answered.
-    ///
-    /// # Errors
-    /// Only [`ApiError::Unreachable`].
     pub async fn send(
         &self,
         service: Service,
@@ -601,9 +532,6 @@ impl Api {
 }
 
 /// Looks again and again, with growing pauses, until there is something or `patience` is over.
-///
-/// # Errors
-/// What `look` fails with ends the wait.
 pub async fn until<T, E>(
     patience: Duration,
     mut look: impl AsyncFnMut() -> std::result::Result<Option<T>, E>,

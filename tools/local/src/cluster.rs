@@ -23,9 +23,6 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts three servers and waits until they have a leader.
-    ///
-    /// # Errors
-    /// They do not start, or elect nobody.
     pub async fn start() -> Result<(Self, Vec<NatsServer>)> {
         let ports: Vec<u16> = (0..2 * SERVERS).map(|_| free_port()).collect::<Result<_>>()?;
         let (routes, monitors) = ports.split_at(SERVERS);
@@ -58,9 +55,6 @@ impl Cluster {
     }
 
     /// Waits until every server is up, has caught up with its leaders, and knows who they are.
-    ///
-    /// # Errors
-    /// It is not in time.
     pub async fn until_whole(&self) -> Result<()> {
         let mut last = String::new();
         let whole = until(PATIENCE, async || {

@@ -1,22 +1,22 @@
-//! A Quadrille on this machine: a real nats-server and the real service binaries as child processes.
+//! A Quadrille on this machine: a real nats-server and the real programs as child processes.
 //!
-//! `quadrille run-all`, the stories in `tests/` and the benches all stand on this, so what a developer runs by hand is
-//! what is tested. Reading order: [`Process`] (any child, its log and its end), [`NatsServer`] (the broker as one),
-//! [`Service`] (the four).
+//! `quadrille run-all`, the stories in `tests/`, the faults and the bench all start a [`System`], so what a developer runs
+//! by hand is what is tested. Reading order: [`Process`] (any child, its log and its end), [`NatsServer`] (the broker),
+//! [`Instance`] (a service or the console, on a port), [`System`] (all of them), [`client`] (their HTTP, typed).
 //!
-//! **Nothing is left running.** Every child is the leader of its own process group (so the terminal's Ctrl-C reaches
-//! only us, and we decide the order in which things stop). Dropping its handle kills the group; and if this process
-//! dies without dropping anything (SIGKILL, `cargo test` interrupted, a static), a guardian per child notices and does
-//! the same, see [`process`].
+//! **Nothing is left running.** Every child is the leader of its own process group (so the terminal's Ctrl-C reaches only
+//! this process, which decides in which order things stop). Dropping its handle kills the group; and if this process dies
+//! without dropping anything (SIGKILL, `cargo test` interrupted, a static), a guardian per child does it: see [`process`].
 
 pub mod client;
 pub mod cluster;
-pub mod console;
+mod instance;
 pub mod nats_server;
 pub mod ports;
 pub mod process;
-pub mod service;
+pub mod program;
 pub mod signals;
+pub mod system;
 pub mod usage;
 
 use std::path::{Path, PathBuf};
@@ -26,11 +26,13 @@ use anyhow::{Context, Result};
 use quadrille_runtime::operator::Operator;
 
 pub use cluster::Cluster;
-pub use nats_server::{NatsServer, NatsServerBuilder, Probe, nats_server_binary, probe};
+pub use instance::{Instance, Launch};
+pub use nats_server::{NatsServer, NatsServerBuilder, nats_server_binary};
 pub use ports::free_port;
-pub use process::{Line, Process, ProcessBuilder, Stream};
-pub use service::Service;
+pub use process::{Process, ProcessBuilder};
+pub use program::{Program, Service};
 pub use signals::{Signals, unless_interrupted};
+pub use system::{System, SystemBuilder};
 
 /// The root of the repository: the first folder above this executable that holds the `justfile` and
 /// `deploy/tools.txt`, else the folder it was compiled in (they differ when cargo's target folder is elsewhere).
@@ -67,13 +69,10 @@ pub fn nats_url() -> Result<String> {
     env("NATS_URL").map_or_else(|| Ok(format!("nats://127.0.0.1:{}", nats_port()?)), Ok)
 }
 
-/// How long a server may take to be there.
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects as an operator to the running system.
-///
-/// # Errors
-/// It is not there within 5 s, or is no server for Quadrille.
 pub async fn connect() -> Result<Operator> {
     let url = nats_url()?;
     tokio::time::timeout(CONNECT_TIMEOUT, Operator::connect(&url))

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::ports::is_taken;
 use super::process::{Process, quote};
-use super::{env, free_port, repo_root};
+use super::{DEFAULT_NATS_PORT, env, free_port, repo_root};
 
 /// The oldest server that has everything the commit needs.
 pub const MIN_VERSION: [u64; 3] = [2, 14, 4];
@@ -96,6 +96,35 @@ pub async fn probe(address: &str) -> Result<Probe> {
         .with_context(|| format!("no NATS server answers at {address}"))
 }
 
+/// Refuses a server that cannot be used in one sentence, before every service does. What is not plainly `nats://host:port`
+/// (TLS first, websockets) is left to the services, which check it too.
+pub(super) async fn check_url(url: &str) -> Result<()> {
+    let first = url.split(',').next().unwrap_or(url).trim();
+    let address = match first.split_once("://") {
+        None => first,
+        Some(("nats", address)) => address,
+        Some(_) => return Ok(()),
+    };
+    let host = address
+        .rsplit('@')
+        .next()
+        .unwrap_or(address)
+        .trim_end_matches('/');
+    let has_port = host
+        .rsplit(':')
+        .next()
+        .is_some_and(|port| port.parse::<u16>().is_ok());
+    let host = if has_port {
+        host.to_owned()
+    } else {
+        format!("{host}:{DEFAULT_NATS_PORT}")
+    };
+    probe(&host)
+        .await
+        .and_then(|server| server.check())
+        .context("cannot use the server at NATS_URL")
+}
+
 fn check_version(version: &str) -> Result<()> {
     let number = version.trim().trim_start_matches('v');
     // A release candidate counts as its release: "2.15.0-RC.2".
@@ -116,7 +145,7 @@ fn check_version(version: &str) -> Result<()> {
 }
 
 /// What server to start; see [`NatsServer::builder`].
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NatsServerBuilder {
     port: Option<u16>,
     folder: Option<PathBuf>,
@@ -130,6 +159,11 @@ impl NatsServerBuilder {
     pub fn port(mut self, port: u16) -> Self {
         self.port = (port != 0).then_some(port);
         self
+    }
+
+    /// The port that was asked for, if it is a certain one.
+    pub(super) fn fixed_port(&self) -> Option<u16> {
+        self.port
     }
 
     /// Keeps its data in this folder, which is created if need be and stays. By default it is a temporary one that goes
@@ -468,6 +502,17 @@ mod tests {
             "{error}"
         );
         assert!(check_version("dev").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_server_at_nats_url_that_is_not_there_is_named() {
+        let error = check_url("nats://user:secret@127.0.0.1:1")
+            .await
+            .expect_err("nobody is there");
+        let error = format!("{error:#}");
+        assert!(error.contains("no NATS server answers at 127.0.0.1:1"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        check_url("wss://somewhere").await.expect("left to the services");
     }
 
     #[tokio::test]

@@ -12,9 +12,6 @@ use anyhow::{Context, Result};
 const PORTS: Range<u32> = 20_000..32_000;
 
 /// A free port, another one every time: this process begins somewhere and goes on from there.
-///
-/// # Errors
-/// All are taken.
 pub fn free_port() -> Result<u16> {
     static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(rand::random_range(PORTS)));
     let count = PORTS.end - PORTS.start;

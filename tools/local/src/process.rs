@@ -1,8 +1,8 @@
 //! A child process with its log, its signals and a certain end.
 //!
-//! Rust runs no destructors when the process is killed or interrupted, and Linux' `PR_SET_PDEATHSIG` needs `unsafe` and
-//! hangs on the *thread* that spawned. So each child gets a guardian: a shell that waits on a pipe that only we hold,
-//! and kills the child's group when the pipe closes, however we ended.
+//! Rust runs no destructors when a process is killed or interrupted, and Linux' `PR_SET_PDEATHSIG` needs `unsafe` and is
+//! bound to the *thread* that spawned the child. So each child has a guardian: a shell that waits on a pipe whose other end
+//! only this process holds, and kills the child's group when the pipe closes, however this process ended.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -15,47 +15,29 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How many lines of its log a process keeps for error messages.
 const KEPT_LINES: usize = 200;
-/// A longer line is cut into several, so that a child cannot fill our memory with one.
+/// A longer line is cut into several: a bound on the memory that a child's output takes.
 const MAX_LINE: u64 = 64 * 1024;
 /// How many of the kept lines an error message quotes.
 const QUOTED_LINES: usize = 12;
-/// A service promises to end within 5 s of SIGTERM; a loaded machine gets twice that before it is killed.
+/// Twice the 5 s within which a service ends after SIGTERM: the machine may be loaded.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the death of a killed group may take when its handle is dropped. It takes milliseconds; the limit keeps a
-/// process that the kernel cannot end (a hung disk) from holding us too.
+/// How long the death of a killed group may take when its handle is dropped. It takes milliseconds, unless the kernel cannot
+/// end the process (a hung disk).
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the last lines of a process that has ended may take to arrive. They are in the pipe already, unless a
-/// grandchild holds it open; but a busy machine may not come round to reading it.
+/// How long reading the last lines of an ended process may take. They are in the pipe already, unless a grandchild holds it
+/// open; a busy machine reads late.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often `/readyz` is asked.
+/// The pause between two requests of `/readyz`.
 const READY_POLL: Duration = Duration::from_millis(20);
+/// How long one request of `/readyz` may take. A process that has bound its port and does not serve yet answers late.
+const READY_REQUEST: Duration = Duration::from_secs(2);
 
-/// Where a line came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output: the log of a service.
-    Stdout,
-    /// Standard error: the sentence a service ends with when it cannot run; a panic.
-    Stderr,
-}
+type OnLine = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// A line that a process wrote, without its line ending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Where it was written to.
-    pub stream: Stream,
-    /// What it says.
-    pub text: String,
-}
-
-type OnLine = Arc<dyn Fn(&Line) + Send + Sync>;
-
-/// What to start; see [`Process::builder`].
 pub struct ProcessBuilder {
     name: String,
     program: PathBuf,
@@ -66,7 +48,6 @@ pub struct ProcessBuilder {
 }
 
 impl ProcessBuilder {
-    /// Adds an argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
@@ -81,12 +62,12 @@ impl ProcessBuilder {
 
     /// Calls `on_line` with every line that the process writes. It runs on the task that reads the pipe, so it must
     /// not block for long.
-    pub fn on_line(mut self, on_line: impl Fn(&Line) + Send + Sync + 'static) -> Self {
+    pub fn on_line(mut self, on_line: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_line = Some(Arc::new(on_line));
         self
     }
 
-    /// Lets the process write straight into this file; nothing of it is then captured.
+    /// Lets the process write straight into this file; nothing of it is captured.
     pub fn log_to(mut self, file: std::fs::File) -> Self {
         self.log_file = Some(file);
         self
@@ -94,23 +75,7 @@ impl ProcessBuilder {
 
     /// Starts the process. Must be called in a tokio runtime, which reads its log as long as it runs.
     pub fn start(self) -> Result<Process> {
-        let output = |file: &Option<std::fs::File>| -> Result<Stdio> {
-            Ok(file
-                .as_ref()
-                .map(|f| f.try_clone())
-                .transpose()?
-                .map_or_else(Stdio::piped, Stdio::from))
-        };
-        let mut child = tokio::process::Command::new(&self.program)
-            .args(&self.args)
-            .envs(self.env)
-            .stdin(Stdio::null())
-            .stdout(output(&self.log_file)?)
-            .stderr(output(&self.log_file)?)
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {}: {}", self.name, self.program.display()))?;
+        let mut child = self.spawn()?;
         let group = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -126,19 +91,16 @@ impl ProcessBuilder {
             })?;
 
         let log = Arc::new(Mutex::new(VecDeque::new()));
-        let (listening, listens) = watch::channel(None);
-        let reader = |stream| Reader {
-            stream,
+        let reader = || LogReader {
             log: Arc::clone(&log),
             on_line: self.on_line.clone(),
-            listening: listening.clone(),
         };
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            readers.push(tokio::spawn(reader(Stream::Stdout).run(stdout)));
+            readers.push(tokio::spawn(reader().run(stdout)));
         }
         if let Some(stderr) = child.stderr.take() {
-            readers.push(tokio::spawn(reader(Stream::Stderr).run(stderr)));
+            readers.push(tokio::spawn(reader().run(stderr)));
         }
         Ok(Process {
             name: self.name,
@@ -146,9 +108,25 @@ impl ProcessBuilder {
             group,
             guardian: Some(guardian),
             log,
-            listens,
             readers,
         })
+    }
+
+    fn spawn(&self) -> Result<tokio::process::Child> {
+        let output = || -> Result<Stdio> {
+            let file = self.log_file.as_ref().map(std::fs::File::try_clone).transpose()?;
+            Ok(file.map_or_else(Stdio::piped, Stdio::from))
+        };
+        tokio::process::Command::new(&self.program)
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(output()?)
+            .stderr(output()?)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}: {}", self.name, self.program.display()))
     }
 }
 
@@ -161,8 +139,7 @@ pub struct Process {
     child: tokio::process::Child,
     group: Pid,
     guardian: Option<Guardian>,
-    log: Arc<Mutex<VecDeque<Line>>>,
-    listens: watch::Receiver<Option<String>>,
+    log: Arc<Mutex<VecDeque<String>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -179,7 +156,6 @@ impl Process {
         }
     }
 
-    /// What messages call it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -189,55 +165,34 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until it has logged that it is `listening on http://HOST:PORT`, and returns that base URL.
-    pub async fn wait_listening(&mut self, timeout: Duration) -> Result<String> {
-        let mut listens = self.listens.clone();
-        let heard = async {
-            match listens.wait_for(Option::is_some).await {
-                Ok(url) => url.clone().unwrap_or_default(),
-                // All readers are gone, so the process is ending: its exit below says more.
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            // A process that spoke and then died is better reported as dead.
-            biased;
-            status = self.child.wait() => {
-                let status = status.with_context(|| format!("cannot wait for {}", self.name))?;
-                self.ended().await;
-                Err(self.death(status))
-            }
-            url = heard => Ok(url),
-            () = tokio::time::sleep(timeout) => bail!(
-                "{} did not log `listening on http://...` within {timeout:?}; its last lines:\n{}",
-                self.name, self.log_tail()
-            ),
-        }
-    }
-
-    /// Waits until it is listening and `GET /readyz` answers 200, and returns its base URL.
-    pub async fn wait_ready(&mut self, timeout: Duration) -> Result<String> {
+    /// Waits until `GET {url}/readyz` is answered 200. Ends with an error as soon as the process has ended.
+    pub async fn wait_ready(&mut self, url: &str, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
-        let url = self.wait_listening(timeout).await?;
-        let http = reqwest::Client::builder().no_proxy().timeout(timeout).build()?;
-        let mut last = String::from("no answer");
-        while Instant::now() < deadline {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(READY_REQUEST)
+            .build()?;
+        loop {
+            let asked = http.get(format!("{url}/readyz")).send().await;
+            // Asked after the request: whoever answered it may be another process on the same port.
             if let Some(status) = self.try_status()? {
                 self.ended().await;
                 return Err(self.death(status));
             }
-            match http.get(format!("{url}/readyz")).send().await {
-                Ok(answer) if answer.status().as_u16() == 200 => return Ok(url),
-                Ok(answer) => last = answer.status().to_string(),
-                Err(error) => last = error.without_url().to_string(),
+            let last = match asked {
+                Ok(reply) if reply.status().as_u16() == 200 => return Ok(()),
+                Ok(reply) => reply.status().to_string(),
+                Err(error) => error.without_url().to_string(),
+            };
+            if Instant::now() >= deadline {
+                bail!(
+                    "{} was not ready within {timeout:?} (GET {url}/readyz: {last}); its last lines:\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             tokio::time::sleep(READY_POLL).await;
         }
-        bail!(
-            "{} was not ready within {timeout:?} (GET {url}/readyz: {last}); its last lines:\n{}",
-            self.name,
-            self.log_tail()
-        )
     }
 
     /// Waits until it ends by itself. May be dropped and called again.
@@ -264,17 +219,17 @@ impl Process {
         self.wait().await.map(drop)
     }
 
-    /// Freezes its group with SIGSTOP: it keeps its connections and says nothing.
+    /// Freezes its group with SIGSTOP; its connections stay open.
     pub fn stop(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// Lets a frozen group go on, with SIGCONT.
+    /// Resumes a frozen group with SIGCONT.
     pub fn cont(&self) -> Result<()> {
         self.signal(Signal::SIGCONT)
     }
 
-    /// Asks it to end with SIGTERM and waits until it has. One that takes longer than 10 s is killed, as an error.
+    /// Ends it with SIGTERM and waits for that. If it takes longer than 10 s it is killed, which is an error.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.signal(Signal::SIGCONT)?;
@@ -291,8 +246,8 @@ impl Process {
         }
     }
 
-    /// The last lines that it wrote (up to 200).
-    pub fn log(&self) -> Vec<Line> {
+    /// The last lines that it wrote (up to 200), of both streams, without their line ends.
+    pub fn log(&self) -> Vec<String> {
         self.log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -303,10 +258,10 @@ impl Process {
 
     /// The last dozen lines that it wrote, indented, for an error message.
     pub fn log_tail(&self) -> String {
-        quote(self.log().iter().map(|line| line.text.as_str()))
+        quote(self.log().iter().map(String::as_str))
     }
 
-    /// The sentence for a process that ended without being asked to.
+    /// The error for a process that ended without being told to.
     pub fn death(&self, status: ExitStatus) -> anyhow::Error {
         anyhow!(
             "{} died: {status}; its last lines:\n{}",
@@ -326,7 +281,7 @@ impl Process {
         }
     }
 
-    /// The child has been reaped: lets its guardian go and waits for its last lines.
+    /// Called once the child is reaped: ends its guardian and waits for its last lines.
     async fn ended(&mut self) {
         self.guardian = None;
         let readers = std::mem::take(&mut self.readers);
@@ -363,14 +318,12 @@ pub(crate) fn quote<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> Stri
 }
 
 /// Reads one of the pipes of a process to its end.
-struct Reader {
-    stream: Stream,
-    log: Arc<Mutex<VecDeque<Line>>>,
+struct LogReader {
+    log: Arc<Mutex<VecDeque<String>>>,
     on_line: Option<OnLine>,
-    listening: watch::Sender<Option<String>>,
 }
 
-impl Reader {
+impl LogReader {
     async fn run(self, pipe: impl AsyncRead + Unpin) {
         let mut pipe = BufReader::new(pipe);
         let mut bytes = Vec::new();
@@ -383,48 +336,31 @@ impl Reader {
             ) {
                 return;
             }
-            let text = String::from_utf8_lossy(&bytes)
-                .trim_end_matches(['\n', '\r'])
-                .to_owned();
-            self.line(Line {
-                stream: self.stream,
-                text,
-            });
+            let text = String::from_utf8_lossy(&bytes);
+            self.line(text.trim_end_matches(['\n', '\r']));
         }
     }
 
-    fn line(&self, line: Line) {
-        if let Some(url) = base_url(&line.text) {
-            self.listening.send_replace(Some(url));
-        }
+    fn line(&self, line: &str) {
         if let Some(on_line) = &self.on_line {
-            on_line(&line);
+            on_line(line);
         }
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if log.len() == KEPT_LINES {
             log.pop_front();
         }
-        log.push_back(line);
+        log.push_back(line.to_owned());
     }
 }
 
-/// The base URL in a line that says `listening on http://HOST:PORT`, be it text or JSON.
-fn base_url(line: &str) -> Option<String> {
-    let url = &line[line.find("listening on http://")? + "listening on ".len()..];
-    let end = url
-        .find(|c: char| !c.is_ascii_alphanumeric() && !":/.-[]".contains(c))
-        .unwrap_or(url.len());
-    Some(url[..end].trim_end_matches(['/', '.']).to_owned())
-}
-
-/// Kills a process group when we are gone.
+/// Kills a process group when this process ends.
 struct Guardian(std::process::Child);
 
 impl Guardian {
     fn over(group: Pid) -> std::io::Result<Self> {
         use std::os::unix::process::CommandExt;
         std::process::Command::new("sh")
-            // `read` fails at the end of the pipe, that is when we end; we never write to it.
+            // `read` fails at the end of the pipe, that is when this process ends; nothing is ever written to it.
             .args([
                 "-c",
                 r#"read -r _ || kill -s KILL -- "-$1""#,
@@ -450,7 +386,10 @@ impl Drop for Guardian {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+    use crate::client::until;
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -466,34 +405,51 @@ mod tests {
         nix::sys::signal::kill(Pid::from_raw(id.cast_signed()), None).is_ok()
     }
 
-    #[test]
-    fn the_base_url_is_found_in_text_and_in_json() {
-        let text = "2026-01-01T00:00:00Z  INFO order: listening on http://127.0.0.1:7001";
-        let json = r#"{"message":"listening on http://[::1]:7001","level":"INFO"}"#;
-        assert_eq!(base_url(text).as_deref(), Some("http://127.0.0.1:7001"));
-        assert_eq!(base_url(json).as_deref(), Some("http://[::1]:7001"));
-        assert_eq!(base_url("connected"), None);
+    /// A server that answers every request with this status line; returns its base URL.
+    async fn answering(status: &'static str) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                drop(connection.read(&mut [0; 1_024]).await);
+                let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                drop(connection.write_all(reply.as_bytes()).await);
+            }
+        });
+        url
     }
 
     #[tokio::test]
-    async fn a_process_that_listens_is_found_and_ends_on_sigterm() {
-        let mut process = sh(
-            "trap 'echo bye; exit 3' TERM; echo listening on http://127.0.0.1:1; while :; do sleep 0.01; done",
-        );
-        assert_eq!(
-            process.wait_listening(SOON).await.expect("it listens"),
-            "http://127.0.0.1:1"
-        );
-        assert_eq!(process.terminate().await.expect("it ends").code(), Some(3));
+    async fn a_process_that_logs_nothing_is_ready_when_readyz_says_so_and_ends_on_sigterm() {
+        let url = answering("200 OK").await;
+        let mut process = sh("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done");
+        process.wait_ready(&url, SOON).await.expect("it is ready");
+        let up = until(SOON, async || Ok::<_, ()>(process.log().pop())).await;
+        assert_eq!(up.expect("no error").as_deref(), Some("up"));
+        let ended = process.terminate().await.expect("it ends");
+        assert_eq!(ended.code(), Some(3));
         assert!(process.log_tail().contains("bye"));
     }
 
     #[tokio::test]
-    async fn a_process_that_dies_first_is_reported_with_its_last_lines() {
-        let error = sh("echo port 7001 is taken >&2; exit 2")
-            .wait_listening(SOON)
+    async fn a_process_that_is_not_ready_in_time_is_named_with_the_last_reply() {
+        let url = answering("503 Service Unavailable").await;
+        let error = sh("exec sleep 100")
+            .wait_ready(&url, Duration::from_millis(100))
             .await
-            .expect_err("it died");
+            .expect_err("it is not ready")
+            .to_string();
+        assert!(error.contains("stub was not ready within 100ms"), "{error}");
+        assert!(error.contains("/readyz: 503"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_dies_first_is_reported_with_its_last_lines() {
+        // Somebody else answers on its port.
+        let url = answering("200 OK").await;
+        let mut process = sh("echo port 7001 is taken >&2; exit 2");
+        drop(process.wait().await);
+        let error = process.wait_ready(&url, SOON).await.expect_err("it died");
         let error = error.to_string();
         assert!(error.contains("stub died: exit status: 2"), "{error}");
         assert!(error.contains("port 7001 is taken"), "{error}");
@@ -506,19 +462,14 @@ mod tests {
         frozen.kill9().await.expect("killed");
         assert_eq!(frozen.id(), None);
 
-        let mut parent = sh("sleep 100 & echo $!; echo listening on http://x:1; wait");
-        parent.wait_listening(SOON).await.expect("it started its child");
-        let grandchild: u32 = parent.log()[0].text.parse().expect("a process id");
+        let parent = sh("sleep 100 & echo $!; wait");
+        let said = until(SOON, async || Ok::<_, ()>(parent.log().pop())).await;
+        let said = said.expect("no error").expect("it started its child");
+        let grandchild: u32 = said.parse().expect("a process id");
         assert!(is_alive(grandchild));
         drop(parent);
-        let gone = async {
-            while is_alive(grandchild) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(SOON, gone)
-            .await
-            .expect("the grandchild is gone");
+        let gone = until(SOON, async || Ok::<_, ()>((!is_alive(grandchild)).then_some(())));
+        gone.await.expect("no error").expect("the grandchild is gone");
     }
 
     #[tokio::test]
@@ -539,6 +490,6 @@ mod tests {
         process.wait().await.expect("it ends");
         let log = process.log();
         assert_eq!(log.len(), KEPT_LINES);
-        assert_eq!(log.last().map(|line| line.text.as_str()), Some("500"));
+        assert_eq!(log.last().map(String::as_str), Some("500"));
     }
 }

@@ -10,9 +10,6 @@ pub struct Signals([Signal; 3]);
 
 impl Signals {
     /// From now on these signals do not end the process but come here.
-    ///
-    /// # Errors
-    /// The system does not let us.
     pub fn listen() -> Result<Self> {
         let kinds = [
             SignalKind::interrupt(),
@@ -31,9 +28,6 @@ impl Signals {
 
 /// Does `work` unless a signal comes first: then what it holds is dropped, and with it its processes, folders and disks,
 /// which would stay behind if the signal ended us.
-///
-/// # Errors
-/// What `work` fails with, or that it was interrupted.
 pub async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut signals = Signals::listen()?;
     tokio::select! {

@@ -18,9 +18,6 @@ pub struct Args {
 }
 
 /// Audits the running system and prints the report.
-///
-/// # Errors
-/// The system is not there, or an invariant does not hold.
 pub async fn run(args: Args) -> Result<()> {
     let report = audit(&connect().await?, None, Duration::from_secs(args.patience)).await?;
     println!("{report}");

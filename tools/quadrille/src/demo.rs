@@ -46,9 +46,6 @@ enum Then {
 }
 
 /// Plays all scenes on the running system.
-///
-/// # Errors
-/// The system is not running, or an order ended otherwise than it should have.
 pub async fn run(_: Args) -> Result<()> {
     let api = Api::from_env()?;
     for service in Service::ALL {

@@ -30,9 +30,6 @@ pub struct RetryArgs {
 }
 
 /// Lists the dead letters of all services, whether they run or not.
-///
-/// # Errors
-/// NATS does not answer.
 pub async fn list(_: ListArgs) -> Result<()> {
     let letters = operator().await?.dead_letters().await?;
     for letter in &letters {
@@ -59,9 +56,6 @@ pub async fn list(_: ListArgs) -> Result<()> {
 }
 
 /// Shows one dead letter, at every service that has it: an event that several hear may be parked by each of them.
-///
-/// # Errors
-/// NATS does not answer, or nobody has it.
 pub async fn show(args: ShowArgs) -> Result<()> {
     for Parked { letter, body } in parked(&args.id).await? {
         println!("{} could not handle {}", letter.service, letter.subject);
@@ -77,9 +71,6 @@ pub async fn show(args: ShowArgs) -> Result<()> {
 }
 
 /// Retries one dead letter, at every service that has it, or all. Only the service itself can: it writes to its bucket.
-///
-/// # Errors
-/// A service does not answer, none has it, or some stay parked.
 pub async fn retry(args: RetryArgs) -> Result<()> {
     let api = Api::from_env()?;
     let chosen: Vec<DeadLetter> = match args.id {

@@ -1,30 +1,22 @@
 //! `quadrille run-all`: the whole system on this machine, until told to stop.
 
+use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use futures::FutureExt;
-use futures::future::{join_all, select_all, try_join_all};
+use anyhow::{Context, Result};
+use quadrille_local::client::{Api, ApiError, until};
+use quadrille_local::{NatsServer, Program, Service, Signals, System, env, repo_root};
 use serde_json::{Value, json};
 
-use quadrille_local::{NatsServer, Process, Service, Signals, env, probe, repo_root};
-
-/// All services must be ready by then.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long stocking may meet "not now" (503, no answer) before it gives up.
-const STOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// One HTTP request of ours.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause between two tries of a request.
-const HTTP_PAUSE: Duration = Duration::from_millis(200);
+const STOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the shop has on its first day, of each: some thousands, so that trying things out does not empty it.
+/// The stock of each item on the first day: some thousands, so that trying things out does not empty it.
 const ITEMS: [&str; 4] = ["apple", "pear", "plum", "bread"];
 const ITEM_QUANTITY: u64 = 5_000;
-/// Who delivers. More than any load test sends, so that "no courier" has to be asked for.
+/// The couriers. Their capacity is more than any load test uses, so that `delivery.no-courier` has to be asked for.
 const COURIERS: [&str; 3] = ["ada", "grace", "linus"];
 const COURIER_CAPACITY: u64 = 100_000;
 
@@ -36,289 +28,107 @@ const COURIER_CAPACITY: u64 = 100_000;
 #[derive(clap::Args)]
 pub struct Args {}
 
-/// Runs everything until a signal (Ok) or until something dies (Err). Either way nothing is left running.
+/// Runs everything until a signal (Ok) or until something cannot start or has died (Err). Either way nothing is left running.
 pub async fn run(_: Args) -> Result<()> {
-    let settings = Settings::from_env()?;
+    let output = Output::new();
     let mut signals = Signals::listen()?;
-    let mut system = System::default();
+    let mut system = unstarted(output)?;
     let outcome = tokio::select! {
-        outcome = system.live(&settings) => outcome.map(|never| match never {}),
+        outcome = live(&mut system, output) => outcome.map(|never| match never {}),
         () = signals.next() => Ok(()),
     };
     if outcome.is_ok() {
-        settings.console.say("stopping (Ctrl-C again kills)");
+        output.say("stopping (Ctrl-C again kills)");
     }
     tokio::select! {
-        () = system.stop(&settings.console) => {}
-        () = signals.next() => settings.console.say("killing"),
+        errors = system.stop() => for error in errors {
+            output.say(&format!("{error:#}"));
+        },
+        () = signals.next() => output.say("killing"),
     }
     outcome
 }
 
-struct Settings {
-    /// `NATS_URL`, if there is a server to use already.
-    nats_url: Option<String>,
-    nats_port: u16,
-    data: PathBuf,
-    bind: String,
-    ports: [(Service, u16); 4],
-    console_port: u16,
-    console: Console,
-}
-
-impl Settings {
-    fn from_env() -> Result<Self> {
-        let [a, b, c, d] = Service::ALL;
-        Ok(Self {
-            nats_url: env("NATS_URL"),
-            nats_port: quadrille_local::nats_port()?,
-            data: env("QUADRILLE_DATA").map_or_else(|| repo_root().join(".run"), PathBuf::from),
-            bind: env("BIND").unwrap_or_else(|| String::from("127.0.0.1")),
-            ports: [(a, a.port()?), (b, b.port()?), (c, c.port()?), (d, d.port()?)],
-            console_port: quadrille_local::console::port()?,
-            console: Console {
-                colour: std::io::stdout().is_terminal() && env("NO_COLOR").is_none(),
-            },
-        })
-    }
-
-    /// Looks at every port before anything is started, so that a second `run-all` does not start half of itself.
-    fn check_ports(&self) -> Result<()> {
-        let services = self
-            .ports
-            .iter()
-            .map(|(service, port)| (service.name(), self.bind.as_str(), *port, service.port_variable()));
-        let nats =
-            self.nats_url
-                .is_none()
-                .then_some(("nats-server", "127.0.0.1", self.nats_port, "NATS_PORT"));
-        let mut held = Vec::new();
-        let mut taken = Vec::new();
-        let console = (
-            quadrille_local::console::NAME,
-            self.bind.as_str(),
-            self.console_port,
-            quadrille_local::console::PORT_VARIABLE,
-        );
-        for (name, host, port, variable) in nats.into_iter().chain(services).chain([console]) {
-            match TcpListener::bind((host, port)) {
-                // Held until all are looked at: two services on one port are found too.
-                Ok(listener) => held.push(listener),
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    taken.push(format!("{port} ({name}, {variable})"));
-                }
-                Err(error) => {
-                    return Err(error).with_context(|| {
-                        format!("{name} cannot listen on {host} port {port} (BIND and {variable} say where)")
-                    });
-                }
-            }
-        }
-        ensure!(
-            taken.is_empty(),
-            "{} {} taken: stop what listens there (another Quadrille?), or move this one by setting the variable in brackets",
-            if taken.len() == 1 { "port" } else { "ports" },
-            if let [one] = taken.as_slice() {
-                format!("{one} is")
-            } else {
-                format!("{} are", taken.join(", "))
-            },
-        );
-        Ok(())
-    }
-}
-
-/// What has been started so far. Dropping it kills all of it.
-#[derive(Default)]
-struct System {
-    // Dropped in this order: services before the server that they talk to.
-    services: Vec<Process>,
-    nats: Option<NatsServer>,
-}
-
-impl System {
-    /// Starts everything, says where it is, and returns only when something could not start or has died.
-    async fn live(&mut self, settings: &Settings) -> Result<std::convert::Infallible> {
-        let began = Instant::now();
-        let nats_url = self.start(settings).await?;
-        let mut urls = try_join_all(
-            self.services
-                .iter_mut()
-                .map(|service| service.wait_ready(READY_TIMEOUT)),
-        )
-        .await?;
-        stock(url(&urls, Service::Inventory), url(&urls, Service::Delivery))
-            .await
-            .context("cannot put in the first stock and couriers")?;
-        urls.push(self.start_console(settings, &nats_url, &urls).await?);
-        self.say_where(settings, &nats_url, &urls, began.elapsed());
-        Err(self.death().await)
-    }
-
-    async fn start(&mut self, settings: &Settings) -> Result<String> {
-        settings.check_ports()?;
-        for service in Service::ALL {
-            service.binary()?;
-        }
-        quadrille_local::console::binary()?;
-        let console = settings.console;
-        let nats_url = match &settings.nats_url {
-            Some(url) => {
-                check_server(url).await?;
-                url.clone()
-            }
-            None => {
-                let folder = settings.data.join("nats");
-                let nats = NatsServer::builder()
-                    .port(settings.nats_port)
-                    .folder(folder)
-                    .start()
-                    .await?;
-                self.nats.insert(nats).url()
-            }
-        };
-        for (service, port) in settings.ports {
-            let mut process = service
-                .on(&nats_url, port)?
-                .on_line(move |line| console.log(service.name(), colour(service), &line.text));
-            if env("LOG_FORMAT").is_none() {
-                process = process.env("LOG_FORMAT", "text");
-            }
-            self.services.push(process.start()?);
-        }
-        Ok(nats_url)
-    }
-
-    /// Starts the console once the services are there whose URLs it has to know.
-    async fn start_console(
-        &mut self,
-        settings: &Settings,
-        nats_url: &str,
-        urls: &[String],
-    ) -> Result<String> {
-        let (order, payment) = (url(urls, Service::Order), url(urls, Service::Payment));
-        let console = settings.console;
-        let mut process = quadrille_local::console::on(nats_url, settings.console_port, order, payment)?
-            .on_line(move |line| console.log(quadrille_local::console::NAME, GREY, &line.text));
-        if env("LOG_FORMAT").is_none() {
-            process = process.env("LOG_FORMAT", "text");
-        }
-        self.services.push(process.start()?);
-        match self.services.last_mut() {
-            Some(console) => console.wait_ready(READY_TIMEOUT).await,
-            None => bail!("the console is gone"),
-        }
-    }
-
-    /// Waits until one of them ends by itself, which none should.
-    async fn death(&mut self) -> anyhow::Error {
-        let mut deaths = Vec::new();
-        for service in &mut self.services {
-            deaths.push(async { service.wait().await.map(|status| service.death(status)) }.boxed());
-        }
-        if let Some(nats) = &mut self.nats {
-            let death = async {
-                let status = nats.wait().await?;
-                Ok(anyhow::anyhow!(
-                    "nats-server died: {status}; its last lines:\n{}",
-                    nats.log_tail()
-                ))
-            };
-            deaths.push(death.boxed());
-        }
-        let (death, ..) = select_all(deaths).await;
-        death.unwrap_or_else(|error| error)
-    }
-
-    /// Services first, all at once, so that each can finish its group while the server is there.
-    async fn stop(&mut self, console: &Console) {
-        let stopped = join_all(self.services.iter_mut().map(Process::terminate)).await;
-        let mut errors: Vec<_> = stopped.into_iter().filter_map(Result::err).collect();
-        if let Some(nats) = &mut self.nats {
-            errors.extend(nats.terminate().await.err());
-        }
-        for error in errors {
-            console.say(&format!("{error:#}"));
-        }
-    }
-
-    fn say_where(&self, settings: &Settings, nats_url: &str, urls: &[String], took: Duration) {
-        let nats_url = without_secret(nats_url);
-        let mut text = format!("ready in {:.1} s\n\n", took.as_secs_f64());
-        for (service, url) in self.services.iter().zip(urls) {
-            text += &format!("  {:<10} {url}\n", service.name());
-        }
-        text += &format!("  {:<10} {nats_url}\n", "nats");
-        if let Some(nats) = &self.nats {
-            text += &format!(
-                "  {:<10} {} (survives restarts; its log is in there)\n",
-                "data",
-                nats.folder().display()
-            );
-        }
-        let order = urls.first().map_or("", String::as_str);
-        let page = urls.last().map_or("", String::as_str);
-        // Whoever types these in another terminal does not have our environment; what is at its default needs no help.
-        let is_default = nats_url == "nats://127.0.0.1:4222";
-        let server = if is_default {
-            String::new()
-        } else {
-            format!("-s {nats_url} ")
-        };
-        let mut here = if is_default {
-            String::new()
-        } else {
-            format!("NATS_URL={nats_url} ")
-        };
-        for (service, url) in Service::ALL.into_iter().zip(urls) {
-            let port = url.rsplit(':').next().unwrap_or_default();
-            if port != service.default_port().to_string() {
-                here += &format!("{}={port} ", service.port_variable());
-            }
-        }
-        text += &format!(
-            "\nOpen {page} to see every order's way, live. Or try, in another terminal:\n\n  \
-             curl -s {order}/orders/create_order -H 'content-type: application/json' -d '{}'\n  \
-             {here}deploy/just watch          # every event as it is committed; or: nats {server}sub 'payment.>'\n  \
-             {here}deploy/just demo           # an order through every ending, each with its story\n\n\
-             Ctrl-C stops everything.",
-            json!({
-                "customer_id": "ada",
-                "lines": [{"item_id": "apple", "quantity": 2, "unit_price": 250}],
-                "total": 500, "currency": "EUR", "address": "1 Main St", "payment": "auto",
-            })
-        );
-        settings.console.say(&text);
-    }
-}
-
-/// Refuses a server that cannot do, in one sentence instead of four services' worth of them. What is not plainly
-/// `nats://host:port` (TLS first, websockets) is left to the services, which check it too.
-async fn check_server(url: &str) -> Result<()> {
-    let first = url.split(',').next().unwrap_or(url).trim();
-    let address = match first.split_once("://") {
-        None => first,
-        Some(("nats", address)) => address,
-        Some(_) => return Ok(()),
-    };
-    let host = address
-        .rsplit('@')
-        .next()
-        .unwrap_or(address)
-        .trim_end_matches('/');
-    let has_port = host
-        .rsplit(':')
-        .next()
-        .is_some_and(|port| port.parse::<u16>().is_ok());
-    let host = if has_port {
-        host.to_owned()
+/// The system that the environment describes.
+fn unstarted(output: Output) -> Result<System> {
+    let mut builder = System::builder()
+        .console()
+        .on_line(move |program, line| output.log(program, line));
+    builder = if let Some(url) = env("NATS_URL") {
+        builder.at(&url)
     } else {
-        format!("{host}:4222")
+        let data = env("QUADRILLE_DATA").map_or_else(|| repo_root().join(".run"), PathBuf::from);
+        let server = NatsServer::builder().port(quadrille_local::nats_port()?);
+        builder.server(server.folder(data.join("nats")))
     };
-    probe(&host)
+    for program in Program::ALL {
+        builder = builder.port(program, program.port()?);
+    }
+    if env("LOG_FORMAT").is_none() {
+        builder = builder.env("LOG_FORMAT", "text");
+    }
+    Ok(builder.unstarted())
+}
+
+/// Starts everything, says where it is, and returns only when something could not start or has died.
+async fn live(system: &mut System, output: Output) -> Result<Infallible> {
+    let began = Instant::now();
+    output.say("starting nats-server, the four services and the console");
+    system.start().await?;
+    stock(&system.api(0)?)
         .await
-        .and_then(|server| server.check())
-        .context("cannot use the server at NATS_URL")
+        .context("cannot put in the first stock and couriers")?;
+    let took = began.elapsed().as_secs_f64();
+    output.say(&format!("ready in {took:.1} s\n\n{}", overview(system)?));
+    Err(system.death().await)
+}
+
+/// Where everything is, and what to do with it.
+fn overview(system: &mut System) -> Result<String> {
+    let folder = system.folder();
+    let nats_url = without_secret(system.nats_url());
+    let mut text = String::new();
+    for (program, url) in system.urls() {
+        text += &format!("  {:<10} {url}\n", program.name());
+    }
+    text += &format!("  {:<10} {nats_url}\n", "nats");
+    if let Some(folder) = folder {
+        let folder = folder.display();
+        text += &format!("  {:<10} {folder} (survives restarts; its log is in there)\n", "data");
+    }
+    let page = system.url(Program::Console, 0)?;
+    let order = system.url(Service::Order, 0)?;
+    let example = json!({
+        "customer_id": "ada",
+        "lines": [{"item_id": "apple", "quantity": 2, "unit_price": 250}],
+        "total": 500, "currency": "EUR", "address": "1 Main St", "payment": "auto",
+    });
+    let (server, here) = elsewhere(system, &nats_url);
+    text += &format!(
+        "\nOpen {page} to see every order's way, live. Or try, in another terminal:\n\n  \
+         curl -s {order}/orders/create_order -H 'content-type: application/json' -d '{example}'\n  \
+         {here}deploy/just watch          # every event as it is committed; or: nats {server}sub 'payment.>'\n  \
+         {here}deploy/just demo           # an order through every ending, each with its story\n\n\
+         Ctrl-C stops everything."
+    );
+    Ok(text)
+}
+
+/// What commands need in another terminal, which does not have this environment: an option of `nats`, and variables of
+/// `deploy/just`. Nothing for what is at its default.
+fn elsewhere(system: &System, nats_url: &str) -> (String, String) {
+    let (mut server, mut here) = (String::new(), String::new());
+    if nats_url != "nats://127.0.0.1:4222" {
+        server = format!("-s {nats_url} ");
+        here = format!("NATS_URL={nats_url} ");
+    }
+    for (program, url) in system.urls() {
+        let port = url.rsplit(':').next().unwrap_or_default();
+        if program != Program::Console && port != program.default_port().to_string() {
+            here += &format!("{}={port} ", program.port_variable());
+        }
+    }
+    (server, here)
 }
 
 /// A server URL (or several, with commas) as it may be shown: without user, password or token.
@@ -332,133 +142,85 @@ fn without_secret(urls: &str) -> String {
 }
 
 /// Puts in the items and couriers of the first day; what is there already is left alone.
-async fn stock(inventory: &str, delivery: &str) -> Result<()> {
-    let http = Http(
-        reqwest::Client::builder()
-            .no_proxy()
-            .timeout(HTTP_TIMEOUT)
-            .build()?,
-    );
+async fn stock(api: &Api) -> Result<()> {
     for item in ITEMS {
-        let url = format!("{inventory}/inventory/items/{item}");
-        if http.get(&url).await?.is_none() {
-            http.put(&url, &json!({"quantity": ITEM_QUANTITY})).await?;
+        match surely(async || api.item(item).await).await {
+            Err(error) if is_not_found(&error) => {
+                surely(async || api.put_item(item, ITEM_QUANTITY).await).await?;
+            }
+            there => drop(there?),
         }
     }
-    let there = http
-        .get(&format!("{delivery}/couriers"))
-        .await?
-        .unwrap_or_default();
+    let there = surely(async || api.couriers().await).await?;
     for courier in COURIERS {
-        if !mentions(&there, courier) {
-            http.put(
-                &format!("{delivery}/couriers/{courier}"),
-                &json!({"capacity": COURIER_CAPACITY}),
-            )
-            .await?;
+        if !is_listed(&there, courier) {
+            surely(async || api.put_courier(courier, COURIER_CAPACITY).await).await?;
         }
     }
     Ok(())
 }
 
-/// Whether a `courier_id` in there is this one.
-fn mentions(couriers: &Value, id: &str) -> bool {
-    match couriers {
-        Value::Array(list) => list.iter().any(|courier| mentions(courier, id)),
-        Value::Object(map) => {
-            map.get("courier_id").is_some_and(|courier| courier == id)
-                || map
-                    .values()
-                    .any(|value| (value.is_array() || value.is_object()) && mentions(value, id))
+fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ApiError>().and_then(ApiError::status) == Some(404)
+}
+
+fn is_listed(couriers: &Value, id: &str) -> bool {
+    let mut couriers = couriers["couriers"].as_array().into_iter().flatten();
+    couriers.any(|courier| courier["courier_id"] == id)
+}
+
+/// Repeats a request while its answer is "not now": it may be sent twice.
+async fn surely(mut request: impl AsyncFnMut() -> Result<Value, ApiError>) -> Result<Value> {
+    let mut doubt = None;
+    let answered = until(STOCK_PATIENCE, async || match request().await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_in_doubt() => {
+            doubt = Some(error.to_string());
+            Ok(None)
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
+        Err(error) => Err(error),
+    });
+    answered.await?.with_context(|| {
+        let why = doubt.unwrap_or_default();
+        format!("no answer within {STOCK_PATIENCE:?}: {why}")
+    })
 }
 
-/// Requests that are repeated while the answer is "not now"; all that is sent through it may be sent twice.
-struct Http(reqwest::Client);
-
-impl Http {
-    /// The body, or `None` for 404.
-    async fn get(&self, url: &str) -> Result<Option<Value>> {
-        let answer = self.send("GET", || self.0.get(url), url).await?;
-        Ok(if answer.status().as_u16() == 404 {
-            None
-        } else {
-            Some(answer.json().await?)
-        })
-    }
-
-    async fn put(&self, url: &str, body: &Value) -> Result<()> {
-        self.send("PUT", || self.0.put(url).json(body), url)
-            .await
-            .map(drop)
-    }
-
-    async fn send(
-        &self,
-        method: &str,
-        request: impl Fn() -> reqwest::RequestBuilder,
-        url: &str,
-    ) -> Result<reqwest::Response> {
-        let deadline = Instant::now() + STOCK_TIMEOUT;
-        loop {
-            let why = match request().send().await {
-                Ok(answer) if answer.status().is_success() => return Ok(answer),
-                Ok(answer) if answer.status().as_u16() == 404 && method == "GET" => return Ok(answer),
-                Ok(answer) => {
-                    let status = answer.status();
-                    let body = answer.text().await.unwrap_or_default();
-                    ensure!(
-                        status.as_u16() == 503,
-                        "{method} {url} was answered {status}: {body}"
-                    );
-                    format!("{status}: {body}")
-                }
-                Err(error) => error.without_url().to_string(),
-            };
-            if Instant::now() >= deadline {
-                bail!("{method} {url} got no answer within {STOCK_TIMEOUT:?}: {why}");
-            }
-            tokio::time::sleep(HTTP_PAUSE).await;
-        }
-    }
-}
-
-/// Where a service is; `urls` are in the order of [`Service::ALL`].
-fn url(urls: &[String], service: Service) -> &str {
-    let place = Service::ALL.iter().position(|one| *one == service);
-    place.and_then(|place| urls.get(place)).map_or("", String::as_str)
-}
-
-/// Standard output. Nobody reading it is no reason to stop.
+/// Standard output. That nobody reads it is no reason to stop.
 #[derive(Clone, Copy)]
-struct Console {
-    colour: bool,
+struct Output {
+    in_colour: bool,
 }
 
-impl Console {
+impl Output {
+    fn new() -> Self {
+        Self {
+            in_colour: std::io::stdout().is_terminal() && env("NO_COLOR").is_none(),
+        }
+    }
+
     fn say(self, text: &str) {
         drop(writeln!(std::io::stdout().lock(), "{text}"));
     }
 
-    fn log(self, name: &str, colour: u8, line: &str) {
-        if !self.colour {
+    fn log(self, program: Program, line: &str) {
+        let name = program.name();
+        if !self.in_colour {
             return self.say(&format!("{name:<9} | {line}"));
         }
+        let colour = colour(program);
         self.say(&format!("\x1b[{colour}m{name:<9} |\x1b[0m {line}"));
     }
 }
 
-/// The console's colour in the log.
-const GREY: u8 = 90;
-
-fn colour(service: Service) -> u8 {
-    match service {
-        Service::Order => 36,
-        Service::Payment => 33,
-        Service::Inventory => 32,
-        Service::Delivery => 35,
+/// The ANSI code of a program's colour in the log.
+fn colour(program: Program) -> u8 {
+    match program {
+        Program::Service(Service::Order) => 36,
+        Program::Service(Service::Payment) => 33,
+        Program::Service(Service::Inventory) => 32,
+        Program::Service(Service::Delivery) => 35,
+        Program::Console => 90,
     }
 }
 
@@ -467,11 +229,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_courier_is_found_in_a_list_and_in_an_object() {
-        let list = json!([{"courier_id": "ada", "load": 1}]);
-        let object = json!({"couriers": [{"courier_id": "ada"}], "next": null});
-        assert!(mentions(&list, "ada") && mentions(&object, "ada"));
-        assert!(!mentions(&list, "grace") && !mentions(&json!([]), "ada"));
+    fn a_courier_is_found_by_its_id() {
+        let couriers = json!({"couriers": [{"courier_id": "ada", "load": 1}]});
+        assert!(is_listed(&couriers, "ada"));
+        assert!(!is_listed(&couriers, "grace") && !is_listed(&json!({}), "ada"));
     }
 
     #[test]
@@ -481,18 +242,5 @@ mod tests {
             "nats://***@one:4222,nats://two"
         );
         assert_eq!(without_secret("token@one"), "***@one");
-    }
-
-    #[tokio::test]
-    async fn a_server_at_nats_url_that_is_not_there_is_named() {
-        let error = check_server("nats://user:secret@127.0.0.1:1")
-            .await
-            .expect_err("nobody is there");
-        let error = format!("{error:#}");
-        assert!(error.contains("no NATS server answers at 127.0.0.1:1"), "{error}");
-        assert!(!error.contains("secret"), "{error}");
-        check_server("wss://somewhere")
-            .await
-            .expect("left to the services");
     }
 }

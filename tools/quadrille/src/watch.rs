@@ -30,9 +30,6 @@ pub struct TraceArgs {
 }
 
 /// Follows until it is stopped: by `nats sub` if that is installed.
-///
-/// # Errors
-/// The server or the EVENTS log is not there.
 pub async fn watch(args: WatchArgs) -> Result<()> {
     let operator = connect().await?;
     if !args.plain
@@ -68,9 +65,6 @@ pub async fn watch(args: WatchArgs) -> Result<()> {
 }
 
 /// Tells one order's story.
-///
-/// # Errors
-/// The server is not there, or nobody has said anything about this order.
 pub async fn trace(args: TraceArgs) -> Result<()> {
     let story = Story::so_far(&connect().await?, &args.order_id).await?;
     ensure!(
