@@ -10,6 +10,7 @@ use futures::StreamExt;
 use quadrille_events::{Event, OrderId};
 
 use quadrille_local::{connect, env, nats_url};
+use quadrille_runtime::printable;
 use quadrille_runtime::operator::story::{self, Story, Telling};
 
 /// Follow the events as they are committed, of all orders or of one
@@ -57,7 +58,7 @@ pub async fn watch(args: WatchArgs) -> Result<()> {
         }
         let reason = told
             .reason
-            .map(|reason| format!(": {reason}"))
+            .map(|reason| format!(": {}", printable(&reason)))
             .unwrap_or_default();
         println!(
             "{:.3}  {:<9}  {order_id}  {}{reason}",
