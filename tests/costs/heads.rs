@@ -32,13 +32,16 @@ async fn an_unfinished_head_costs_little_memory() {
 
     let mut connections = unfinished(&address, LARGEST).await;
     // Until the service has read all of them, the kernel holds them.
-    eventually(async || Ok((each() >= LARGEST as f64).then_some(()))).await.unwrap();
+    eventually(async || Ok((each() >= LARGEST as f64).then_some(())))
+        .await
+        .unwrap();
     println!("an unfinished head of {LARGEST} bytes costs {:.0} bytes", each());
     assert!(each() <= BYTES, "{:.0} bytes a connection", each());
 
     connections.extend(unfinished(&address, TOO_LARGE).await);
     for connection in &mut connections[CONNECTIONS..] {
-        let closed = connection.read_to_end(&mut Vec::new());
+        let mut answer = Vec::new();
+        let closed = connection.read_to_end(&mut answer);
         assert!(timeout(REFUSAL, closed).await.is_ok(), "still connected");
     }
     assert!(each() <= BYTES, "{:.0} bytes a connection", each());
@@ -49,7 +52,10 @@ async fn unfinished(address: &str, bytes: usize) -> Vec<TcpStream> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut connection = TcpStream::connect(address).await.unwrap();
-        let head = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\nx: {}", "x".repeat(bytes));
+        let head = format!(
+            "GET /healthz HTTP/1.1\r\nhost: {address}\r\nx: {}",
+            "x".repeat(bytes)
+        );
         // Fails when the server has closed the connection in the middle.
         drop(connection.write_all(head.as_bytes()).await);
         connections.push(connection);

@@ -42,10 +42,18 @@ fn refused(request: RequestBuilder, status: u16) -> impl Future<Output = Value> 
         let answer = read(request.send().await.unwrap()).await;
         let shown = format!("{caller}: {} {}", answer.status, answer.body);
         assert_eq!(answer.status, status, "{shown}");
-        assert_eq!(answer.headers["content-type"], "application/problem+json", "{shown}");
+        assert_eq!(
+            answer.headers["content-type"], "application/problem+json",
+            "{shown}"
+        );
         let problem = answer.json();
         assert_eq!(problem["status"], status, "{shown}");
-        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{shown}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty()),
+            "{shown}"
+        );
         problem
     }
 }
@@ -85,7 +93,11 @@ async fn event_streams_leave_room_for_probes_and_commands() {
     let from = |last: u8| {
         let address = IpAddr::from(Ipv4Addr::new(127, 0, 0, last));
         let client = Client::builder().no_proxy().local_address(address);
-        client.build().unwrap().get(&url).header("accept", "text/event-stream")
+        client
+            .build()
+            .unwrap()
+            .get(&url)
+            .header("accept", "text/event-stream")
     };
     let open = async |last: u8| {
         let stream = from(last).send().await.unwrap();
@@ -95,10 +107,19 @@ async fn event_streams_leave_room_for_probes_and_commands() {
     let first = open(1).await;
     let _second = open(1).await;
     let problem = refused(from(1), 503).await;
-    assert!(problem["detail"].as_str().unwrap().contains("MAX_SSE_PER_ADDRESS"), "{problem}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("MAX_SSE_PER_ADDRESS"),
+        "{problem}"
+    );
     let _third = open(2).await;
     let problem = refused(from(3), 503).await;
-    assert!(problem["detail"].as_str().unwrap().contains("(MAX_SSE)"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("(MAX_SSE)"),
+        "{problem}"
+    );
 
     // All other requests are answered as before.
     world.api().ready(Service::Order).await.unwrap();
@@ -118,7 +139,16 @@ async fn event_streams_leave_room_for_probes_and_commands() {
     let page = http().get(format!("{url}/api/live")).send().await.unwrap();
     assert_eq!(page.status().as_u16(), 200);
     refused(http().get(format!("{url}/api/live")), 503).await;
-    assert_eq!(http().get(format!("{url}/readyz")).send().await.unwrap().status().as_u16(), 200);
+    assert_eq!(
+        http()
+            .get(format!("{url}/readyz"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -128,9 +158,7 @@ async fn a_client_that_never_reads_loses_its_connection() {
     let request = format!("GET /openapi.json HTTP/1.1\r\nhost: {address}\r\n\r\n");
     let pipelined = request.repeat(3_000);
     // Writes block once the buffers on both sides are full, and fail once the server has closed the connection.
-    let disconnected = async {
-        while connection.write_all(pipelined.as_bytes()).await.is_ok() {}
-    };
+    let disconnected = async { while connection.write_all(pipelined.as_bytes()).await.is_ok() {} };
     let disconnected = tokio::time::timeout(PATIENCE, disconnected).await;
     assert!(disconnected.is_ok(), "still connected after {PATIENCE:?}");
 }
@@ -146,9 +174,15 @@ async fn a_body_that_does_not_arrive_is_answered_408() {
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let read = connection.read_to_string(&mut answer);
-    tokio::time::timeout(PATIENCE, read).await.expect("it is answered").unwrap();
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("it is answered")
+        .unwrap();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains("content-type: application/problem+json"), "{answer}");
+    assert!(
+        answer.contains("content-type: application/problem+json"),
+        "{answer}"
+    );
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let problem: Value = serde_json::from_str(body).unwrap();
     assert_eq!(problem["status"], 408, "{problem}");
@@ -169,19 +203,27 @@ async fn an_endless_head_is_refused_early() {
         }
         sent += 4_000;
         // Stops sending as soon as the server has answered.
-        let answered = tokio::time::timeout(Duration::from_millis(200), connection.read_buf(&mut answer)).await;
+        let answered =
+            tokio::time::timeout(Duration::from_millis(200), connection.read_buf(&mut answer)).await;
         if answered.is_ok() {
             break;
         }
     }
     let answer = String::from_utf8_lossy(&answer);
-    assert!(answer.starts_with("HTTP/1.1 431"), "after {sent} bytes: {answer:?}");
+    assert!(
+        answer.starts_with("HTTP/1.1 431"),
+        "after {sent} bytes: {answer:?}"
+    );
     assert!((16_000..=64_000).contains(&sent), "refused after {sent} bytes");
 }
 
 #[tokio::test]
 async fn a_name_that_is_not_the_services_own_is_refused() {
-    let world = World::with().env("ALLOWED_HOSTS", "shop.test").start().await.unwrap();
+    let world = World::with()
+        .env("ALLOWED_HOSTS", "shop.test")
+        .start()
+        .await
+        .unwrap();
     let (_console, console) = start_console(&world, &[("ALLOWED_HOSTS", "shop.test")]).await;
     let services = Service::ALL.map(|service| world.api().url(service).to_owned());
     for url in services.iter().chain([&console]) {
@@ -194,7 +236,13 @@ async fn a_name_that_is_not_the_services_own_is_refused() {
             }
             let expected = if path == "/nowhere" { 404 } else { 200 };
             // Kubernetes and Prometheus address a pod by its IP.
-            for own in ["127.0.0.1", "10.1.2.3:7001", "[::1]:7001", "localhost", "shop.test"] {
+            for own in [
+                "127.0.0.1",
+                "10.1.2.3:7001",
+                "[::1]:7001",
+                "localhost",
+                "shop.test",
+            ] {
                 let status = get(own).send().await.unwrap().status().as_u16();
                 assert_eq!(status, expected, "{own} {url}{path}");
             }
@@ -209,7 +257,11 @@ async fn a_name_that_is_not_the_services_own_is_refused() {
     };
     let stock = format!("{}/inventory/items/apple", world.api().inventory);
     refused(page(http().put(stock).json(&json!({"quantity": 1}))), 421).await;
-    refused(page(http().post(format!("{console}/api/orders")).json(&apples())), 421).await;
+    refused(
+        page(http().post(format!("{console}/api/orders")).json(&apples())),
+        421,
+    )
+    .await;
     assert_eq!(world.api().item("apple").await.unwrap()["quantity"], 10_000);
 }
 
@@ -220,7 +272,11 @@ async fn a_page_of_another_site_sends_no_commands() {
     let id = world.place(apples().paid_by_hand()).await.unwrap();
     world.said("payment.opened", &id).await.unwrap();
     let nothing = std::iter::empty::<(String, String)>();
-    world.operator.publish("$KV.order.created.x", nothing, b"not json").await.unwrap();
+    world
+        .operator
+        .publish("$KV.order.created.x", nothing, b"not json")
+        .await
+        .unwrap();
     let listener = world.hears_orders();
     let letter = eventually(async || Ok(world.api().dead_letters(listener).await?.into_iter().next()));
     let letter = letter.await.unwrap().id;
@@ -228,16 +284,44 @@ async fn a_page_of_another_site_sends_no_commands() {
     let of = |service: Service, path: &str| format!("{}{path}", world.api().url(service));
     let about = json!({"order_id": id});
     let commands = [
-        (Method::POST, of(Service::Order, "/orders/create_order"), serde_json::to_value(apples()).unwrap()),
+        (
+            Method::POST,
+            of(Service::Order, "/orders/create_order"),
+            serde_json::to_value(apples()).unwrap(),
+        ),
         (Method::POST, of(Service::Order, "/orders/confirm"), about.clone()),
         (Method::POST, of(Service::Order, "/orders/cancel"), about.clone()),
-        (Method::POST, of(Service::Payment, "/payments/confirm"), about.clone()),
+        (
+            Method::POST,
+            of(Service::Payment, "/payments/confirm"),
+            about.clone(),
+        ),
         (Method::POST, of(Service::Payment, "/payments/cancel"), about),
-        (Method::PUT, of(Service::Inventory, "/inventory/items/apple"), json!({"quantity": 1})),
-        (Method::PUT, of(Service::Delivery, "/couriers/grace"), json!({"capacity": 1})),
-        (Method::POST, of(listener, &format!("/dead-letters/{letter}/retry")), json!({})),
-        (Method::POST, format!("{console}/api/orders"), serde_json::to_value(apples()).unwrap()),
-        (Method::POST, format!("{console}/api/orders/{id}/cancel-order"), json!({})),
+        (
+            Method::PUT,
+            of(Service::Inventory, "/inventory/items/apple"),
+            json!({"quantity": 1}),
+        ),
+        (
+            Method::PUT,
+            of(Service::Delivery, "/couriers/grace"),
+            json!({"capacity": 1}),
+        ),
+        (
+            Method::POST,
+            of(listener, &format!("/dead-letters/{letter}/retry")),
+            json!({}),
+        ),
+        (
+            Method::POST,
+            format!("{console}/api/orders"),
+            serde_json::to_value(apples()).unwrap(),
+        ),
+        (
+            Method::POST,
+            format!("{console}/api/orders/{id}/cancel-order"),
+            json!({}),
+        ),
         (Method::DELETE, format!("{console}/api/orders/{id}"), json!({})),
     ];
     let stored = world.operator.size("order").await.unwrap().messages;
@@ -248,7 +332,10 @@ async fn a_page_of_another_site_sends_no_commands() {
             ("origin", "http://evil.example"),
             ("origin", "null"),
         ] {
-            let request = http().request(method.clone(), &url).header(name, value).json(&body);
+            let request = http()
+                .request(method.clone(), &url)
+                .header(name, value)
+                .json(&body);
             refused(request, 403).await;
         }
     }
@@ -259,7 +346,9 @@ async fn a_page_of_another_site_sends_no_commands() {
 
     // The console's own page, and programs, send commands as before.
     let own = http().post(format!("{console}/api/orders")).json(&apples());
-    let own = own.header("sec-fetch-site", "same-origin").header("origin", &console);
+    let own = own
+        .header("sec-fetch-site", "same-origin")
+        .header("origin", &console);
     assert_eq!(own.send().await.unwrap().status().as_u16(), 201);
     world.api().confirm_payment(&id).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
@@ -280,7 +369,10 @@ async fn only_integers_are_integers() {
     let courier = format!("{}/couriers/grace", world.api().delivery);
     let by_console = format!("{console}/api/orders");
     let send = |method: Method, url: &str, body: String| {
-        http().request(method, url).header("content-type", "application/json").body(body)
+        http()
+            .request(method, url)
+            .header("content-type", "application/json")
+            .body(body)
     };
     for tiny in ["1e-400", "1.00000000000000000001", "0.5", "-1", "\"1\""] {
         for url in [&create, &by_console] {
@@ -290,13 +382,22 @@ async fn only_integers_are_integers() {
             assert_eq!(problem["field"], "total", "{problem}");
         }
         let quantity = format!(r#"{{"quantity":{tiny}}}"#);
-        assert_eq!(refused(send(Method::PUT, &stock, quantity), 422).await["field"], "quantity");
+        assert_eq!(
+            refused(send(Method::PUT, &stock, quantity), 422).await["field"],
+            "quantity"
+        );
         let capacity = format!(r#"{{"capacity":{tiny}}}"#);
-        assert_eq!(refused(send(Method::PUT, &courier, capacity), 422).await["field"], "capacity");
+        assert_eq!(
+            refused(send(Method::PUT, &courier, capacity), 422).await["field"],
+            "capacity"
+        );
     }
     refused(send(Method::POST, &create, order("1", "1e400", "0")), 422).await;
     // To JSON Schema these are integers.
-    let placed = send(Method::POST, &create, order("2.0", "25e1", "5E+2")).send().await.unwrap();
+    let placed = send(Method::POST, &create, order("2.0", "25e1", "5E+2"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(placed.status().as_u16(), 201);
     assert_eq!(world.api().item("apple").await.unwrap()["quantity"], 10_000);
 }
@@ -307,15 +408,23 @@ async fn the_console_answers_problems_and_no_page_can_be_framed() {
     let (_console, console) = start_console(&world, &[]).await;
     let at = |path: &str| format!("{console}{path}");
     let problem = refused(http().delete(at("/api/orders")), 405).await;
-    assert!(problem["detail"].as_str().unwrap().contains("takes no DELETE"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("takes no DELETE"),
+        "{problem}"
+    );
     refused(http().get(at("/nowhere")), 404).await;
     assert_eq!(refused(http().get(at("/api/orders")), 422).await["field"], "q");
     assert_eq!(refused(http().get(at("/api/orders?q=")), 422).await["field"], "q");
     refused(http().get(at("/api/orders?q=a&q=b")), 400).await;
-    refused(http().post(at("/api/orders/%FF/cancel-order")).json(&json!({})), 400).await;
+    refused(
+        http().post(at("/api/orders/%FF/cancel-order")).json(&json!({})),
+        400,
+    )
+    .await;
     let create = |keys: &[&str]| {
         let request = http().post(at("/api/orders")).json(&apples());
-        keys.iter().fold(request, |request, key| request.header("idempotency-key", *key))
+        keys.iter()
+            .fold(request, |request, key| request.header("idempotency-key", *key))
     };
     refused(create(&["a", "b"]), 400).await;
     refused(create(&["a b"]), 400).await;
@@ -324,10 +433,16 @@ async fn the_console_answers_problems_and_no_page_can_be_framed() {
     assert_eq!((first.status, &first.body), (201, &again.body));
 
     let docs = Service::ALL.map(|service| format!("{}/docs", world.api().url(service)));
-    for url in docs.into_iter().chain([at("/"), at("/api/orders?q=a"), at("/nowhere")]) {
+    for url in docs
+        .into_iter()
+        .chain([at("/"), at("/api/orders?q=a"), at("/nowhere")])
+    {
         let page = http().get(&url).send().await.unwrap();
         let header = |name: &str| page.headers()[name].to_str().unwrap();
-        assert!(header("content-security-policy").contains("frame-ancestors 'none'"), "{url}");
+        assert!(
+            header("content-security-policy").contains("frame-ancestors 'none'"),
+            "{url}"
+        );
         assert_eq!(header("x-frame-options"), "DENY", "{url}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{url}");
     }
@@ -345,17 +460,26 @@ async fn texts_with_control_characters_are_refused() {
         for request in [
             http().post(format!("{order}/orders/cancel")).json(&cancel),
             http().post(format!("{payment}/payments/cancel")).json(&cancel),
-            http().post(format!("{console}/api/orders/{id}/cancel-order")).json(&json!({"reason": text})),
+            http()
+                .post(format!("{console}/api/orders/{id}/cancel-order"))
+                .json(&json!({"reason": text})),
         ] {
             assert_eq!(refused(request, 422).await["field"], "reason");
         }
-        for url in [format!("{order}/orders/create_order"), format!("{console}/api/orders")] {
+        for url in [
+            format!("{order}/orders/create_order"),
+            format!("{console}/api/orders"),
+        ] {
             let problem = refused(http().post(url).json(&apples().to(text)), 422).await;
             assert_eq!(problem["field"], "address");
         }
     }
     world.api().confirm_payment(&id).await.unwrap();
-    assert_eq!(world.ended(&id).await.unwrap().state, "completed", "it was not cancelled");
+    assert_eq!(
+        world.ended(&id).await.unwrap().state,
+        "completed",
+        "it was not cancelled"
+    );
 }
 
 /// A payment provider that declines with a text that is meant for a terminal.
@@ -407,27 +531,43 @@ async fn what_strangers_wrote_commands_no_terminal() {
     assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
     let story = printed(&world, &["trace", id.as_str()]).await;
     assert_commands_no_terminal(&story);
-    assert!(story.contains(&format!("payment.failed: {EVIL_ESCAPED}")), "{story}");
+    assert!(
+        story.contains(&format!("payment.failed: {EVIL_ESCAPED}")),
+        "{story}"
+    );
 
     // A subject may hold anything but spaces and line breaks.
     let subject = "$KV.order.created.x\u{1b}[2J\u{9b}31m";
-    world.publish_bytes(subject, b"NATS/1.0\r\nce-x: \x1b[2J\r\n\r\n", b"\x1b[2J").await.unwrap();
+    world
+        .publish_bytes(subject, b"NATS/1.0\r\nce-x: \x1b[2J\r\n\r\n", b"\x1b[2J")
+        .await
+        .unwrap();
     let listener = world.hears_orders();
     let letter = eventually(async || Ok(world.api().dead_letters(listener).await?.into_iter().next()));
     let letter = letter.await.unwrap();
     assert!(letter.subject.contains('\u{1b}'), "{}", letter.subject);
-    for args in [vec!["dead-letters"], vec!["dead-letter", &letter.id], vec!["retry", &letter.id], vec!["stuck"]] {
+    for args in [
+        vec!["dead-letters"],
+        vec!["dead-letter", &letter.id],
+        vec!["retry", &letter.id],
+        vec!["stuck"],
+    ] {
         let said = printed(&world, &args).await;
         assert_commands_no_terminal(&said);
         assert!(!said.is_empty());
     }
     let parked = eventually(async || {
         let log = world.log(listener, 0).await?;
-        Ok(log.into_iter().find(|line| line.contains("parked as a dead letter")))
+        Ok(log
+            .into_iter()
+            .find(|line| line.contains("parked as a dead letter")))
     });
     let parked = parked.await.unwrap();
     assert_commands_no_terminal(&parked);
-    assert!(parked.contains(r"subject=$KV.order.created.x\u{1b}[2J\u{9b}31m"), "{parked}");
+    assert!(
+        parked.contains(r"subject=$KV.order.created.x\u{1b}[2J\u{9b}31m"),
+        "{parked}"
+    );
     for service in Service::ALL {
         assert_commands_no_terminal(&world.log(service, 0).await.unwrap().join("\n"));
     }
@@ -447,7 +587,13 @@ async fn what_is_watched_commands_no_terminal() {
         .arg("--plain")
         .start()
         .unwrap();
-    let seen = || watching.log().into_iter().map(|line| line.text).collect::<Vec<_>>();
+    let seen = || {
+        watching
+            .log()
+            .into_iter()
+            .map(|line| line.text)
+            .collect::<Vec<_>>()
+    };
     // Until it has subscribed, it misses orders.
     let failed = eventually(async || {
         let id = world.place(apples()).await?;

@@ -274,7 +274,13 @@ impl Document {
                         bad.extend(property["maximum"].as_u64().map(|maximum| json!(maximum + 1)));
                     }
                     "array" => bad.extend([json!([]), json!(vec![json!({}); 101]), Value::Null]),
-                    _ => bad.extend([json!(""), json!(" "), json!("a\u{1b}[31mb"), json!("x".repeat(501)), json!(7)]),
+                    _ => bad.extend([
+                        json!(""),
+                        json!(" "),
+                        json!("a\u{1b}[31mb"),
+                        json!("x".repeat(501)),
+                        json!(7),
+                    ]),
                 }
                 for bad in bad {
                     let mut worse = example.clone();

@@ -63,8 +63,18 @@ mod tests {
 
     #[test]
     fn what_people_write_stays_as_it_is() {
-        for text in ["", "not enough of `pear`: 9 wanted", "Größe \\ \"1\"", "ひとつ", "e\u{301}", "😀"] {
-            assert!(matches!(printable(text), Cow::Borrowed(same) if same == text), "{text}");
+        for text in [
+            "",
+            "not enough of `pear`: 9 wanted",
+            "Größe \\ \"1\"",
+            "ひとつ",
+            "e\u{301}",
+            "😀",
+        ] {
+            assert!(
+                matches!(printable(text), Cow::Borrowed(same) if same == text),
+                "{text}"
+            );
         }
     }
 }

@@ -35,8 +35,16 @@ const POLICY: &str =
 
 /// Path, content type and text of everything that the browser loads.
 const ASSETS: [(&str, &str, &str); 7] = [
-    ("/", "text/html; charset=utf-8", include_str!("../assets/index.html")),
-    ("/console.css", "text/css; charset=utf-8", include_str!("../assets/console.css")),
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_str!("../assets/index.html"),
+    ),
+    (
+        "/console.css",
+        "text/css; charset=utf-8",
+        include_str!("../assets/console.css"),
+    ),
     ("/console.js", JAVASCRIPT, include_str!("../assets/console.js")),
     ("/map.js", JAVASCRIPT, include_str!("../assets/map.js")),
     ("/story.js", JAVASCRIPT, include_str!("../assets/story.js")),

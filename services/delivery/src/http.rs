@@ -125,10 +125,7 @@ async fn list(Shared(door): DeliveryDoor) -> Result<Json<CourierList>, Problem> 
         (status = 404, description = "No delivery was asked for (yet).", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn show(
-    Shared(door): DeliveryDoor,
-    Id(order_id): Id<OrderId>,
-) -> Result<Json<DeliveryView>, Problem> {
+async fn show(Shared(door): DeliveryDoor, Id(order_id): Id<OrderId>) -> Result<Json<DeliveryView>, Problem> {
     let state = door.state(&order_id).await?;
     let name = state.name();
     let (courier_id, reason) = match state {

@@ -35,7 +35,11 @@ pub struct NewOrder {
     #[schema(pattern = "^[A-Z]{3}$")]
     currency: String,
     /// Where to deliver, on one line: at most 500 bytes, without control characters.
-    #[schema(min_length = 1, max_length = 500, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     address: String,
     /// Whether the payment is charged at once or waits for the customer.
     #[serde(default)]
@@ -77,7 +81,11 @@ pub struct CancelOrder {
     #[schema(value_type = OrderId)]
     order_id: String,
     /// Why, in a sentence or two, without control characters.
-    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: Option<String>,
 }
 

@@ -162,7 +162,9 @@ pub enum Outcome {
         /// The provider's own name for the charge.
         reference: String,
     },
-    Declined { reason: String },
+    Declined {
+        reason: String,
+    },
 }
 
 /// The answer to a charge that is declined by its status.

@@ -65,7 +65,11 @@ pub async fn list(_: ListArgs) -> Result<()> {
 /// NATS does not answer, or nobody has it.
 pub async fn show(args: ShowArgs) -> Result<()> {
     for Parked { letter, body } in parked(&args.id).await? {
-        println!("{} could not handle {}", letter.service, printable(&letter.subject));
+        println!(
+            "{} could not handle {}",
+            letter.service,
+            printable(&letter.subject)
+        );
         println!("  because   {}", printable(&letter.reason));
         println!("  attempts  {}", letter.attempts);
         println!("  parked    {}", letter.parked_at);

@@ -10,8 +10,8 @@ use futures::StreamExt;
 use quadrille_events::{Event, OrderId};
 
 use quadrille_local::{connect, env, nats_url};
-use quadrille_runtime::printable;
 use quadrille_runtime::operator::story::{self, Story, Telling};
+use quadrille_runtime::printable;
 
 /// Follow the events as they are committed, of all orders or of one
 #[derive(clap::Args, Debug)]

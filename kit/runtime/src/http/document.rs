@@ -83,7 +83,11 @@ fn complete(api: &mut OpenApi) {
 fn common_problems() -> [(StatusCode, &'static str, String); 9] {
     let text = str::to_owned;
     [
-        (StatusCode::BAD_REQUEST, "Malformed", text("The request is malformed.")),
+        (
+            StatusCode::BAD_REQUEST,
+            "Malformed",
+            text("The request is malformed."),
+        ),
         (
             StatusCode::FORBIDDEN,
             "CrossSite",
@@ -122,7 +126,9 @@ fn common_problems() -> [(StatusCode, &'static str, String); 9] {
         (
             StatusCode::SERVICE_UNAVAILABLE,
             "Unavailable",
-            text("Not now; or it is not known whether the request took effect: the same request again finds out."),
+            text(
+                "Not now; or it is not known whether the request took effect: the same request again finds out.",
+            ),
         ),
     ]
 }

@@ -1,6 +1,8 @@
 //! What handlers take from a request: a JSON body, path parameters, a query. Every rejection is a [`Problem`].
 
+use std::pin::pin;
 use std::str::FromStr;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
@@ -24,19 +26,21 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = axum::Json::<T>::from_request(request, state);
-        match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(axum::Json(body))) => Ok(Json(body)),
-            Ok(Err(rejection)) => Err(body_problem(&rejection)),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!("the body did not arrive within {BODY_TIMEOUT:?}"),
-            )),
-        }
+        let mut body = pin!(axum::Json::<T>::from_request(request, state));
+        // Most bodies arrive with the head, and then no timer is needed.
+        let read = match futures::poll!(body.as_mut()) {
+            Poll::Ready(read) => read,
+            Poll::Pending => tokio::time::timeout(BODY_TIMEOUT, body).await.map_err(|_| {
+                let detail = format!("the body did not arrive within {BODY_TIMEOUT:?}");
+                Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+            })?,
+        };
+        let axum::Json(body) = read.map_err(|rejection| body_problem(&rejection))?;
+        Ok(Json(body))
     }
 }
 

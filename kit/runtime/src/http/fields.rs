@@ -49,7 +49,9 @@ pub fn plain_text(name: &str, text: &str) -> Result<(), Problem> {
         None => Ok(()),
         Some(control) => {
             let code = u32::from(control);
-            let detail = format!("must hold no control characters (line breaks, tabs, escapes), but holds U+{code:04X}");
+            let detail = format!(
+                "must hold no control characters (line breaks, tabs, escapes), but holds U+{code:04X}"
+            );
             Err(Problem::invalid(name, detail))
         }
     }
@@ -155,7 +157,11 @@ fn whole_number(literal: &str) -> WholeNumber {
     // An exponent that is no i64 is beyond every number of digits that a body can have.
     let (huge, tiny) = (WholeNumber::TooLarge, WholeNumber::Not);
     let Ok(exponent) = exponent.parse::<i64>() else {
-        return if exponent.starts_with('-') || negative { tiny } else { huge };
+        return if exponent.starts_with('-') || negative {
+            tiny
+        } else {
+            huge
+        };
     };
     let shift = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     let scale = exponent
@@ -164,9 +170,14 @@ fn whole_number(literal: &str) -> WholeNumber {
     if negative || scale < 0 {
         return WholeNumber::Not;
     }
-    let power = u32::try_from(scale).ok().and_then(|scale| 10_u64.checked_pow(scale));
+    let power = u32::try_from(scale)
+        .ok()
+        .and_then(|scale| 10_u64.checked_pow(scale));
     let number = trimmed.parse::<u64>().ok();
-    match number.zip(power).and_then(|(number, power)| number.checked_mul(power)) {
+    match number
+        .zip(power)
+        .and_then(|(number, power)| number.checked_mul(power))
+    {
         Some(number) => WholeNumber::Is(number),
         None => huge,
     }
@@ -226,7 +237,9 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Stock>(text);
         assert_eq!(read(r#"{"quantity": 3.0}"#).unwrap().quantity, 3);
         let digits = "9".repeat(1_000);
-        let error = read(&format!(r#"{{"quantity": {digits}}}"#)).unwrap_err().to_string();
+        let error = read(&format!(r#"{{"quantity": {digits}}}"#))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("... is too large") && error.len() < 100, "{error}");
         let error = read(r#"{"quantity": 4294967296}"#).unwrap_err().to_string();
         assert!(error.starts_with("4294967296 is too large"), "{error}");
@@ -239,7 +252,10 @@ mod tests {
         for text in ["a\u{1b}[31mb", "a\nb", "a\tb", "a\u{7f}", "a\u{9b}31m"] {
             let problem = plain_text("address", text).unwrap_err();
             assert_eq!((problem.status, problem.field.as_deref()), (422, Some("address")));
-            assert_eq!(reason(Some(text.to_owned()), "x").unwrap_err().field.as_deref(), Some("reason"));
+            assert_eq!(
+                reason(Some(text.to_owned()), "x").unwrap_err().field.as_deref(),
+                Some("reason")
+            );
         }
         assert!(plain_text("address", "Größe 1 \u{2028} \u{1f600}").is_ok());
         assert!(plain_text("address", "  ").is_err());

@@ -37,8 +37,13 @@ impl AllowedHosts {
     /// An entry is no host name: it has a scheme, a port or a path.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let entries = settings.or("ALLOWED_HOSTS", String::new())?;
-        let entries = entries.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        Ok(Self(entries.map(HostPattern::new).collect::<anyhow::Result<_>>()?))
+        let entries = entries
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        Ok(Self(
+            entries.map(HostPattern::new).collect::<anyhow::Result<_>>()?,
+        ))
     }
 
     /// Refuses a request to a foreign name, and a command that a browser sends for a page of another site.
@@ -65,7 +70,11 @@ impl AllowedHosts {
         };
         // `GET http://order:7001/ HTTP/1.1` names the host twice (RFC 9112, 3.2.2).
         let target = request.uri().authority().map(|authority| authority.as_str());
-        match [Some(authority), target].into_iter().flatten().find(|host| !self.allows(host)) {
+        match [Some(authority), target]
+            .into_iter()
+            .flatten()
+            .find(|host| !self.allows(host))
+        {
             None => Ok(()),
             Some(foreign) => {
                 let name = host_of(foreign);
@@ -235,7 +244,11 @@ mod tests {
             ("origin", "null"),
         ] {
             for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
-                assert_eq!(status(&hosts, method, &[host, foreign]), 403, "{method} {foreign:?}");
+                assert_eq!(
+                    status(&hosts, method, &[host, foreign]),
+                    403,
+                    "{method} {foreign:?}"
+                );
             }
             assert_eq!(status(&hosts, "GET", &[host, foreign]), 200, "{foreign:?}");
         }
@@ -248,7 +261,11 @@ mod tests {
             assert_eq!(status(&hosts, "POST", &[host, own]), 200, "{own:?}");
         }
         // A proxy that speaks TLS may replace the host name; the browser knows the site.
-        let proxied = [host, ("origin", "https://shop.example"), ("sec-fetch-site", "same-origin")];
+        let proxied = [
+            host,
+            ("origin", "https://shop.example"),
+            ("sec-fetch-site", "same-origin"),
+        ];
         assert_eq!(status(&hosts, "POST", &proxied), 200);
     }
 }

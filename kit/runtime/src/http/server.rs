@@ -228,11 +228,19 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_is_disconnected() {
         const WRITE: Duration = Duration::from_millis(500);
-        let server = Server::start(ConnectionLimits { write: WRITE, ..LIMITS });
+        let server = Server::start(ConnectionLimits {
+            write: WRITE,
+            ..LIMITS
+        });
         let mut silent = server.connect().await;
-        silent.write_all(b"GET /large HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        silent
+            .write_all(b"GET /large HTTP/1.1\r\nhost: here\r\n\r\n")
+            .await
+            .unwrap();
         let mut slow = server.connect().await;
-        slow.write_all(b"GET /large HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await.unwrap();
+        slow.write_all(b"GET /large HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
         // The slow one reads for three times the time-out, but reads.
         let mut read = 0;
         let mut buffer = vec![0; LARGE / 16];
@@ -252,7 +260,12 @@ mod tests {
     #[tokio::test]
     async fn a_head_of_more_than_16_kb_is_refused() {
         let server = Server::start(LIMITS);
-        let head = |kilobytes: usize| format!("GET / HTTP/1.1\r\nhost: here\r\nx: {}\r\nconnection: close\r\n\r\n", "x".repeat(kilobytes * 1024));
+        let head = |kilobytes: usize| {
+            format!(
+                "GET / HTTP/1.1\r\nhost: here\r\nx: {}\r\nconnection: close\r\n\r\n",
+                "x".repeat(kilobytes * 1024)
+            )
+        };
         let fits = server.answer(&head(15)).await;
         assert!(fits.starts_with("HTTP/1.1 200"), "{fits}");
         // The unread rest of the head may reset the connection, so only what the server had read before is sent.
@@ -271,9 +284,16 @@ mod tests {
             ..LIMITS
         };
         let server = Server::start(limits);
-        let _idle = [server.connect().await, server.connect().await, server.connect().await];
+        let _idle = [
+            server.connect().await,
+            server.connect().await,
+            server.connect().await,
+        ];
         let answer = server.answer("GET / HTTP/1.1\r\nhost: here\r\n\r\n").await;
-        assert!(answer.ends_with("here") && answer.contains("connection: close"), "{answer}");
+        assert!(
+            answer.ends_with("here") && answer.contains("connection: close"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]

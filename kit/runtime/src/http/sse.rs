@@ -56,11 +56,19 @@ impl SseLimits {
         );
         let per_address = settings.or("MAX_SSE_PER_ADDRESS", MAX_SSE_PER_ADDRESS)?;
         let open = Mutex::default();
-        Ok(Self(Arc::new(Counted { total, per_address, open })))
+        Ok(Self(Arc::new(Counted {
+            total,
+            per_address,
+            open,
+        })))
     }
 
     fn take(&self, address: IpAddr) -> Result<SsePlace, Problem> {
-        let Counted { total, per_address, open } = &*self.0;
+        let Counted {
+            total,
+            per_address,
+            open,
+        } = &*self.0;
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.total >= *total {
             return Err(Problem::unavailable(format!(
@@ -177,12 +185,21 @@ mod tests {
         drop(first);
         let _fourth = client("2001:db8::2").place().unwrap();
         assert!(refused("192.0.2.1").contains("(MAX_SSE)"));
-        assert_eq!(limits.0.open.lock().unwrap().by_address.len(), 2, "one /64 is one address");
+        assert_eq!(
+            limits.0.open.lock().unwrap().by_address.len(),
+            2,
+            "one /64 is one address"
+        );
     }
 
     #[test]
     fn connections_are_left_for_probes_and_commands() {
         assert!(limits("1000", "1").is_ok());
-        assert!(limits("1001", "1").unwrap_err().to_string().starts_with("MAX_SSE=1001"));
+        assert!(
+            limits("1001", "1")
+                .unwrap_err()
+                .to_string()
+                .starts_with("MAX_SSE=1001")
+        );
     }
 }

@@ -21,7 +21,11 @@ pub(crate) struct WriteTimeout<S> {
 impl<S> WriteTimeout<S> {
     pub fn new(stream: S, limit: Duration) -> Self {
         let waiting = None;
-        Self { stream, limit, waiting }
+        Self {
+            stream,
+            limit,
+            waiting,
+        }
     }
 
     /// Passes on the result of a write, and turns one that waits for too long into an error.

@@ -337,10 +337,21 @@ order                  └─ order.cancelled
     #[test]
     fn a_reason_does_not_command_the_terminal() {
         let reason = Some("too \u{1b}[31mexpensive\n\u{9b}2J");
-        let cancelled = entry(0, "payment", "cancelled", "payment.cancelled", "http/cancel", reason);
+        let cancelled = entry(
+            0,
+            "payment",
+            "cancelled",
+            "payment.cancelled",
+            "http/cancel",
+            reason,
+        );
         let story = Story::new("42".parse().expect("an id"), vec![cancelled]);
         let told = r"└─ payment.cancelled: too \u{1b}[31mexpensive\n\u{9b}2J";
-        assert!(story.tell(Telling::Timed).contains(told), "{}", story.tell(Telling::Timed));
+        assert!(
+            story.tell(Telling::Timed).contains(told),
+            "{}",
+            story.tell(Telling::Timed)
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     let text = printable(&text);
     match field.name() {
         "message" => writer.write_str(&text),
-        name if writer.has_ansi_escapes() => write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{text}"),
+        name if writer.has_ansi_escapes() => {
+            write!(writer, "\u{1b}[3m{name}\u{1b}[0m\u{1b}[2m=\u{1b}[0m{text}")
+        }
         name => write!(writer, "{name}={text}"),
     }
 }
@@ -70,6 +72,9 @@ mod tests {
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(!text.trim_end().contains(char::is_control), "{text:?}");
         let subject = r"subject=order.\u{1b}[2Jcreated\nINFO forged \u{9b}31m attempts=3";
-        assert!(text.contains(subject) && text.contains(r"parked order.\u{1b}[2J"), "{text}");
+        assert!(
+            text.contains(subject) && text.contains(r"parked order.\u{1b}[2J"),
+            "{text}"
+        );
     }
 }
