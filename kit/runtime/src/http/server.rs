@@ -17,9 +17,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
-use crate::shutdown::stopped;
 use crate::http::sse::{SseClient, SseLimits};
 use crate::http::write_timeout::WriteTimeout;
+use crate::shutdown::stopped;
 
 /// How many connections may be open at once, at 12 kB of memory each and some 30 kB with an order in hand; further ones
 /// wait to be accepted.
