@@ -1,5 +1,7 @@
 //! What a client costs a service that sends the head of a request and never ends it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use quadrille_local::usage::Usage;

@@ -39,9 +39,11 @@ async fn read(response: Response) -> Answer {
 fn refused(request: RequestBuilder, status: u16) -> impl Future<Output = Value> {
     let caller = std::panic::Location::caller();
     async move {
-        let answer = read(request.send().await.unwrap()).await;
+        let response = request.send().await.unwrap();
+        // The body of an event stream never ends.
+        assert_eq!(response.status().as_u16(), status, "{caller}");
+        let answer = read(response).await;
         let shown = format!("{caller}: {} {}", answer.status, answer.body);
-        assert_eq!(answer.status, status, "{shown}");
         assert_eq!(
             answer.headers["content-type"], "application/problem+json",
             "{shown}"

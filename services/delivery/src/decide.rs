@@ -25,10 +25,7 @@ pub enum State {
         courier_id: CourierId,
     },
     /// No courier was found. Final.
-    NoCourier {
-        order: Arc<Order>,
-        reason: String,
-    },
+    NoCourier { order: Arc<Order>, reason: String },
     /// The courier was called back, or will never be sent. Final.
     Cancelled {
         order: Arc<Order>,
@@ -43,10 +40,7 @@ pub enum Input {
     /// The order is to be delivered.
     Deliver(Arc<Order>),
     /// The desk answered to [`Ask::Desk`].
-    Desk {
-        order: Arc<Order>,
-        result: DeskResult,
-    },
+    Desk { order: Arc<Order>, result: DeskResult },
     /// The order is cancelled.
     Cancelled {
         order: Arc<Order>,
@@ -54,10 +48,7 @@ pub enum Input {
         asked: bool,
     },
     /// Command: a courier can take so many orders.
-    Courier {
-        courier_id: CourierId,
-        capacity: u64,
-    },
+    Courier { courier_id: CourierId, capacity: u64 },
 }
 
 impl State {
@@ -76,9 +67,7 @@ impl State {
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// Whether the order can be delivered.
-    Desk {
-        order: Arc<Order>,
-    },
+    Desk { order: Arc<Order> },
 }
 
 /// The load of a courier: a record of the ledger.

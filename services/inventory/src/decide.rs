@@ -20,18 +20,11 @@ pub enum State {
     #[default]
     None,
     /// All lines are reserved.
-    Reserved {
-        order: Arc<Order>,
-    },
+    Reserved { order: Arc<Order> },
     /// Nothing is reserved. Final.
-    Failed {
-        order: Arc<Order>,
-        reason: String,
-    },
+    Failed { order: Arc<Order>, reason: String },
     /// The reserved stock is back. Final.
-    Released {
-        order: Arc<Order>,
-    },
+    Released { order: Arc<Order> },
 }
 
 /// The inputs that the inventory service decides.

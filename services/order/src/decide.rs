@@ -35,11 +35,8 @@ pub enum State {
         order: Arc<Order>,
         courier_id: CourierId,
     },
-    /// Money, stock and courier are back, or on their way back. Final.
-    Cancelled {
-        order: Arc<Order>,
-        reason: String,
-    },
+    /// The money is settled; inventory and delivery release stock and courier next. Final.
+    Cancelled { order: Arc<Order>, reason: String },
 }
 
 /// The inputs that the order service decides.
@@ -50,14 +47,9 @@ pub enum Input {
     /// The order is paid and reserved.
     Ready(Arc<Order>),
     /// Command: the shop owner approves.
-    Approve {
-        order_id: OrderId,
-    },
+    Approve { order_id: OrderId },
     /// Command: the customer (or the shop owner) cancels.
-    Cancel {
-        order_id: OrderId,
-        reason: String,
-    },
+    Cancel { order_id: OrderId, reason: String },
     /// A courier is assigned.
     Assigned {
         order: Arc<Order>,

@@ -26,7 +26,7 @@ fn config() -> ProptestConfig {
 }
 
 /// As the service receives it: through the extractor of its handlers.
-fn receive<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn receive<T: DeserializeOwned + Send>(body: &[u8]) -> Result<T, Problem> {
     let request = Request::post("/")
         .header("content-type", "application/json")
         .body(Body::from(body.to_vec()));

@@ -31,9 +31,7 @@ pub enum State {
         expires_at: Timestamp,
     },
     /// The deadline passed; the cancellation is next.
-    Expired {
-        order: Arc<Order>,
-    },
+    Expired { order: Arc<Order> },
     /// The provider charged the total.
     Charged {
         order: Arc<Order>,
@@ -47,15 +45,9 @@ pub enum State {
         reason: String,
     },
     /// Cancelled before anything was charged. Final.
-    Cancelled {
-        order: Arc<Order>,
-        reason: String,
-    },
+    Cancelled { order: Arc<Order>, reason: String },
     /// The charge was given back. Final.
-    Refunded {
-        order: Arc<Order>,
-        reason: String,
-    },
+    Refunded { order: Arc<Order>, reason: String },
 }
 
 /// The inputs that the payment service decides.
@@ -68,37 +60,19 @@ pub enum Input {
         pay_within: Duration,
     },
     /// The order will not be delivered: cancel, or refund.
-    CancelPayment {
-        order: Arc<Order>,
-        reason: String,
-    },
+    CancelPayment { order: Arc<Order>, reason: String },
     /// There is not enough stock: cancel, or refund.
-    ReservationFailed {
-        order: Arc<Order>,
-        reason: String,
-    },
+    ReservationFailed { order: Arc<Order>, reason: String },
     /// The scheduled deadline passed.
-    Expired {
-        order: Arc<Order>,
-    },
+    Expired { order: Arc<Order> },
     /// The payment was cancelled: the provider gives back whatever it may hold all the same.
-    Voiding {
-        order: Arc<Order>,
-    },
+    Voiding { order: Arc<Order> },
     /// Command: the customer confirms.
-    Confirm {
-        order_id: OrderId,
-    },
+    Confirm { order_id: OrderId },
     /// Command: the customer cancels.
-    Cancel {
-        order_id: OrderId,
-        reason: String,
-    },
+    Cancel { order_id: OrderId, reason: String },
     /// The provider answered to [`Ask::Charge`].
-    Charge {
-        order: Arc<Order>,
-        result: ChargeResult,
-    },
+    Charge { order: Arc<Order>, result: ChargeResult },
     /// The provider has done [`Ask::Refund`].
     Refund {
         order: Arc<Order>,
@@ -106,27 +80,18 @@ pub enum Input {
         reason: String,
     },
     /// The provider has done [`Ask::Void`].
-    Void {
-        order: Arc<Order>,
-    },
+    Void { order: Arc<Order> },
 }
 
 /// The requests to the provider.
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// Charge the total.
-    Charge {
-        order: Arc<Order>,
-    },
+    Charge { order: Arc<Order> },
     /// Give the total back.
-    Refund {
-        order: Arc<Order>,
-        reason: String,
-    },
+    Refund { order: Arc<Order>, reason: String },
     /// Hold nothing: give back what was taken, if anything was, and take nothing from now on.
-    Void {
-        order: Arc<Order>,
-    },
+    Void { order: Arc<Order> },
 }
 
 impl Service for PaymentService {
