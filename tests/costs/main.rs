@@ -6,3 +6,5 @@ mod broker;
 #[cfg(target_os = "linux")]
 mod connections;
 mod decisions;
+#[cfg(target_os = "linux")]
+mod heads;

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod console;
+mod hostile;
 mod openapi;
 mod telemetry;

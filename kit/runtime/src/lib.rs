@@ -12,6 +12,7 @@ pub mod nats;
 pub mod operator;
 
 mod cause;
+mod printable;
 mod run;
 mod settings;
 mod shutdown;
@@ -23,6 +24,6 @@ pub use mimalloc::MiMalloc as Allocator;
 
 pub use engine::dead_letter::{DeadLetter, MAX_LISTED, Parked};
 pub use http::door::{COMMAND_TIMEOUT, Door, Outcome, Reply};
-pub use http::serve::serve;
+pub use printable::printable;
 pub use run::{main, program, run};
 pub use settings::Settings;

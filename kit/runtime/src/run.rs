@@ -22,9 +22,10 @@ use crate::engine::outside_calls::CallLimits;
 use crate::engine::store::Store;
 use crate::engine::wires::Wires;
 use crate::engine::{Engine, QUEUE};
-use crate::http::around;
+use crate::http::Edge;
 use crate::http::door::Door;
-use crate::http::serve::{listen, serve};
+use crate::http::routes::service_routes;
+use crate::http::server::listen;
 use crate::nats::Broker;
 use crate::nats::streams::{Keeping, ensure, keep_log};
 use crate::settings::Settings;
@@ -42,7 +43,7 @@ const _: () = assert!(STOP_TIMEOUT.as_millis() + FLUSH_TIMEOUT.as_millis() < 5_0
 ///
 /// Settings: `NATS_URL` (`nats://127.0.0.1:4222`), `NATS_CREDS`, `BIND` (`127.0.0.1`), `PORT` (0 takes a free one),
 /// `REPLICAS` (1), `RETENTION` (30d), `EVENTS_MAX_AGE` (7d), `ACK_WAIT` (10s), `CALL_GIVE_UP` (1h), `RUST_LOG`
-/// (`info`), `LOG_FORMAT` (`text` or `json`), and OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` and what goes with it.
+/// (`info`), `LOG_FORMAT` (`text` or `json`), `ALLOWED_HOSTS` (none), `MAX_SSE` (512), `MAX_SSE_PER_ADDRESS` (64), and OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` and what goes with it.
 pub fn main<S: Service>(
     default_port: u16,
     make: impl FnOnce(&Settings) -> anyhow::Result<S>,
@@ -119,6 +120,7 @@ pub async fn run<S: Service>(
 ) -> anyhow::Result<()> {
     let name = S::Said::SERVICE;
     let metrics = Metrics::start()?;
+    let edge = Edge::new(settings)?;
     let url: String = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
     let keeping = keeping(settings)?;
     let limits = CallLimits {
@@ -154,8 +156,9 @@ pub async fn run<S: Service>(
     let mut engine = tokio::spawn(Engine::new(service, store, gathered, limits, stop.clone()).run());
 
     let address = listener.local_addr()?;
-    let app = around(routes(door.clone()), door, metrics);
-    let mut serving = tokio::spawn(serve(listener, app, stop.clone()));
+    let app = service_routes(routes(door.clone()), door, metrics, &edge);
+    let serving_stop = stop.clone();
+    let mut serving = tokio::spawn(async move { edge.serve(listener, app, serving_stop).await });
     info!(service = name, "listening on http://{address}");
 
     tokio::select! {

@@ -1,21 +1,21 @@
-//! What the console serves: the page, the live stream behind it, and the commands that it hands on.
+//! HTTP endpoints of the console: the page, the live stream behind it, and the commands that it forwards.
 
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use jiff::Timestamp;
 use quadrille_events::{OrderId, Step};
-use quadrille_runtime::http::{Id, Json, MAX_BODY, Problem, field};
+use quadrille_runtime::http::{
+    Edge, Id, Json, Params, Problem, Query, SseClient, field, idempotency_key, page_headers,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::follow::Shared;
 use crate::live::{self, Looking};
@@ -29,60 +29,43 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest text that is searched for: an id.
 const MAX_SEARCH: usize = quadrille_events::MAX_ID;
 
+/// Lets the page load nothing from other hosts, and no other site frame it.
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// Path, content type and text of everything that the browser loads.
+const ASSETS: [(&str, &str, &str); 7] = [
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_str!("../assets/index.html"),
+    ),
+    (
+        "/console.css",
+        "text/css; charset=utf-8",
+        include_str!("../assets/console.css"),
+    ),
+    ("/console.js", JAVASCRIPT, include_str!("../assets/console.js")),
+    ("/map.js", JAVASCRIPT, include_str!("../assets/map.js")),
+    ("/story.js", JAVASCRIPT, include_str!("../assets/story.js")),
+    ("/page.js", JAVASCRIPT, include_str!("../assets/page.js")),
+    ("/icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
+];
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
 #[derive(Clone)]
 struct App {
     shared: Shared,
     commands: Commands,
 }
 
-/// All that the console serves.
-pub(crate) fn routes(shared: Shared, commands: Commands) -> Router {
-    let page = |kind: &'static str, text: &'static str| {
-        get(move || async move {
-            (
-                [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")],
-                text,
-            )
-        })
-    };
-    Router::new()
-        .route(
-            "/",
-            page("text/html; charset=utf-8", include_str!("../assets/index.html")),
-        )
-        .route(
-            "/console.css",
-            page("text/css; charset=utf-8", include_str!("../assets/console.css")),
-        )
-        .route(
-            "/console.js",
-            page(
-                "text/javascript; charset=utf-8",
-                include_str!("../assets/console.js"),
-            ),
-        )
-        .route(
-            "/map.js",
-            page("text/javascript; charset=utf-8", include_str!("../assets/map.js")),
-        )
-        .route(
-            "/story.js",
-            page(
-                "text/javascript; charset=utf-8",
-                include_str!("../assets/story.js"),
-            ),
-        )
-        .route(
-            "/page.js",
-            page(
-                "text/javascript; charset=utf-8",
-                include_str!("../assets/page.js"),
-            ),
-        )
-        .route(
-            "/icon.svg",
-            page("image/svg+xml", include_str!("../assets/icon.svg")),
-        )
+/// All routes of the console, within the guards that every program has.
+pub(crate) fn routes(shared: Shared, commands: Commands, edge: &Edge) -> Router {
+    let mut routes = Router::new();
+    for (path, kind, text) in ASSETS {
+        routes = routes.route(path, asset(kind, text));
+    }
+    let routes = routes
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -90,63 +73,22 @@ pub(crate) fn routes(shared: Shared, commands: Commands) -> Router {
         .route("/api/orders", get(search).post(create))
         .route("/api/orders/{order_id}", get(story))
         .route("/api/orders/{order_id}/{command}", post(command))
-        .with_state(App { shared, commands })
-        .fallback(async |request: Request| {
-            Problem::not_found(format!(
-                "there is no {} {}",
-                request.method(),
-                request.uri().path()
-            ))
-        })
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            HANDLER_TIMEOUT,
-        ))
-        .layer(middleware::from_fn(guard))
-        .layer(CatchPanicLayer::custom(|_| {
-            Problem::internal("the handler panicked; the log says where").into_response()
-        }))
+        .with_state(App { shared, commands });
+    edge.within(HANDLER_TIMEOUT, routes)
+        .layer(middleware::from_fn(secure_page))
 }
 
-/// Lets no other site's page send commands, and tells the browser to load nothing from elsewhere.
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = if request.method() == Method::POST && is_foreign(request.headers()) {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "commands are taken from the console's own page only",
-        )
-        .into_response()
-    } else {
-        next.run(request).await
-    };
-    const HEADERS: [(HeaderName, &str); 4] = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ];
-    for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
+fn asset(kind: &'static str, text: &'static str) -> MethodRouter<App> {
+    get(move || async move {
+        let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")];
+        (headers, text)
+    })
+}
+
+async fn secure_page(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(page_headers(POLICY));
     response
-}
-
-/// Whether a browser sends this for the page of another site. What is no browser sends neither header.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = text("sec-fetch-site") {
-        return !matches!(site, "same-origin" | "none");
-    }
-    match (text("origin"), text("host")) {
-        (Some(origin), host) => origin.split_once("://").map(|(_, origin)| origin) != host,
-        (None, _) => false,
-    }
 }
 
 async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
@@ -187,7 +129,11 @@ struct Look {
     step: Option<String>,
 }
 
-async fn look(State(app): State<App>, Query(look): Query<Look>) -> Result<Response, Problem> {
+async fn look(
+    State(app): State<App>,
+    client: SseClient,
+    Query(look): Query<Look>,
+) -> Result<Response, Problem> {
     let order = look.order.map(|order| order.parse::<OrderId>()).transpose();
     let order = order.map_err(|error| Problem::invalid("order", error))?;
     let step = match look.step {
@@ -199,11 +145,12 @@ async fn look(State(app): State<App>, Query(look): Query<Look>) -> Result<Respon
             Some(step.ok_or_else(|| Problem::invalid("step", "is no step of an order in flight"))?)
         }
     };
-    live::stream(app.shared, Looking { order, step })
+    live::stream(app.shared, Looking { order, step }, client.place()?)
 }
 
 #[derive(Deserialize)]
 struct Search {
+    #[serde(default)]
     q: String,
 }
 
@@ -252,16 +199,11 @@ async fn read(app: &App, order_id: &OrderId) -> Result<Option<OrderStory>, Probl
 async fn create(
     State(app): State<App>,
     headers: HeaderMap,
-    Json(order): Json<Value>,
+    Json(order): Json<Box<RawValue>>,
 ) -> Result<Response, Problem> {
-    app.commands
-        .send(
-            To::Order,
-            "/orders/create_order",
-            headers.get("idempotency-key"),
-            &order,
-        )
-        .await
+    let key = idempotency_key(&headers)?;
+    let commands = app.commands;
+    commands.send(To::Order, "/orders/create_order", key, order).await
 }
 
 #[derive(Deserialize)]
@@ -272,11 +214,15 @@ struct Command {
 
 async fn command(
     State(app): State<App>,
-    Path((order_id, command)): Path<(String, String)>,
+    Params(params): Params,
     Json(Command { reason }): Json<Command>,
 ) -> Result<Response, Problem> {
-    let order_id: OrderId = field("order_id", &order_id)?;
-    let (to, path, takes_reason) = match command.as_str() {
+    let param = |name: &str| {
+        let found = params.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, text)| text.as_str())
+    };
+    let order_id: OrderId = field("order_id", param("order_id"))?;
+    let (to, path, takes_reason) = match param("command") {
         "confirm-payment" => (To::Payment, "/payments/confirm", false),
         "cancel-payment" => (To::Payment, "/payments/cancel", true),
         "approve-order" => (To::Order, "/orders/confirm", false),
@@ -287,34 +233,12 @@ async fn command(
     if let (true, Some(reason)) = (takes_reason, reason) {
         body["reason"] = reason.into();
     }
-    app.commands.send(to, path, None, &body).await
+    let body = to_raw_value(&body).map_err(|error| Problem::internal(error.to_string()))?;
+    app.commands.send(to, path, None, body).await
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn another_sites_page_sends_no_commands() {
-        let host = ("host", "127.0.0.1:7000");
-        assert!(is_foreign(&headers(&[host, ("sec-fetch-site", "cross-site")])));
-        assert!(is_foreign(&headers(&[host, ("sec-fetch-site", "same-site")])));
-        assert!(is_foreign(&headers(&[host, ("origin", "http://elsewhere")])));
-        assert!(is_foreign(&headers(&[host, ("origin", "null")])));
-        assert!(!is_foreign(&headers(&[host, ("sec-fetch-site", "same-origin")])));
-        assert!(!is_foreign(&headers(&[
-            host,
-            ("origin", "http://127.0.0.1:7000")
-        ])));
-        assert!(!is_foreign(&headers(&[host])), "curl");
-    }
 
     /// The page must work under its own policy: nothing inline, nothing from elsewhere.
     #[test]

@@ -7,8 +7,8 @@
 //! [`story`] one order in full, from the buckets; `follow` keeps the first two up to date; [`http`] serves them, live,
 //! and hands commands on to the services.
 //!
-//! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`), and `ORDER_URL`
-//! and `PAYMENT_URL`, where commands go. It asks nobody who they are: whoever reaches its port sees and does everything,
+//! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `ALLOWED_HOSTS`,
+//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), and `ORDER_URL` and `PAYMENT_URL`, where commands go. It asks nobody who they are: whoever reaches its port sees and does everything,
 //! so it listens on this machine only unless `BIND` says otherwise.
 
 pub mod http;
@@ -23,7 +23,8 @@ mod proxy;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use quadrille_runtime::{Settings, serve};
+use quadrille_runtime::Settings;
+use quadrille_runtime::http::Edge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -34,9 +35,6 @@ use crate::follow::Shared;
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Serves the console on `listener` until `stop` turns true. The page is there before NATS is.
-///
-/// # Errors
-/// Settings that make no sense, or a NATS server that cannot be used.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -47,10 +45,12 @@ pub async fn run(
         settings.or("ORDER_URL", "http://127.0.0.1:7001".to_owned())?,
         settings.or("PAYMENT_URL", "http://127.0.0.1:7002".to_owned())?,
     )?;
+    let edge = Edge::new(&settings)?;
     let shared = Shared::new(stop.clone());
     let address = listener.local_addr()?;
-    let app = http::routes(shared.clone(), commands);
-    let mut serving = tokio::spawn(serve(listener, app, stop.clone()));
+    let app = http::routes(shared.clone(), commands, &edge);
+    let serving_stop = stop.clone();
+    let mut serving = tokio::spawn(async move { edge.serve(listener, app, serving_stop).await });
     info!("listening on http://{address}");
     tokio::select! {
         failed = follow::keep(&nats_url, &shared) => return failed.map(|never| match never {}),

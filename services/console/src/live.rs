@@ -1,15 +1,14 @@
 //! What an open page is sent: the overview a few times a second while anything changes, the map when it does, and the
 //! story of the order it looks at whenever something is said about it.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use futures::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use quadrille_events::{OrderId, Step};
-use quadrille_runtime::http::Problem;
+use quadrille_runtime::http::{Problem, SsePlace};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -23,8 +22,6 @@ use crate::view::Overview;
 const TICK: Duration = Duration::from_millis(250);
 /// How often it is sent an overview even if nothing was said, because orders become stuck by themselves.
 const AT_LEAST: Duration = Duration::from_secs(2);
-/// How long one stream may last; the browser connects again by itself.
-const LIVE_FOR: Duration = Duration::from_secs(3_600);
 /// The most dead letters that are listed on the page; `quadrille dead-letters` lists all.
 const LISTED_LETTERS: usize = 20;
 
@@ -37,11 +34,8 @@ pub struct Looking {
     pub step: Option<Step>,
 }
 
-/// The stream of a page.
-///
-/// # Errors
-/// 503 if too many pages are open.
-pub fn stream(shared: Shared, looking: Looking) -> Result<Response, Problem> {
+/// The stream of a page; 503 if too many pages are open.
+pub fn stream(shared: Shared, looking: Looking, place: SsePlace) -> Result<Response, Problem> {
     let page = shared.pages().try_acquire_owned().map_err(|_| {
         Problem::unavailable(format!(
             "{MAX_PAGES} pages are open already; close one and reload"
@@ -51,11 +45,7 @@ pub fn stream(shared: Shared, looking: Looking) -> Result<Response, Problem> {
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    let events = page_events(shared, looking, page)
-        .take_until(tokio::time::sleep(LIVE_FOR))
-        .take_until(stopped)
-        .map(Ok::<_, Infallible>);
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+    Ok(place.answer(page_events(shared, looking, page).take_until(stopped)))
 }
 
 #[derive(Serialize)]

@@ -8,14 +8,13 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use quadrille_runtime::http::{MAX_BODY, Problem};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// How long a service may take: longer than it takes to say that it does not know (20 s).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where commands go.
 #[derive(Clone, Debug)]
 pub struct Commands {
     order: String,
@@ -23,12 +22,10 @@ pub struct Commands {
     http: reqwest::Client,
 }
 
-/// Who decides a command.
+/// The service that decides a command.
 #[derive(Clone, Copy, Debug)]
 pub enum To {
-    /// The order service.
     Order,
-    /// The payment service.
     Payment,
 }
 
@@ -47,16 +44,13 @@ impl Commands {
         Ok(Self { order, payment, http })
     }
 
-    /// Sends a command on, and brings back what the service answers.
-    ///
-    /// # Errors
-    /// 502 if it does not answer.
+    /// Forwards a command as it was sent, digit by digit, and brings back the answer of the service; 502 if it gives none.
     pub async fn send(
         &self,
         to: To,
         path: &str,
-        key: Option<&HeaderValue>,
-        body: &Value,
+        key: Option<&str>,
+        body: Box<RawValue>,
     ) -> Result<Response, Problem> {
         let (name, variable, base) = match to {
             To::Order => ("order", "ORDER_URL", &self.order),
@@ -72,7 +66,8 @@ impl Commands {
             let detail = format!("the {name} service {what} at {base} ({variable} says where it is)");
             Problem::new(StatusCode::BAD_GATEWAY, detail)
         };
-        let mut request = self.http.post(url).json(body);
+        let json = (header::CONTENT_TYPE, "application/json");
+        let mut request = self.http.post(url).header(json.0, json.1).body(body.to_string());
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
@@ -120,7 +115,7 @@ mod tests {
         let commands =
             Commands::new("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1".to_owned()).unwrap();
         let problem = commands
-            .send(To::Payment, "/payments/confirm", None, &Value::Null)
+            .send(To::Payment, "/payments/confirm", None, RawValue::NULL.to_owned())
             .await
             .unwrap_err();
         assert_eq!(problem.status, 502);

@@ -1,4 +1,4 @@
-//! What the delivery service answers to what.
+//! The decisions of the delivery service: one total match on state and input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,62 +16,43 @@ use crate::desk::DeskResult;
 /// How far a delivery has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// Nobody has asked for it.
+    /// No delivery was asked for.
     #[default]
     None,
-    /// A courier is on the way.
+    /// A courier is assigned.
     Assigned {
-        /// The order.
         order: Arc<Order>,
-        /// Who.
         courier_id: CourierId,
     },
-    /// Nobody can bring it. The end.
-    NoCourier {
-        /// The order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
-    /// The courier was called back, or will never be sent. The end.
+    /// No courier was found. Final.
+    NoCourier { order: Arc<Order>, reason: String },
+    /// The courier was called back, or will never be sent. Final.
     Cancelled {
-        /// The order.
         order: Arc<Order>,
-        /// Who was called back.
+        /// The courier who was called back.
         courier_id: Option<CourierId>,
     },
 }
 
-/// What the delivery service has to answer.
+/// The inputs that the delivery service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The order is to be delivered.
     Deliver(Arc<Order>),
     /// The desk answered to [`Ask::Desk`].
-    Desk {
-        /// The order.
-        order: Arc<Order>,
-        /// What.
-        result: DeskResult,
-    },
+    Desk { order: Arc<Order>, result: DeskResult },
     /// The order is cancelled.
     Cancelled {
-        /// The order.
         order: Arc<Order>,
-        /// Whether its delivery was ever asked for, so that the request, if it has not been here, is on its way.
+        /// Whether a delivery was ever asked for: then the request, if it has not arrived, will.
         asked: bool,
     },
     /// Command: a courier can take so many orders.
-    Courier {
-        /// Who.
-        courier_id: CourierId,
-        /// How many.
-        capacity: u64,
-    },
+    Courier { courier_id: CourierId, capacity: u64 },
 }
 
 impl State {
-    /// What it is called to the outside.
+    /// The name of the state in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",
@@ -82,26 +63,23 @@ impl State {
     }
 }
 
-/// What the courier desk is asked.
+/// The requests to the courier desk.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Can it be brought?
-    Desk {
-        /// This order.
-        order: Arc<Order>,
-    },
+    /// Whether the order can be delivered.
+    Desk { order: Arc<Order> },
 }
 
-/// What a courier carries: a record of the ledger.
+/// The load of a courier: a record of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Courier {
-    /// How many orders they can take.
+    /// How many orders the courier can take.
     pub capacity: u64,
-    /// How many they have.
+    /// How many orders are assigned to the courier.
     pub load: u64,
 }
 
-/// What the keys of all couriers' records begin with.
+/// The prefix of the keys of all couriers' records.
 pub const COURIERS: &str = "courier.load";
 
 /// The key of a courier's record.
@@ -109,7 +87,7 @@ pub fn key(courier_id: &CourierId) -> String {
     format!("{COURIERS}.{courier_id}")
 }
 
-/// The courier whose record it is.
+/// The courier whose record has this key.
 pub fn courier_of(key: &str) -> Option<CourierId> {
     CourierId::new(key.strip_prefix(COURIERS)?.strip_prefix('.')?).ok()
 }

@@ -7,8 +7,7 @@ use quadrille_decision::AskError;
 use quadrille_decision::fate::fate;
 use quadrille_events::Order;
 
-/// What a desk answers, once it does.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<DeskResult, AskError>> + Send + 'a>>;
+pub type DeskReply<'a> = Pin<Box<dyn Future<Output = Result<DeskResult, AskError>> + Send + 'a>>;
 
 /// A courier desk. It may be asked again about the same order after any doubt, and must give the same answer.
 pub trait Desk: Send + Sync {
@@ -17,21 +16,16 @@ pub trait Desk: Send + Sync {
         true
     }
 
-    /// Can this order be brought?
-    ///
-    /// # Errors
-    /// [`AskError`] says whether to ask again.
-    fn request<'a>(&'a self, order: &'a Order) -> Answer<'a>;
+    /// Asks whether the order can be delivered.
+    fn request<'a>(&'a self, order: &'a Order) -> DeskReply<'a>;
 }
 
-/// What a desk answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeskResult {
-    /// Yes, if a courier is free.
+    /// The order can be delivered, if a courier is free.
     Accepted,
-    /// No.
     Refused {
-        /// Why, in words for the customer.
+        /// In words for the customer.
         reason: String,
     },
 }
@@ -42,9 +36,9 @@ pub const NO_COURIER_ADDRESS: &str = "test-no-courier";
 /// The built-in desk: it refuses at a rate, by order id, so that asking again gives the same answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Simulator {
-    /// How often it refuses, from 0 to 1.
+    /// The share of orders that are refused, from 0 to 1.
     pub failure_rate: f64,
-    /// What its answers hang on beside the order id.
+    /// The answers are a function of the seed and the order id.
     pub seed: u64,
 }
 
@@ -53,7 +47,7 @@ impl Desk for Simulator {
         false
     }
 
-    fn request<'a>(&'a self, order: &'a Order) -> Answer<'a> {
+    fn request<'a>(&'a self, order: &'a Order) -> DeskReply<'a> {
         let reason = if order.address.starts_with(NO_COURIER_ADDRESS) {
             Some("nobody delivers to this test address")
         } else if fate(self.seed, "desk", order.order_id.as_str()) < self.failure_rate {

@@ -1,4 +1,4 @@
-//! What the inventory service answers to what.
+//! The decisions of the inventory service: one total match on state and input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -16,51 +16,38 @@ use crate::InventoryService;
 /// How far a reservation has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// Nobody has asked for it.
+    /// No reservation was asked for.
     #[default]
     None,
-    /// All lines are set aside.
-    Reserved {
-        /// The order.
-        order: Arc<Order>,
-    },
-    /// Nothing is set aside. The end.
-    Failed {
-        /// The order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
-    /// What was set aside is back. The end.
-    Released {
-        /// The order.
-        order: Arc<Order>,
-    },
+    /// All lines are reserved.
+    Reserved { order: Arc<Order> },
+    /// Nothing is reserved. Final.
+    Failed { order: Arc<Order>, reason: String },
+    /// The reserved stock is back. Final.
+    Released { order: Arc<Order> },
 }
 
-/// What the inventory service has to answer.
+/// The inputs that the inventory service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The order's lines are to be set aside.
+    /// The order's lines are to be reserved.
     Reserve(Arc<Order>),
     /// The order is cancelled.
     Cancelled {
-        /// The order.
         order: Arc<Order>,
-        /// Whether its lines were ever asked for, so that the request, if it has not been here, is on its way.
+        /// Whether a reservation was ever asked for: then the request, if it has not arrived, will.
         asked: bool,
     },
     /// Command: so much of an item has been put in, all told.
     Stock {
-        /// Which item.
         item_id: ItemId,
-        /// How many, including those that are set aside or gone.
+        /// How many, including those that are reserved or shipped.
         quantity: u64,
     },
 }
 
 impl State {
-    /// What it is called to the outside.
+    /// The name of the state in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",
@@ -71,17 +58,17 @@ impl State {
     }
 }
 
-/// What is there of an item: a record of the ledger.
+/// The stock of an item: a record of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {
     /// How many were put in.
     pub quantity: u64,
-    /// How many of them are set aside for orders, or have gone out with one.
+    /// How many of them are reserved for orders, or were shipped with one.
     pub reserved: u64,
 }
 
 impl Stock {
-    /// How many can be set aside.
+    /// How many can be reserved.
     pub fn available(&self) -> u64 {
         self.quantity.saturating_sub(self.reserved)
     }

@@ -1,9 +1,9 @@
-//! Its HTTP: the shop owner puts goods in, and anybody asks what is there.
+//! HTTP endpoints of the inventory service: the shop owner sets quantities, and anybody asks what is available.
 
 use axum::extract::State as Shared;
 use quadrille_events::{ItemId, MAX_MONEY};
 use quadrille_runtime::Door;
-use quadrille_runtime::http::{Id, Json, Origin, Problem, field, whole};
+use quadrille_runtime::http::{Id, Json, Origin, Problem, at_most, field, whole};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,10 +12,9 @@ use utoipa_axum::routes;
 use crate::InventoryService;
 use crate::decide::{Input, Stock, key};
 
-/// The most that can be put in of one item: what every JSON reader holds exactly, as with money.
+/// The largest quantity of one item: what every JSON reader holds exactly, as with money.
 pub const MAX_QUANTITY: u64 = MAX_MONEY;
 
-/// The routes of the inventory service.
 pub fn routes(door: Door<InventoryService>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(stock, show))
@@ -29,23 +28,22 @@ struct Document;
 
 type InventoryDoor = Shared<Door<InventoryService>>;
 
-/// How much of an item there is.
+/// The quantity of an item.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "quantity": 100 }))]
-struct PutIn {
-    /// How many were put in, all told: those that are reserved or gone count.
+struct StockRequest {
+    /// How many were put in, all told: those that are reserved or shipped count.
     #[serde(deserialize_with = "whole")]
     #[schema(maximum = 9_007_199_254_740_991_u64)]
     quantity: u64,
 }
 
-/// A question.
+/// A question about an item.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "item_id": "apple", "quantity": 2 }))]
-struct Check {
-    /// Of what.
+struct AvailabilityRequest {
     #[schema(value_type = ItemId)]
     item_id: String,
     /// How many are wanted.
@@ -54,23 +52,33 @@ struct Check {
     quantity: u64,
 }
 
-/// What is there of an item.
+/// The stock of an item.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ShownItem)]
-struct Shown {
+struct ItemView {
     item_id: ItemId,
     /// How many were put in, all told.
     quantity: u64,
-    /// How many of them are set aside for orders, or have gone out with one.
+    /// How many are reserved for orders, or were shipped with one.
     reserved: u64,
-    /// How many can be set aside.
+    /// How many can be reserved.
     available: u64,
 }
 
-/// Whether there is enough of an item, at this moment.
+impl ItemView {
+    fn new(item_id: ItemId, stock: Stock) -> Self {
+        Self {
+            item_id,
+            quantity: stock.quantity,
+            reserved: stock.reserved,
+            available: stock.available(),
+        }
+    }
+}
+
+/// Whether enough of an item is available at this moment.
 #[derive(Serialize, ToSchema)]
-struct Checked {
-    status: Status,
+struct AvailabilityReply {
+    status: Availability,
     item_id: ItemId,
     /// How many were wanted.
     quantity: u64,
@@ -78,19 +86,18 @@ struct Checked {
     message: String,
 }
 
-/// Whether there is enough.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Status {
+enum Availability {
     Available,
     OutOfStock,
 }
 
-/// Says how much of an item was put in, all told.
-#[utoipa::path(put, path = "/inventory/items/{item_id}", tag = "inventory", request_body = PutIn,
-    params(("item_id" = ItemId, Path, description = "Which item.", example = "apple")),
+/// Sets the quantity of an item that was put in, all told.
+#[utoipa::path(put, path = "/inventory/items/{item_id}", tag = "inventory", request_body = StockRequest,
+    params(("item_id" = ItemId, Path, description = "The item.", example = "apple")),
     responses(
-        (status = 200, description = "So it is now.", body = Shown),
+        (status = 200, description = "The stock after the change.", body = ItemView),
         (status = 409, description = "More are reserved.", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -98,79 +105,62 @@ async fn stock(
     Shared(door): InventoryDoor,
     Id(item_id): Id<ItemId>,
     origin: Origin,
-    Json(request): Json<PutIn>,
-) -> Result<Json<Shown>, Problem> {
-    let quantity = bounded(request.quantity)?;
-    door.command(
-        Input::Stock {
-            item_id: item_id.clone(),
-            quantity,
-        },
-        "stock",
-        origin,
-    )
-    .await?;
+    Json(request): Json<StockRequest>,
+) -> Result<Json<ItemView>, Problem> {
+    let quantity = at_most("quantity", request.quantity, MAX_QUANTITY)?;
+    let command = Input::Stock {
+        item_id: item_id.clone(),
+        quantity,
+    };
+    door.command(command, "stock", origin).await?;
     item(&door, item_id).await
 }
 
-/// Shows what is there of an item.
+/// Shows the stock of an item.
 #[utoipa::path(get, path = "/inventory/items/{item_id}", tag = "inventory",
-    params(("item_id" = ItemId, Path, description = "Which item.", example = "apple")),
+    params(("item_id" = ItemId, Path, description = "The item.", example = "apple")),
     responses(
-        (status = 200, description = "What is there.", body = Shown),
-        (status = 404, description = "It was never put in.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The stock.", body = ItemView),
+        (status = 404, description = "The item was never put in.", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn show(Shared(door): InventoryDoor, Id(item_id): Id<ItemId>) -> Result<Json<Shown>, Problem> {
+async fn show(Shared(door): InventoryDoor, Id(item_id): Id<ItemId>) -> Result<Json<ItemView>, Problem> {
     item(&door, item_id).await
 }
 
-async fn item(door: &Door<InventoryService>, item_id: ItemId) -> Result<Json<Shown>, Problem> {
-    let Some(stock) = door.record(&key(&item_id)).await? else {
-        return Err(Problem::not_found(format!(
+async fn item(door: &Door<InventoryService>, item_id: ItemId) -> Result<Json<ItemView>, Problem> {
+    match door.record(&key(&item_id)).await? {
+        Some(stock) => Ok(Json(ItemView::new(item_id, stock))),
+        None => Err(Problem::not_found(format!(
             "there is no item `{item_id}`; PUT /inventory/items/{item_id} puts some in"
-        )));
-    };
-    let Stock { quantity, reserved } = stock;
-    Ok(Json(Shown {
-        item_id,
-        quantity,
-        reserved,
-        available: stock.available(),
-    }))
+        ))),
+    }
 }
 
-/// Answers whether there is enough of an item, at this moment. Nothing is set aside.
-#[utoipa::path(post, path = "/inventory/check", tag = "inventory", request_body = Check, responses(
-    (status = 200, description = "There is, or not.", body = Checked),
+/// Answers whether enough of an item is available at this moment. Nothing is reserved.
+#[utoipa::path(post, path = "/inventory/check", tag = "inventory", request_body = AvailabilityRequest, responses(
+    (status = 200, description = "Available, or out of stock.", body = AvailabilityReply),
 ))]
-async fn check(Shared(door): InventoryDoor, Json(request): Json<Check>) -> Result<Json<Checked>, Problem> {
-    let quantity = request.quantity;
+async fn check(
+    Shared(door): InventoryDoor,
+    Json(request): Json<AvailabilityRequest>,
+) -> Result<Json<AvailabilityReply>, Problem> {
     let item_id: ItemId = field("item_id", &request.item_id)?;
-    if bounded(quantity)? == 0 {
+    let quantity = at_most("quantity", request.quantity, MAX_QUANTITY)?;
+    if quantity == 0 {
         return Err(Problem::invalid("quantity", "must be at least 1"));
     }
     let available = door.record(&key(&item_id)).await?.unwrap_or_default().available();
     let status = if quantity <= available {
-        Status::Available
+        Availability::Available
     } else {
-        Status::OutOfStock
+        Availability::OutOfStock
     };
     let message = format!("{available} of `{item_id}` are available, {quantity} are wanted");
-    Ok(Json(Checked {
+    Ok(Json(AvailabilityReply {
         status,
         item_id,
         quantity,
         message,
     }))
-}
-
-fn bounded(quantity: u64) -> Result<u64, Problem> {
-    if quantity > MAX_QUANTITY {
-        return Err(Problem::invalid(
-            "quantity",
-            format!("must be at most {MAX_QUANTITY}"),
-        ));
-    }
-    Ok(quantity)
 }

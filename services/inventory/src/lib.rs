@@ -8,6 +8,8 @@
 //! What is there of an item is a record of the ledger, `stock.item.<item_id>`, changed in the same commit as the event
 //! that changes it.
 
+#![allow(missing_docs)] // Not published: a comment says why, or is not there.
+
 pub mod decide;
 pub mod http;
 pub mod samples;
@@ -15,7 +17,6 @@ pub mod samples;
 use quadrille_events::Flow;
 use quadrille_runtime::Settings;
 
-/// The inventory service.
 #[derive(Clone, Debug, Default)]
 pub struct InventoryService {
     /// In which order money and stock are asked for.
@@ -23,10 +24,7 @@ pub struct InventoryService {
 }
 
 impl InventoryService {
-    /// As the settings say: `FLOW`.
-    ///
-    /// # Errors
-    /// Names the setting that makes no sense.
+    /// Reads `FLOW`.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             flow: settings.or("FLOW", Flow::default())?,

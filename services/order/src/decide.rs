@@ -1,4 +1,4 @@
-//! What the order service answers to what.
+//! The decisions of the order service: one total match on state and input.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,73 +14,52 @@ use crate::OrderService;
 /// How far an order has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// Nobody has placed it.
+    /// The order was not placed.
     #[default]
     None,
-    /// It is placed; payment and inventory are at it.
+    /// Placed; payment and inventory work on it.
     Created(Arc<Order>),
-    /// It is paid and reserved, and waits for the shop owner.
+    /// Paid and reserved; waits for the shop owner.
     AwaitingApproval(Arc<Order>),
-    /// Delivery is asked to bring it.
+    /// Delivery is asked for a courier.
     Confirmed(Arc<Order>),
     /// Payment is asked to cancel or refund.
     Cancelling {
-        /// The order.
         order: Arc<Order>,
-        /// Why.
         reason: String,
-        /// Whether delivery had been asked to bring it.
+        /// Whether delivery had been asked for a courier.
         delivery_requested: bool,
     },
-    /// It is on its way. The end.
+    /// A courier is assigned. Final.
     Completed {
-        /// The order.
         order: Arc<Order>,
-        /// Who brings it.
         courier_id: CourierId,
     },
-    /// It is off. The end.
-    Cancelled {
-        /// The order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
+    /// The money is settled; inventory and delivery release stock and courier next. Final.
+    Cancelled { order: Arc<Order>, reason: String },
 }
 
-/// What the order service has to answer.
+/// The inputs that the order service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Command: a customer places it.
+    /// Command: a customer places the order.
     Create(Arc<Order>),
-    /// It is paid and reserved.
+    /// The order is paid and reserved.
     Ready(Arc<Order>),
     /// Command: the shop owner approves.
-    Approve {
-        /// Which order.
-        order_id: OrderId,
-    },
+    Approve { order_id: OrderId },
     /// Command: the customer (or the shop owner) cancels.
-    Cancel {
-        /// Which order.
-        order_id: OrderId,
-        /// Why.
-        reason: String,
-    },
-    /// A courier is on the way.
+    Cancel { order_id: OrderId, reason: String },
+    /// A courier is assigned.
     Assigned {
-        /// The order.
         order: Arc<Order>,
-        /// Who.
         courier_id: CourierId,
     },
-    /// There will be no money: it is to be cancelled.
+    /// Payment ended without money, or gave it back: the order is to be cancelled.
     CancelOrder {
-        /// The order.
         order: Arc<Order>,
-        /// Why.
         reason: String,
-        /// Whether it was ever charged.
+        /// Whether the order was ever charged.
         charged: bool,
     },
 }
@@ -296,11 +275,11 @@ impl Service for OrderService {
     }
 }
 
-/// Its own `created` is there before anybody else can speak of an order, so only retention can have taken it.
+/// Order's own `created` is stored before any other service can speak of an order, so only retention can have removed it.
 const UNKNOWN: &str = "unknown order: its entries are gone";
 
 impl State {
-    /// Whether delivery was ever asked to bring it, so that something may be on its way to delivery.
+    /// Whether delivery was ever asked for a courier: then a request may still be on its way to delivery.
     fn delivery_requested(&self) -> bool {
         match self {
             State::Confirmed(_) | State::Completed { .. } => true,
@@ -311,7 +290,7 @@ impl State {
         }
     }
 
-    /// What it is called to the outside.
+    /// The name of the state in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",

@@ -10,6 +10,8 @@
 //! the flow (see `wires`). An order that cannot be completed is not cancelled here at once: payment is asked to
 //! cancel or refund, and answers with `cancel-order`; so whoever cancels, the money is settled first.
 
+#![allow(missing_docs)] // Not published: a comment says why, or is not there.
+
 pub mod decide;
 pub mod http;
 pub mod request;
@@ -18,7 +20,6 @@ pub mod samples;
 use quadrille_events::Flow;
 use quadrille_runtime::Settings;
 
-/// The order service.
 #[derive(Clone, Debug, Default)]
 pub struct OrderService {
     /// In which order money and stock are asked for.
@@ -26,10 +27,7 @@ pub struct OrderService {
 }
 
 impl OrderService {
-    /// As the settings say: `FLOW`.
-    ///
-    /// # Errors
-    /// Names the setting that makes no sense.
+    /// Reads `FLOW`.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             flow: settings.or("FLOW", Flow::default())?,

@@ -1,18 +1,13 @@
-//! Requests of customers, and what is wrong with them.
+//! Requests of customers, and their checks: a wrong request is answered by the first field that is wrong.
 
-use axum::http::HeaderMap;
 use quadrille_events::{
     Approval, Currency, CustomerId, ItemId, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, OrderId,
     PaymentMode,
 };
-pub use quadrille_runtime::http::MAX_REASON;
-use quadrille_runtime::http::{Problem, field, reason, whole};
+use quadrille_runtime::http::{Problem, field, plain_text, reason, whole};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// The longest `Idempotency-Key`.
-pub const MAX_KEY: usize = 255;
 
 /// A new order.
 // Ids and the currency are read as text, so that a wrong one is answered by its field.
@@ -27,10 +22,9 @@ pub const MAX_KEY: usize = 255;
     "payment": "auto",
 }))]
 pub struct NewOrder {
-    /// Who pays.
+    /// The customer, who pays.
     #[schema(value_type = CustomerId)]
     customer_id: String,
-    /// What is bought.
     #[schema(min_items = 1, max_items = 100)]
     lines: Vec<NewLine>,
     /// The sum of all lines, in minor units.
@@ -40,13 +34,17 @@ pub struct NewOrder {
     /// ISO 4217.
     #[schema(pattern = "^[A-Z]{3}$")]
     currency: String,
-    /// Where it goes: at most 500 bytes.
-    #[schema(min_length = 1, max_length = 500, pattern = r"\S")]
+    /// Where to deliver, on one line: at most 500 bytes, without control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     address: String,
-    /// When to charge.
+    /// Whether the payment is charged at once or waits for the customer.
     #[serde(default)]
     payment: PaymentMode,
-    /// Who confirms.
+    /// Whether the order waits for the shop owner.
     #[serde(default)]
     approval: Approval,
 }
@@ -55,101 +53,60 @@ pub struct NewOrder {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewLine {
-    /// What.
     #[schema(value_type = ItemId)]
     item_id: String,
-    /// How many.
     #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
     quantity: u32,
-    /// For how much apiece, in minor units.
+    /// The price of one, in minor units.
     #[serde(deserialize_with = "whole")]
     #[schema(value_type = u64, maximum = 9_007_199_254_740_991_u64)]
     unit_price: Money,
 }
 
-/// An approval.
+/// The approval of an order by the shop owner.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "order_id": "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d" }))]
 pub struct ConfirmOrder {
-    /// Which order.
     #[schema(value_type = OrderId)]
     order_id: String,
 }
 
-/// A cancellation.
+/// The cancellation of an order.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "order_id": "0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d", "reason": "changed my mind" }))]
 pub struct CancelOrder {
-    /// Which order.
     #[schema(value_type = OrderId)]
     order_id: String,
-    /// Why, in a sentence or two.
-    #[schema(min_length = 1, max_length = 200, pattern = r"\S")]
+    /// Why, in a sentence or two, without control characters.
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: Option<String>,
 }
 
 impl NewOrder {
-    /// The order that is asked for, under an id that is drawn, or derived from customer and idempotency key.
-    ///
-    /// # Errors
-    /// Names the first field that is wrong.
+    /// The requested order. Its id is random, or derived from customer and idempotency key.
     pub fn check(self, key: Option<&str>) -> Result<Order, Problem> {
         let customer_id: CustomerId = field("customer_id", &self.customer_id)?;
-        if self.lines.is_empty() {
-            return Err(Problem::invalid("lines", "must not be empty"));
-        }
-        if self.lines.len() > MAX_LINES {
-            let problem = format!(
-                "must be at most {MAX_LINES}, not {}; split the order",
-                self.lines.len()
-            );
-            return Err(Problem::invalid("lines", problem));
-        }
-        let mut sum: Money = 0;
-        let mut lines = Vec::with_capacity(self.lines.len());
-        for (n, line) in self.lines.into_iter().enumerate() {
-            let item_id = field(format!("lines[{n}].item_id"), &line.item_id)?;
-            let NewLine {
-                quantity, unit_price, ..
-            } = line;
-            if quantity == 0 {
-                return Err(Problem::invalid(
-                    format!("lines[{n}].quantity"),
-                    "must be at least 1",
-                ));
-            }
-            sum = unit_price
-                .checked_mul(Money::from(quantity))
-                .and_then(|price| price.checked_add(sum))
-                .filter(|sum| *sum <= MAX_MONEY)
-                .ok_or_else(|| {
-                    let problem = format!("makes the order dearer than {MAX_MONEY}, the largest amount");
-                    Problem::invalid(format!("lines[{n}].unit_price"), problem)
-                })?;
-            lines.push(Line {
-                item_id,
-                quantity,
-                unit_price,
-            });
-        }
+        let (lines, sum) = check_lines(self.lines)?;
         if self.total != sum {
             let problem = format!("is {}, but the lines add up to {sum}", self.total);
             return Err(Problem::invalid("total", problem));
         }
         let currency = Currency::from_code(&self.currency)
             .ok_or_else(|| Problem::invalid("currency", "must be a code of ISO 4217 such as `EUR`"))?;
-        if self.address.trim().is_empty() {
-            return Err(Problem::invalid("address", "must not be empty"));
-        }
         if self.address.len() > MAX_ADDRESS {
             return Err(Problem::invalid(
                 "address",
                 format!("must be at most {MAX_ADDRESS} bytes long"),
             ));
         }
+        plain_text("address", &self.address)?;
         Ok(Order {
             order_id: order_id(&customer_id, key),
             customer_id,
@@ -163,44 +120,56 @@ impl NewOrder {
     }
 }
 
+/// The lines, and what they add up to.
+fn check_lines(requested: Vec<NewLine>) -> Result<(Vec<Line>, Money), Problem> {
+    if requested.is_empty() {
+        return Err(Problem::invalid("lines", "must not be empty"));
+    }
+    if requested.len() > MAX_LINES {
+        let problem = format!(
+            "must be at most {MAX_LINES}, not {}; split the order",
+            requested.len()
+        );
+        return Err(Problem::invalid("lines", problem));
+    }
+    let mut sum: Money = 0;
+    let mut lines = Vec::with_capacity(requested.len());
+    for (n, line) in requested.into_iter().enumerate() {
+        let item_id = field(format!("lines[{n}].item_id"), &line.item_id)?;
+        let NewLine {
+            quantity, unit_price, ..
+        } = line;
+        if quantity == 0 {
+            let name = format!("lines[{n}].quantity");
+            return Err(Problem::invalid(name, "must be at least 1"));
+        }
+        sum = unit_price
+            .checked_mul(Money::from(quantity))
+            .and_then(|price| price.checked_add(sum))
+            .filter(|sum| *sum <= MAX_MONEY)
+            .ok_or_else(|| {
+                let problem = format!("makes the order dearer than {MAX_MONEY}, the largest amount");
+                Problem::invalid(format!("lines[{n}].unit_price"), problem)
+            })?;
+        lines.push(Line {
+            item_id,
+            quantity,
+            unit_price,
+        });
+    }
+    Ok((lines, sum))
+}
+
 impl ConfirmOrder {
-    /// Which order is confirmed.
-    ///
-    /// # Errors
-    /// Names the field that is wrong.
     pub fn check(self) -> Result<OrderId, Problem> {
         field("order_id", &self.order_id)
     }
 }
 
 impl CancelOrder {
-    /// Which order is cancelled, and why.
-    ///
-    /// # Errors
-    /// Names the field that is wrong.
     pub fn check(self) -> Result<(OrderId, String), Problem> {
         let reason = reason(self.reason, "the customer cancelled the order")?;
         Ok((field("order_id", &self.order_id)?, reason))
-    }
-}
-
-/// The request's idempotency key, if it has one.
-///
-/// # Errors
-/// 400 if there are several, or it is not 1 to [`MAX_KEY`] visible ASCII characters.
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut keys = headers.get_all("idempotency-key").iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    if keys.next().is_some() {
-        return Err(Problem::bad_request("Idempotency-Key: only one can be given"));
-    }
-    match key.to_str() {
-        Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
-            Ok(Some(key))
-        }
-        Ok(_) | Err(_) => Err(Problem::bad_request(format!(
-            "Idempotency-Key: must be 1 to {MAX_KEY} visible ASCII characters, such as a UUID"
-        ))),
     }
 }
 
@@ -209,7 +178,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 const KEYED_ORDERS: Uuid = Uuid::from_u128(0x8f0b_6a4e_2f63_4c1d_9b57_51a1_0c3e_77d2);
 
 /// With a key, the same request has the same id, so it is the same order; without one, every request is a new order.
-/// Ids that are drawn sort by time (RFC 9562, 5.7).
+/// Random ids sort by time (RFC 9562, 5.7).
 fn order_id(customer_id: &CustomerId, key: Option<&str>) -> OrderId {
     let id = match key {
         // Neither holds a line break, so no two pairs read the same.

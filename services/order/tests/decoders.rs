@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use quadrille_events::{MAX_ADDRESS, MAX_LINES, MAX_MONEY, Order};
-use quadrille_order::request::{CancelOrder, ConfirmOrder, MAX_KEY, MAX_REASON, NewOrder, idempotency_key};
-use quadrille_runtime::http::{Json, Problem};
+use quadrille_order::request::{CancelOrder, ConfirmOrder, NewOrder};
+use quadrille_runtime::http::{Json, MAX_KEY, MAX_REASON, Problem, idempotency_key};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn config() -> ProptestConfig {
 }
 
 /// As the service receives it: through the extractor of its handlers.
-fn receive<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn receive<T: DeserializeOwned + Send>(body: &[u8]) -> Result<T, Problem> {
     let request = Request::post("/")
         .header("content-type", "application/json")
         .body(Body::from(body.to_vec()));

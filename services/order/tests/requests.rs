@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use axum::http::{HeaderMap, HeaderValue};
-use quadrille_order::request::{CancelOrder, ConfirmOrder, MAX_KEY, NewOrder, idempotency_key};
-use quadrille_runtime::http::Problem;
+use quadrille_order::request::{CancelOrder, ConfirmOrder, NewOrder};
+use quadrille_runtime::http::{MAX_KEY, Problem, idempotency_key};
 use serde_json::{Value, json};
 
 fn good() -> Value {

@@ -1,4 +1,4 @@
-//! What the payment service answers to what.
+//! The decisions of the payment service: one total match on state and input.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,138 +21,77 @@ const LAST_CALL: SignedDuration = SignedDuration::from_millis(100);
 /// How far a payment has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// Nobody has asked for it.
+    /// No payment was asked for.
     #[default]
     None,
-    /// It waits for the customer.
+    /// The payment waits for the customer.
     Opened {
-        /// The order.
         order: Arc<Order>,
-        /// Until when.
+        /// Until when the customer can confirm.
         expires_at: Timestamp,
     },
-    /// The deadline passed: the broker has said so, and the cancellation is next.
-    Expired {
-        /// The order.
-        order: Arc<Order>,
-    },
-    /// The provider took the total.
+    /// The deadline passed; the cancellation is next.
+    Expired { order: Arc<Order> },
+    /// The provider charged the total.
     Charged {
-        /// The order.
         order: Arc<Order>,
         /// The provider's own name for the charge.
         reference: String,
     },
-    /// The provider declined. The end.
+    /// The provider declined. Final.
     Failed {
-        /// The order.
         order: Arc<Order>,
         /// The provider's reason.
         reason: String,
     },
-    /// It was cancelled before anything was taken. The end.
-    Cancelled {
-        /// The order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
-    /// What was taken is back. The end.
-    Refunded {
-        /// The order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
+    /// Cancelled before anything was charged. Final.
+    Cancelled { order: Arc<Order>, reason: String },
+    /// The charge was given back. Final.
+    Refunded { order: Arc<Order>, reason: String },
 }
 
-/// What the payment service has to answer.
+/// The inputs that the payment service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The order is to be paid.
     Requested {
-        /// The order.
         order: Arc<Order>,
-        /// How long its customer has to confirm, if it is paid manually.
+        /// How long the customer has to confirm a manual payment.
         pay_within: Duration,
     },
     /// The order will not be delivered: cancel, or refund.
-    CancelPayment {
-        /// The order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
+    CancelPayment { order: Arc<Order>, reason: String },
     /// There is not enough stock: cancel, or refund.
-    ReservationFailed {
-        /// The order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
-    /// The broker said that the deadline passed.
-    Expired {
-        /// The order.
-        order: Arc<Order>,
-    },
-    /// It was cancelled: whatever the provider may hold all the same is to be given back.
-    Voiding {
-        /// The order.
-        order: Arc<Order>,
-    },
+    ReservationFailed { order: Arc<Order>, reason: String },
+    /// The scheduled deadline passed.
+    Expired { order: Arc<Order> },
+    /// The payment was cancelled: the provider gives back whatever it may hold all the same.
+    Voiding { order: Arc<Order> },
     /// Command: the customer confirms.
-    Confirm {
-        /// Which order.
-        order_id: OrderId,
-    },
+    Confirm { order_id: OrderId },
     /// Command: the customer cancels.
-    Cancel {
-        /// Which order.
-        order_id: OrderId,
-        /// Why.
-        reason: String,
-    },
+    Cancel { order_id: OrderId, reason: String },
     /// The provider answered to [`Ask::Charge`].
-    Charge {
-        /// The order.
-        order: Arc<Order>,
-        /// What.
-        result: ChargeResult,
-    },
+    Charge { order: Arc<Order>, result: ChargeResult },
     /// The provider has done [`Ask::Refund`].
     Refund {
-        /// The order.
         order: Arc<Order>,
-        /// Why it was asked to.
+        /// Why the refund was asked for.
         reason: String,
     },
     /// The provider has done [`Ask::Void`].
-    Void {
-        /// The order.
-        order: Arc<Order>,
-    },
+    Void { order: Arc<Order> },
 }
 
-/// What the provider is asked.
+/// The requests to the provider.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Take the total.
-    Charge {
-        /// Of this order.
-        order: Arc<Order>,
-    },
-    /// Give it back.
-    Refund {
-        /// Of this order.
-        order: Arc<Order>,
-        /// Why.
-        reason: String,
-    },
+    /// Charge the total.
+    Charge { order: Arc<Order> },
+    /// Give the total back.
+    Refund { order: Arc<Order>, reason: String },
     /// Hold nothing: give back what was taken, if anything was, and take nothing from now on.
-    Void {
-        /// Of this order.
-        order: Arc<Order>,
-    },
+    Void { order: Arc<Order> },
 }
 
 impl Service for PaymentService {
@@ -443,7 +382,7 @@ impl Service for PaymentService {
 }
 
 impl State {
-    /// What it is called to the outside.
+    /// The name of the state in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",
@@ -456,7 +395,7 @@ impl State {
         }
     }
 
-    /// What has become of it, for a customer whose command comes too late.
+    /// The state in words, for a customer whose command comes too late.
     pub fn in_words(&self) -> String {
         match self {
             State::None => "nobody has asked for the payment yet".to_owned(),
@@ -474,8 +413,8 @@ impl State {
     }
 }
 
-/// What the call that leads to the event `B` is called at the provider: the event's own name. However often it is
-/// repeated, and by whichever instance, it is one call.
+/// The idempotency key of the call that leads to the event `B`: the event's own id. However often any instance repeats
+/// the call, it is one call to the provider.
 fn key<B: Body>(order: &Order) -> String {
     format!("{}/{}", B::NAME.service, B::NAME.id(&order.order_id))
 }
@@ -522,7 +461,7 @@ fn cancel(state: &State, order: &Arc<Order>, reason: &str) -> Decision<PaymentSe
     .with_deadline(off(state))
 }
 
-/// Whoever ends an open payment takes its deadline off in the same commit; no other payment has one.
+/// The commit that ends an open payment removes its deadline; no other payment has one.
 fn off(state: &State) -> Deadline<PaymentEvent> {
     match state {
         State::Opened { .. } => Deadline::Clear,

@@ -12,6 +12,8 @@
 //! cancels what was never opened, and the request finds it so. A cancelled payment is voided at the provider, in case
 //! a charge succeeded whose outcome was never stored.
 
+#![allow(missing_docs)] // Not published: a comment says why, or is not there.
+
 pub mod decide;
 pub mod http;
 pub mod provider;
@@ -28,22 +30,16 @@ use crate::provider::{CALL_TIMEOUT, HttpProvider, Provider, Simulator};
 /// a card, short enough that nobody's stock is held over lunch.
 pub const PAYMENT_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
-/// The payment service.
 pub struct PaymentService {
     /// In which order money and stock are asked for.
     pub flow: Flow,
-    /// How long a customer has to confirm.
     pub pay_within: Duration,
-    /// Who takes the money.
     pub provider: Box<dyn Provider>,
 }
 
 impl PaymentService {
-    /// As the settings say: `FLOW`, `PAYMENT_DEADLINE`, and the provider: `PAYMENT_PROVIDER_URL`, or else the simulator
+    /// Reads `FLOW`, `PAYMENT_DEADLINE`, and the provider: `PAYMENT_PROVIDER_URL`, or else the simulator
     /// with `PAYMENT_DECLINE_RATE`, `PROVIDER_SEED` and `PROVIDER_LATENCY`.
-    ///
-    /// # Errors
-    /// Names the setting that makes no sense.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let provider: Box<dyn Provider> = match settings.get("PAYMENT_PROVIDER_URL")? {
             Some(url) => Box::new(HttpProvider::new(url, CALL_TIMEOUT)?),

@@ -1,4 +1,4 @@
-//! The payment provider: whoever really takes the money.
+//! The payment provider: the program that really moves the money.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -10,8 +10,7 @@ use quadrille_events::Order;
 use reqwest::{Client, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
-/// What a provider answers, once it does.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, AskError>> + Send + 'a>>;
+pub type ProviderReply<'a, T> = Pin<Box<dyn Future<Output = Result<T, AskError>> + Send + 'a>>;
 
 /// A payment provider. Every call may be repeated after any doubt, by any instance, with the same key: it is then the
 /// same call, and must have the same outcome.
@@ -21,37 +20,25 @@ pub trait Provider: Send + Sync {
         true
     }
 
-    /// Take the order's total.
-    ///
-    /// # Errors
-    /// [`AskError`] says whether to try again. That the customer's bank declines is no error.
-    fn charge<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> Answer<'a, ChargeResult>;
+    /// Takes the order's total. A decline by the customer's bank is no error.
+    fn charge<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> ProviderReply<'a, ChargeResult>;
 
-    /// Give back the order's total, which was taken.
-    ///
-    /// # Errors
-    /// [`AskError`] says whether to try again.
-    fn refund<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> Answer<'a, ()>;
+    /// Gives back the order's total, which was taken.
+    fn refund<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> ProviderReply<'a, ()>;
 
-    /// Hold nothing of this order: give back what was taken, if anything was, and decline any charge from now on, also
+    /// Holds nothing of this order: gives back what was taken, if anything was, and declines any charge from now on, also
     /// one that was asked for before and is still on its way.
-    ///
-    /// # Errors
-    /// [`AskError`] says whether to try again.
-    fn void<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> Answer<'a, ()>;
+    fn void<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> ProviderReply<'a, ()>;
 }
 
-/// What became of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChargeResult {
-    /// The total is taken.
     Approved {
         /// The provider's own name for the charge.
         reference: String,
     },
-    /// Nothing is taken.
     Declined {
-        /// Why, in words for the customer.
+        /// In words for the customer.
         reason: String,
     },
 }
@@ -62,16 +49,15 @@ pub const DECLINED_CUSTOMER: &str = "test-declined";
 /// The built-in provider: it declines at a rate, by order id, so that asking again gives the same answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Simulator {
-    /// How often it declines, from 0 to 1.
+    /// The share of charges that are declined, from 0 to 1.
     pub decline_rate: f64,
-    /// What its answers hang on beside the order id.
+    /// The answers are a function of the seed and the order id.
     pub seed: u64,
-    /// How long it takes to answer.
     pub latency: Duration,
 }
 
 impl Simulator {
-    fn after_a_while<T: Send + 'static>(&self, answer: T) -> Answer<'static, T> {
+    fn after_a_while<T: Send + 'static>(&self, answer: T) -> ProviderReply<'static, T> {
         let latency = self.latency;
         Box::pin(async move {
             // A timer yields even when it is due at once; without latency the answer is there on the first poll.
@@ -88,7 +74,7 @@ impl Provider for Simulator {
         false
     }
 
-    fn charge<'a>(&'a self, order: &'a Order, _: &'a str) -> Answer<'a, ChargeResult> {
+    fn charge<'a>(&'a self, order: &'a Order, _: &'a str) -> ProviderReply<'a, ChargeResult> {
         let order_id = order.order_id.as_str();
         let declined = |reason: &str| ChargeResult::Declined {
             reason: reason.to_owned(),
@@ -104,11 +90,11 @@ impl Provider for Simulator {
         })
     }
 
-    fn refund<'a>(&'a self, _: &'a Order, _: &'a str) -> Answer<'a, ()> {
+    fn refund<'a>(&'a self, _: &'a Order, _: &'a str) -> ProviderReply<'a, ()> {
         self.after_a_while(())
     }
 
-    fn void<'a>(&'a self, _: &'a Order, _: &'a str) -> Answer<'a, ()> {
+    fn void<'a>(&'a self, _: &'a Order, _: &'a str) -> ProviderReply<'a, ()> {
         self.after_a_while(())
     }
 }
@@ -116,7 +102,6 @@ impl Provider for Simulator {
 /// How long one call may take: less than the runtime allows, so that it ends with a reason of its own.
 pub const CALL_TIMEOUT: Duration = ASK_TIMEOUT.saturating_sub(Duration::from_secs(2));
 
-/// How long until a connection stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest answer that is read: it holds a status and a reference or a reason.
@@ -158,47 +143,38 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// What is sent with every call.
+/// The JSON body of every call.
 #[derive(Debug, Serialize)]
 pub struct Call<'a> {
-    /// Which order.
     pub order_id: &'a str,
-    /// Its total, in minor units.
+    /// In minor units.
     pub amount: u64,
     /// ISO 4217.
     pub currency: &'static str,
-    /// Whose money.
     pub customer_id: &'a str,
 }
 
-/// What the provider answers to a charge.
+/// The answer to a charge.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Outcome {
-    /// The amount is taken.
     Approved {
         /// The provider's own name for the charge.
         reference: String,
     },
-    /// Nothing is taken.
     Declined {
-        /// Why.
         reason: String,
     },
 }
 
-/// What the provider answers to a charge that it declines by status.
+/// The answer to a charge that is declined by its status.
 #[derive(Debug, Deserialize)]
 pub struct Reason {
-    /// Why.
     pub reason: String,
 }
 
 impl HttpProvider {
-    /// The provider at `url`: `https://payments.example/v1`. A call may take as long as `timeout`.
-    ///
-    /// # Errors
-    /// If that is no URL that can be called.
+    /// The provider at `url`, such as `https://payments.example/v1`. A call may take as long as `timeout`.
     pub fn new(url: Url, timeout: Duration) -> anyhow::Result<Self> {
         let shown = Endpoint(url.clone());
         if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
@@ -291,7 +267,7 @@ impl HttpProvider {
 }
 
 impl Provider for HttpProvider {
-    fn charge<'a>(&'a self, order: &'a Order, key: &'a str) -> Answer<'a, ChargeResult> {
+    fn charge<'a>(&'a self, order: &'a Order, key: &'a str) -> ProviderReply<'a, ChargeResult> {
         Box::pin(async move {
             let (status, body) = self.call(&self.charges, order, key).await?;
             match status {
@@ -320,11 +296,11 @@ impl Provider for HttpProvider {
         })
     }
 
-    fn refund<'a>(&'a self, order: &'a Order, key: &'a str) -> Answer<'a, ()> {
+    fn refund<'a>(&'a self, order: &'a Order, key: &'a str) -> ProviderReply<'a, ()> {
         Box::pin(self.settle(&self.refunds, order, key))
     }
 
-    fn void<'a>(&'a self, order: &'a Order, key: &'a str) -> Answer<'a, ()> {
+    fn void<'a>(&'a self, order: &'a Order, key: &'a str) -> ProviderReply<'a, ()> {
         Box::pin(self.settle(&self.voids, order, key))
     }
 }
@@ -336,12 +312,12 @@ fn misunderstanding(url: &Endpoint, status: StatusCode, body: &[u8]) -> AskError
     ))
 }
 
-/// What others wrote, no longer than is good for an event.
+/// A text of the provider, cut to the length that an event may carry.
 fn shortened(text: &str) -> String {
     text.trim().chars().take(MAX_TEXT).collect()
 }
 
-/// An error with what lies under it; reqwest shows only the surface.
+/// An error with its causes; reqwest shows only the outermost.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -45,7 +45,7 @@ fn key_of(order: &Order, key: &str) -> u32 {
 }
 
 impl Provider for Scripted {
-    fn charge<'a>(&'a self, order: &'a Order, key: &'a str) -> provider::Answer<'a, ChargeResult> {
+    fn charge<'a>(&'a self, order: &'a Order, key: &'a str) -> provider::ProviderReply<'a, ChargeResult> {
         let approved = NOW.with_borrow_mut(|now| {
             now.amount = Some(order.total);
             now.charge(key_of(order, key))
@@ -61,7 +61,7 @@ impl Provider for Scripted {
         })))
     }
 
-    fn refund<'a>(&'a self, order: &'a Order, key: &'a str) -> provider::Answer<'a, ()> {
+    fn refund<'a>(&'a self, order: &'a Order, key: &'a str) -> provider::ProviderReply<'a, ()> {
         NOW.with_borrow_mut(|now| {
             now.amount = Some(order.total);
             now.refund(key_of(order, key));
@@ -69,7 +69,7 @@ impl Provider for Scripted {
         Box::pin(ready(Ok(())))
     }
 
-    fn void<'a>(&'a self, order: &'a Order, _: &'a str) -> provider::Answer<'a, ()> {
+    fn void<'a>(&'a self, order: &'a Order, _: &'a str) -> provider::ProviderReply<'a, ()> {
         NOW.with_borrow_mut(|now| {
             now.amount = Some(order.total);
             now.void();
@@ -115,7 +115,7 @@ impl Outside {
 }
 
 impl Desk for Scripted {
-    fn request<'a>(&'a self, _: &'a Order) -> desk::Answer<'a> {
+    fn request<'a>(&'a self, _: &'a Order) -> desk::DeskReply<'a> {
         let accepted = NOW.with_borrow_mut(|now| {
             let luck = now.luck;
             *now.desk.get_or_insert(luck)

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use quadrille_runtime::operator::Operator;
-use quadrille_runtime::{DeadLetter, Parked};
+use quadrille_runtime::{DeadLetter, Parked, printable};
 
 use quadrille_local::client::{Api, ApiError};
 use quadrille_local::{Service, nats_url};
@@ -41,6 +41,7 @@ pub async fn list(_: ListArgs) -> Result<()> {
             parked_at,
             ..
         } = letter;
+        let (id, reason) = (printable(id), printable(reason));
         println!("{service:<9}  {id}  parked {parked_at:.0} at attempt {attempts}: {reason}");
     }
     match letters.len() {
@@ -58,14 +59,18 @@ pub async fn list(_: ListArgs) -> Result<()> {
 /// Shows one dead letter, at every service that has it: an event that several hear may be parked by each of them.
 pub async fn show(args: ShowArgs) -> Result<()> {
     for Parked { letter, body } in parked(&args.id).await? {
-        println!("{} could not handle {}", letter.service, letter.subject);
-        println!("  because   {}", letter.reason);
+        println!(
+            "{} could not handle {}",
+            letter.service,
+            printable(&letter.subject)
+        );
+        println!("  because   {}", printable(&letter.reason));
         println!("  attempts  {}", letter.attempts);
         println!("  parked    {}", letter.parked_at);
         for (name, value) in &letter.headers {
-            println!("  header    {name}: {value}");
+            println!("  header    {}: {}", printable(name), printable(value));
         }
-        println!("  body      {}", String::from_utf8_lossy(&body));
+        println!("  body      {}", printable(&String::from_utf8_lossy(&body)));
     }
     Ok(())
 }
@@ -89,21 +94,22 @@ pub async fn retry(args: RetryArgs) -> Result<()> {
         service: name, id, ..
     } in &chosen
     {
+        let shown = printable(id);
         let Some(service) = Service::ALL.into_iter().find(|service| service.name() == name) else {
             stayed += 1;
             println!(
-                "{name:<9}  {id}  not tried: where {name} listens, POST /dead-letters/{id}/retry does it"
+                "{name:<9}  {shown}  not tried: where {name} listens, POST /dead-letters/{shown}/retry does it"
             );
             continue;
         };
         match api.retry(service, id).await {
             Ok(retried) => match retried.reason {
-                None => println!("{name:<9}  {id}  {}", retried.outcome),
-                Some(reason) => println!("{name:<9}  {id}  {}: {reason}", retried.outcome),
+                None => println!("{name:<9}  {shown}  {}", retried.outcome),
+                Some(reason) => println!("{name:<9}  {shown}  {}: {reason}", retried.outcome),
             },
             Err(ApiError::Refused { problem, .. }) => {
                 stayed += 1;
-                println!("{name:<9}  {id}  {}", problem.detail);
+                println!("{name:<9}  {shown}  {}", printable(&problem.detail));
             }
             Err(error) => return Err(error.into()),
         }

@@ -11,6 +11,7 @@ use quadrille_events::{Event, OrderId};
 
 use quadrille_local::{connect, env, nats_url};
 use quadrille_runtime::operator::story::{self, Story, Telling};
+use quadrille_runtime::printable;
 
 /// Follow the events as they are committed, of all orders or of one
 #[derive(clap::Args, Debug)]
@@ -54,7 +55,7 @@ pub async fn watch(args: WatchArgs) -> Result<()> {
         }
         let reason = told
             .reason
-            .map(|reason| format!(": {reason}"))
+            .map(|reason| format!(": {}", printable(&reason)))
             .unwrap_or_default();
         println!(
             "{:.3}  {:<9}  {order_id}  {}{reason}",

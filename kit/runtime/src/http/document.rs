@@ -1,11 +1,11 @@
 //! The OpenAPI document of a service, for tools at `/openapi.json` and for people at `/docs`.
 //!
-//! What a handler takes and answers stands beside the handler. What the layers around all handlers answer is added here:
-//! problems with the request before it gets to one, and those of the service itself.
+//! What a handler takes and answers is documented beside the handler. What the layers around all handlers answer is added
+//! here: problems with the request before a handler gets it, and those of the service itself.
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -15,11 +15,13 @@ use utoipa::openapi::{
     ResponseBuilder, Type,
 };
 
-use crate::http::{MAX_BODY, Problem};
+use crate::http::extract::MAX_BODY;
+use crate::http::page::page_headers;
+use crate::http::problem::Problem;
 
-/// What keeps the page from asking anybody but its own service for anything.
+/// Lets the page load nothing from other hosts, and no other site frame it.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-    img-src data:; base-uri 'none'; form-action 'none'";
+    img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `/openapi.json` and `/docs`.
 pub(crate) fn routes(mut api: OpenApi) -> Router {
@@ -46,47 +48,14 @@ pub(crate) async fn document(State(text): State<Result<Bytes, Problem>>) -> Resu
     (status = 200, description = "A page that needs nothing from other hosts.", body = String, content_type = "text/html"),
 ))]
 pub(crate) async fn page() -> Response {
-    let policy = [(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))];
-    (policy, Html(include_str!("docs.html"))).into_response()
+    (page_headers(POLICY), Html(include_str!("docs.html"))).into_response()
 }
 
 /// Adds the answers of the layers around the handlers.
 fn complete(api: &mut OpenApi) {
     api.info.license = Some(License::new("Apache-2.0"));
     let components = api.components.get_or_insert_with(Components::new);
-    for (status, name, description) in [
-        (
-            StatusCode::BAD_REQUEST,
-            "Malformed",
-            "The request makes no sense.".to_owned(),
-        ),
-        (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "TooLarge",
-            format!("The body is larger than {MAX_BODY} bytes."),
-        ),
-        (
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "NoJson",
-            "The body is not declared as JSON.".to_owned(),
-        ),
-        (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Invalid",
-            "A field is not what it must be; the problem names it.".to_owned(),
-        ),
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Internal",
-            "An operator has to look at it.".to_owned(),
-        ),
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Unavailable",
-            "Not now; or it is not known whether the request took effect: the same request again finds out."
-                .to_owned(),
-        ),
-    ] {
+    for (status, name, description) in common_problems() {
         let mut response = problem(&description);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = HeaderBuilder::new().schema(Some(Object::with_type(Type::Integer)));
@@ -98,33 +67,89 @@ fn complete(api: &mut OpenApi) {
         components.responses.insert(name.to_owned(), response.into());
     }
     for (path, item) in &mut api.paths.paths {
-        for operation in operations(item) {
-            let mut names = vec![("500", "Internal"), ("503", "Unavailable")];
-            if path.contains('{') {
-                names.push(("400", "Malformed"));
-            }
-            // The ids of dead letters are any text; all others are checked.
-            if path.contains('{') && !path.starts_with("/dead-letters/") {
-                names.push(("422", "Invalid"));
-            }
-            if operation.request_body.is_some() {
-                names.extend([
-                    ("400", "Malformed"),
-                    ("413", "TooLarge"),
-                    ("415", "NoJson"),
-                    ("422", "Invalid"),
-                ]);
-            }
-            for (status, name) in names {
+        for (reads, operation) in operations(item) {
+            for name in problems_of(path, reads, operation) {
+                let problem = common_problems().into_iter().find(|(_, known, _)| *known == name);
+                let Some((status, ..)) = problem else { continue };
                 let response = RefOr::Ref(Ref::from_response_name(name));
-                operation
-                    .responses
-                    .responses
-                    .entry(status.to_owned())
-                    .or_insert(response);
+                let documented = &mut operation.responses.responses;
+                documented.entry(status.as_str().to_owned()).or_insert(response);
             }
         }
     }
+}
+
+/// Status, name and description of each problem that a layer answers.
+fn common_problems() -> [(StatusCode, &'static str, String); 9] {
+    let text = str::to_owned;
+    [
+        (
+            StatusCode::BAD_REQUEST,
+            "Malformed",
+            text("The request is malformed."),
+        ),
+        (
+            StatusCode::FORBIDDEN,
+            "CrossSite",
+            text("A browser sent the command for a page of another site."),
+        ),
+        (
+            StatusCode::REQUEST_TIMEOUT,
+            "TooSlow",
+            text("The body did not arrive in time."),
+        ),
+        (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "TooLarge",
+            format!("The body is larger than {MAX_BODY} bytes."),
+        ),
+        (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "NoJson",
+            text("The body is not declared as JSON."),
+        ),
+        (
+            StatusCode::MISDIRECTED_REQUEST,
+            "ForeignHost",
+            text("The request names a host to which the service does not answer (`ALLOWED_HOSTS`)."),
+        ),
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid",
+            text("A field is not what it must be; the problem names it."),
+        ),
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal",
+            text("An operator has to look at the cause."),
+        ),
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Unavailable",
+            text(
+                "Not now; or it is not known whether the request took effect: the same request again finds out.",
+            ),
+        ),
+    ]
+}
+
+/// The names of the problems that the layers may answer to an operation.
+fn problems_of(path: &str, reads: bool, operation: &Operation) -> Vec<&'static str> {
+    let mut names = vec!["ForeignHost", "Internal", "Unavailable"];
+    if !reads {
+        names.push("CrossSite");
+    }
+    if path.contains('{') {
+        names.push("Malformed");
+    }
+    // The ids of dead letters are any text; all others are checked.
+    if path.contains('{') && !path.starts_with("/dead-letters/") {
+        names.push("Invalid");
+    }
+    if operation.request_body.is_some() {
+        names.extend(["Malformed", "TooSlow", "TooLarge", "NoJson", "Invalid"]);
+    }
+    names
 }
 
 fn problem(description: &str) -> Documented {
@@ -137,7 +162,8 @@ fn problem(description: &str) -> Documented {
         .build()
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+/// The operations of a path, and whether each only reads.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
     let PathItem {
         get,
         put,
@@ -149,7 +175,9 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         trace,
         ..
     } = item;
-    [get, put, post, delete, options, head, patch, trace]
-        .into_iter()
-        .flatten()
+    let reading = [get, head, options].into_iter().flatten();
+    let writing = [put, post, delete, patch, trace].into_iter().flatten();
+    reading
+        .map(|operation| (true, operation))
+        .chain(writing.map(|operation| (false, operation)))
 }

@@ -15,6 +15,7 @@
 use std::fmt::Write as _;
 
 use crate::nats::StoredEvent;
+use crate::printable::printable;
 use crate::operator::history::HistoryEntry;
 use crate::operator::{Entry, Operator};
 use quadrille_events::{Ending, Event, EventName, OrderFacts, OrderId};
@@ -184,7 +185,7 @@ fn line(text: &mut String, telling: Telling, delay: Option<f64>, who: &str, what
             .unwrap_or_default();
         let _ = write!(text, "{delay:>12}  ");
     }
-    let _ = writeln!(text, "{who:<9}  {what}");
+    let _ = writeln!(text, "{:<9}  {}", printable(who), printable(what));
 }
 
 #[cfg(test)]
@@ -245,6 +246,26 @@ order                  └─ order.cancelled
         );
         assert_eq!(out_of_stock().ending(), Some(Ending::OutOfStock));
         assert!(out_of_stock().is_over());
+    }
+
+    #[test]
+    fn a_reason_does_not_command_the_terminal() {
+        let reason = Some("too \u{1b}[31mexpensive\n\u{9b}2J");
+        let cancelled = entry(
+            0,
+            "payment",
+            "cancelled",
+            "payment.cancelled",
+            "http/cancel",
+            reason,
+        );
+        let story = Story::new("42".parse().expect("an id"), vec![cancelled]);
+        let told = r"└─ payment.cancelled: too \u{1b}[31mexpensive\n\u{9b}2J";
+        assert!(
+            story.tell(Telling::Timed).contains(told),
+            "{}",
+            story.tell(Telling::Timed)
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::Settings;
+use crate::telemetry::fields::printable_fields;
 use crate::telemetry::sampling::{Ids, OrderSampler};
 use crate::telemetry::spans;
 
@@ -45,7 +46,7 @@ impl Telemetry {
             .with_target(false)
             .with_ansi(colours);
         let lines = match settings.or("LOG_FORMAT", "text".to_owned())?.as_str() {
-            "text" => lines.boxed(),
+            "text" => lines.fmt_fields(printable_fields()).boxed(),
             "json" => lines.json().flatten_event(true).boxed(),
             other => bail!("LOG_FORMAT={other}: must be `text` or `json`"),
         };
