@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 use quadrille_local::client::Api;
-use quadrille_local::{Cluster, Instance, NatsServer, NatsServerBuilder, Service, System, SystemBuilder};
+use quadrille_local::{
+    Cluster, Instance, Launch, NatsServer, NatsServerBuilder, Service, System, SystemBuilder,
+};
 use quadrille_runtime::operator::Operator;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -175,9 +177,14 @@ impl World {
 
     /// Starts a console for it; returns once that has read the log.
     pub async fn console(&self) -> Result<Instance> {
-        let mut console = self.system.launch_console()?.start()?;
+        let mut console = self.launch_console()?.start()?;
         console.wait_ready(PATIENCE).await?;
         Ok(console)
+    }
+
+    /// Describes a console for it, to be started with settings of its own.
+    pub fn launch_console(&self) -> Result<Launch> {
+        self.system.launch_console()
     }
 
     /// Kills an instance of a service with SIGKILL.

@@ -34,13 +34,13 @@ async fn orders_of_the_previous_release_are_continued() {
         .status()
         .unwrap();
     assert!(unpacked.success());
-    let server = NatsServer::builder().folder(folder.path()).start().await.unwrap();
     let world = World::with()
         .env("FLOW", "pay-first")
         .env("RETENTION", "0s")
         .env("EVENTS_MAX_AGE", "0s")
         .env("PAYMENT_DEADLINE", "3600d")
-        .start_on(vec![server])
+        .server(NatsServer::builder().folder(folder.path()))
+        .start_empty()
         .await
         .unwrap();
 

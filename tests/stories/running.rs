@@ -53,9 +53,17 @@ impl Place {
 /// Waits until `run-all` says that the system is ready.
 async fn ready(run_all: &mut Process) {
     let ready = until(PATIENCE, async || {
-        assert!(run_all.try_status()?.is_none(), "it ended:\n{}", run_all.log_tail());
+        assert!(
+            run_all.try_status()?.is_none(),
+            "it ended:\n{}",
+            run_all.log_tail()
+        );
         let said = run_all.log();
-        anyhow::Ok(said.iter().any(|line| line.starts_with("ready in ")).then_some(()))
+        anyhow::Ok(
+            said.iter()
+                .any(|line| line.starts_with("ready in "))
+                .then_some(()),
+        )
     });
     let ready = ready.await.unwrap();
     assert!(ready.is_some(), "it is not ready:\n{}", run_all.log_tail());
@@ -105,7 +113,14 @@ async fn a_taken_port_is_named_before_anything_starts() {
     let status = tokio::time::timeout(PATIENCE, run_all.wait()).await;
     assert_eq!(status.expect("it ends").unwrap().code(), Some(1));
     let last = run_all.log().pop().unwrap();
-    let named = format!("port {port} ({}, {}) is taken", program.name(), program.port_variable());
+    let named = format!(
+        "port {port} ({}, {}) is taken",
+        program.name(),
+        program.port_variable()
+    );
     assert!(last.contains(&named), "{last}");
-    assert!(!place.folder.path().join("nats").exists(), "no server was started");
+    assert!(
+        !place.folder.path().join("nats").exists(),
+        "no server was started"
+    );
 }

@@ -47,7 +47,12 @@ async fn services_start_in_any_order() {
 /// Runs one service on what is at `nats_url`; it must refuse, in one sentence.
 async fn refused(nats_url: &str, port: u16) -> String {
     build().unwrap();
-    let mut process = Service::Order.launch(nats_url).unwrap().port(port).start().unwrap();
+    let mut process = Service::Order
+        .launch(nats_url)
+        .unwrap()
+        .port(port)
+        .start()
+        .unwrap();
     let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
     assert_eq!(
         ended.expect("it ends").unwrap().code(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::routing::post;
 use quadrille_local::client::{Answer, NewOrder};
-use quadrille_local::{NatsServer, Process, Service, console};
+use quadrille_local::{Instance, NatsServer, Process, Service};
 use quadrille_tests::{PATIENCE, World, build, eventually, quadrille};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -61,24 +61,24 @@ fn refused(request: RequestBuilder, status: u16) -> impl Future<Output = Value> 
 }
 
 /// A console on a free port, with these settings.
-async fn start_console(world: &World, settings: &[(&str, &str)]) -> (Process, String) {
-    let (order, payment) = (world.api().url(Service::Order), world.api().url(Service::Payment));
-    let mut builder = console::on(&world.nats_url, 0, order, payment).unwrap();
+async fn start_console(world: &World, settings: &[(&str, &str)]) -> (Instance, String) {
+    let mut launch = world.launch_console().unwrap();
     for (name, value) in settings {
-        builder = builder.env(name, value);
+        launch = launch.env(name, value);
     }
-    let mut process = builder.start().unwrap();
-    let url = process.wait_ready(PATIENCE).await.unwrap();
-    (process, url)
+    let mut console = launch.start().unwrap();
+    console.wait_ready(PATIENCE).await.unwrap();
+    let url = console.url().to_owned();
+    (console, url)
 }
 
-/// The order service alone, and where it is.
-async fn start_order() -> (NatsServer, Process, String) {
+/// The order service alone, and its address.
+async fn start_order() -> (NatsServer, Instance, String) {
     build().unwrap();
     let nats = NatsServer::builder().start().await.unwrap();
-    let mut order = Service::Order.on(&nats.url(), 0).unwrap().start().unwrap();
-    let url = order.wait_ready(PATIENCE).await.unwrap();
-    let address = url.trim_start_matches("http://").to_owned();
+    let mut order = Service::Order.launch(&nats.url()).unwrap().start().unwrap();
+    order.wait_ready(PATIENCE).await.unwrap();
+    let address = order.url().trim_start_matches("http://").to_owned();
     (nats, order, address)
 }
 
@@ -511,8 +511,7 @@ async fn printed(world: &World, args: &[&str]) -> String {
     let mut process = builder.start().unwrap();
     let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
     ended.expect("it ends").unwrap();
-    let lines: Vec<_> = process.log().into_iter().map(|line| line.text).collect();
-    lines.join("\n")
+    process.log().join("\n")
 }
 
 #[track_caller]
@@ -589,13 +588,7 @@ async fn what_is_watched_commands_no_terminal() {
         .arg("--plain")
         .start()
         .unwrap();
-    let seen = || {
-        watching
-            .log()
-            .into_iter()
-            .map(|line| line.text)
-            .collect::<Vec<_>>()
-    };
+    let seen = || watching.log();
     // Until it has subscribed, it misses orders.
     let failed = eventually(async || {
         let id = world.place(apples()).await?;

@@ -414,7 +414,10 @@ async fn orders_are_found_and_what_no_service_could_handle_is_shown() {
         .shows("//section[@id='story']", "deploy/just retry KV_order.")
         .await
         .unwrap();
-    browser.open(&format!("{}/#/orders/never-was", console.url())).await.unwrap();
+    browser
+        .open(&format!("{}/#/orders/never-was", console.url()))
+        .await
+        .unwrap();
     browser
         .shows("//section[@id='story']", "obody has said anything about")
         .await

@@ -80,9 +80,7 @@ async fn no_secret_is_logged() {
             .env("OTEL_BSP_SCHEDULE_DELAY", "50")
             .start()
             .unwrap();
-        let said = |process: &quadrille_local::Instance| {
-            process.log().join("\n")
-        };
+        let said = |process: &quadrille_local::Instance| process.log().join("\n");
         if waits {
             let waiting = quadrille_local::client::until(PATIENCE, async || {
                 anyhow::Ok(

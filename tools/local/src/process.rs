@@ -407,7 +407,9 @@ mod tests {
 
     /// A server that answers every request with this status line; returns its base URL.
     async fn answering(status: &'static str) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move {
             while let Ok((mut connection, _)) = listener.accept().await {

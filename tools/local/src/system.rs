@@ -526,6 +526,9 @@ mod tests {
             .instances(2)
             .port(Service::Order, 1);
         let error = builder.start().await.err().expect("refused").to_string();
-        assert!(error.contains("several instances cannot listen on one port"), "{error}");
+        assert!(
+            error.contains("several instances cannot listen on one port"),
+            "{error}"
+        );
     }
 }

@@ -94,7 +94,10 @@ fn overview(system: &mut System) -> Result<String> {
     text += &format!("  {:<10} {nats_url}\n", "nats");
     if let Some(folder) = folder {
         let folder = folder.display();
-        text += &format!("  {:<10} {folder} (survives restarts; its log is in there)\n", "data");
+        text += &format!(
+            "  {:<10} {folder} (survives restarts; its log is in there)\n",
+            "data"
+        );
     }
     let page = system.url(Program::Console, 0)?;
     let order = system.url(Service::Order, 0)?;

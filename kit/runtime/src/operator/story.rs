@@ -15,9 +15,9 @@
 use std::fmt::Write as _;
 
 use crate::nats::StoredEvent;
-use crate::printable::printable;
 use crate::operator::history::HistoryEntry;
 use crate::operator::{Entry, Operator};
+use crate::printable::printable;
 use quadrille_events::{Ending, Event, EventName, OrderFacts, OrderId};
 
 /// Everything that was said about one order.
@@ -191,7 +191,8 @@ fn line(text: &mut String, telling: Telling, delay: Option<f64>, who: &str, what
 #[cfg(test)]
 mod tests {
     use quadrille_events::{
-        Body, CancelOrder, Charged, Created, OrderCancelled, Refunded, ReservationFailed, Reserved,
+        Body, CancelOrder, Charged, Created, OrderCancelled, PaymentCancelled, Refunded, ReservationFailed,
+        Reserved,
     };
 
     use super::*;
@@ -251,14 +252,7 @@ order                  └─ order.cancelled
     #[test]
     fn a_reason_does_not_command_the_terminal() {
         let reason = Some("too \u{1b}[31mexpensive\n\u{9b}2J");
-        let cancelled = entry(
-            0,
-            "payment",
-            "cancelled",
-            "payment.cancelled",
-            "http/cancel",
-            reason,
-        );
+        let cancelled = entry::<PaymentCancelled>(0, "http/cancel", reason);
         let story = Story::new("42".parse().expect("an id"), vec![cancelled]);
         let told = r"└─ payment.cancelled: too \u{1b}[31mexpensive\n\u{9b}2J";
         assert!(
