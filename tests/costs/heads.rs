@@ -25,9 +25,9 @@ const REFUSAL: Duration = Duration::from_secs(30);
 async fn an_unfinished_head_costs_little_memory() {
     build().unwrap();
     let server = NatsServer::builder().start().await.unwrap();
-    let mut order = Service::Order.on(&server.url(), 0).unwrap().start().unwrap();
-    let url = order.wait_ready(PATIENCE).await.unwrap();
-    let address = url.trim_start_matches("http://").to_owned();
+    let mut order = Service::Order.launch(&server.url()).unwrap().start().unwrap();
+    order.wait_ready(PATIENCE).await.unwrap();
+    let address = order.url().trim_start_matches("http://").to_owned();
     let memory = || Usage::of("order", order.id().unwrap()).unwrap().memory_mb * 1e6;
     let before = memory();
     let each = || (memory() - before) / CONNECTIONS as f64;

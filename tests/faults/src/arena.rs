@@ -12,9 +12,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use crate::campaign::{Campaign, Plan};
 use crate::disk::SmallDisk;
 use crate::history::{Asked, History, Request};
+use crate::plan::{Campaign, Plan};
 use crate::poison::Poison;
 use crate::proxy::{Proxy, Rules, Weather};
 

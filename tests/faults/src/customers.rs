@@ -16,8 +16,8 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::campaign::nth;
 use crate::history::{Asked, History, Outcome, Request};
+use crate::plan::nth;
 
 /// How long somebody goes on asking: far longer than anything is down.
 const STUBBORN: Duration = Duration::from_secs(120);

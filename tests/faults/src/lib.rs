@@ -13,13 +13,15 @@ mod check;
 mod customers;
 mod disk;
 mod history;
+mod plan;
 mod poison;
 pub mod proxy;
 mod stored;
 mod table;
 
-pub use campaign::{Campaign, Outcome, Plan, Ran, run};
+pub use campaign::{Outcome, Ran, run};
 pub use check::check;
 pub use history::{Asked, History, Outcome as Answered, Request, Strike, Tally};
+pub use plan::{Campaign, Plan};
 pub use stored::{EventRecord, OrderRecord, StoredOrders};
 pub use table::{header, row, sentences};

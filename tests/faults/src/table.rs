@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::campaign::{Campaign, Outcome, Ran};
+use crate::campaign::{Outcome, Ran};
+use crate::plan::Campaign;
 
 /// How many violations of one campaign are printed.
 const SHOWN: usize = 20;

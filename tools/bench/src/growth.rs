@@ -3,10 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::load::{Latencies, Pace};
-use super::progress::Progress;
-use super::system::Subject;
-use super::{Args, list, write};
+use crate::args::Args;
+use crate::load::{Latencies, Pace};
+use crate::progress::Progress;
+use crate::report::{list, write};
+use crate::system::Subject;
 
 /// How many orders are in flight while it fills up, and in the flood.
 const IN_FLIGHT: usize = 256;

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use super::progress::{Counter, Progress};
+use crate::progress::{Counter, Progress};
 
 /// How many couriers share the work.
 pub const COURIERS: usize = 10;

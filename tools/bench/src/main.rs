@@ -4,23 +4,27 @@
 //! in over HTTP with keep-alive; an order is in flight from its request until its `order.completed` is heard. Afterwards
 //! the audit runs, and the loop of [`limit`] pushes the same messages through a server of its own.
 
+mod args;
 mod growth;
 mod limit;
 mod load;
 mod progress;
+mod report;
 mod system;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser as _;
-use quadrille_local::{NatsServer, repo_root, unless_interrupted};
+use quadrille_local::{NatsServer, unless_interrupted};
 use quadrille_runtime::Allocator;
 use serde::Serialize;
 
+use args::Args;
 use limit::{Spread, limit};
 use load::{Latencies, Pace};
 use progress::Progress;
+use report::{list, write};
 use system::Subject;
 
 #[global_allocator]
@@ -39,50 +43,6 @@ async fn main() -> ExitCode {
 
 /// Orders before those that are measured, on the same server, of the services and of the limit.
 const WARM_UP: usize = 300;
-
-/// Measures orders per second, latency, CPU, memory and storage per order; with `sync_interval: always`.
-#[derive(clap::Parser, Clone, Debug)]
-struct Args {
-    /// How many orders may be in flight at once, one series of runs each.
-    #[arg(long, value_delimiter = ',', default_value = "1,32,256,1024")]
-    in_flight: Vec<usize>,
-    /// Orders per run (fewer for a single order in flight: see `--seconds`).
-    #[arg(long, default_value_t = 20_000)]
-    orders: usize,
-    /// No run takes much longer than this.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
-    /// Runs per figure; the median is shown.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
-    /// Instead of keeping orders in flight, send this many a second, whatever happens (no coordinated omission).
-    #[arg(long)]
-    rate: Option<f64>,
-    /// How many items the orders spread over; 1 is a hot item.
-    #[arg(long, default_value_t = 100)]
-    items: usize,
-    /// Instances of every service.
-    #[arg(long, default_value_t = 1)]
-    instances: usize,
-    /// Instead, let one system grow to these numbers of stored orders, and measure at each.
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["rate", "in_flight"])]
-    growth: Vec<usize>,
-    /// Replicas of every stream: 3 starts a cluster of three servers, on this machine. (Without the limit, which is that of one server.)
-    #[arg(long, default_value_t = 1)]
-    replicas: usize,
-    /// Runs the console beside it, to see what it costs.
-    #[arg(long)]
-    console: bool,
-    /// What the services log: `info` is a line per decision, as by default; it costs.
-    #[arg(long, default_value = "warn,quadrille_runtime::run=info")]
-    log: String,
-    /// Lines for the nats-server's configuration, to try them or to profile it: `prof_port: 6060`.
-    #[arg(long, default_value = "")]
-    nats_config: String,
-    /// Leaves out the loop that finds the broker's limit.
-    #[arg(long)]
-    no_limit: bool,
-}
 
 /// What one run found.
 #[derive(Clone, Debug, Serialize)]
@@ -141,16 +101,6 @@ async fn run(args: Args) -> Result<()> {
         all.extend(runs);
     }
     write("bench.json", &all)
-}
-
-/// Writes what was found to `target/bench`.
-fn write(name: &str, found: &impl Serialize) -> Result<()> {
-    let folder = repo_root().join("target/bench");
-    std::fs::create_dir_all(&folder)?;
-    let file = folder.join(name);
-    std::fs::write(&file, serde_json::to_vec_pretty(found)?)?;
-    println!("\nall runs: {}", file.display());
-    Ok(())
 }
 
 fn heading(args: &Args, in_flight: usize) -> String {
@@ -260,14 +210,6 @@ fn show(heading: &str, median: &Run, runs: &[Run]) {
         "  stored per order             {:.2} messages in the buckets, {:.2} in EVENTS, {:.0} bytes in all",
         median.messages_per_order, median.events_per_order, median.bytes_per_order
     );
-}
-
-fn list(pairs: &[(String, f64)], digits: usize) -> String {
-    pairs
-        .iter()
-        .map(|(name, value)| format!("{name} {value:.digits$}"))
-        .collect::<Vec<_>>()
-        .join("  ")
 }
 
 fn machine() -> String {

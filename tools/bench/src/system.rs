@@ -9,8 +9,8 @@ use quadrille_local::usage::Usage;
 use quadrille_local::{NatsServer, Program, Service, System};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator};
 
-use super::Args;
-use super::load::{self, Load};
+use crate::args::Args;
+use crate::load::{self, Load};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
