@@ -2,6 +2,7 @@
 //! the crate depends on the contract alone, so that Cargo proves it.
 
 mod decision;
+pub mod erased;
 pub mod fate;
 pub mod testing;
 
