@@ -2,8 +2,9 @@
 
 use stateright::Path;
 
-use crate::choreography::{Action, Choreography, Verdict};
+use crate::choreography::{Action, Choreography};
 use crate::participant::AskKind;
+use crate::verdict::Verdict;
 use crate::world::{Call, Cause, Command, Fault, Stage, View, Who, World};
 
 /// One line a step.

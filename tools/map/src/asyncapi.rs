@@ -6,7 +6,7 @@ use quadrille_decision::testing::NOW;
 use quadrille_events::{AggregateId, BodySchema, Envelope, Event, EventName, OrderId, TraceParent, TypedId};
 use serde_json::{Map, Value, json};
 
-use crate::ExploredFlows;
+use crate::explore::ExploredFlows;
 
 /// The document.
 pub fn document(flows: &ExploredFlows) -> anyhow::Result<Value> {

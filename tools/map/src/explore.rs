@@ -159,6 +159,18 @@ pub struct Exploration {
     pub moments: Vec<Moment>,
 }
 
+/// `pay-first` and `reserve-first`, by name.
+pub type ExploredFlows = [(&'static str, Exploration); 2];
+
+/// Explores both flows.
+pub fn both() -> ExploredFlows {
+    [
+        ("pay-first", Flow::PayFirst),
+        ("reserve-first", Flow::ReserveFirst),
+    ]
+    .map(|(name, flow)| (name, Explorer::of(flow).explore()))
+}
+
 impl Explorer {
     /// The services as the flow wires them.
     pub fn of(flow: Flow) -> Self {

@@ -13,25 +13,13 @@ mod sampled;
 
 use std::path::{Path, PathBuf};
 
-use quadrille_events::Flow;
-
 pub use asyncapi::{document, yaml};
-pub use explore::{Effect, Exploration, Explorer, Moment, OrderModes, RestingPoint, Transition};
+pub use explore::{
+    Effect, Exploration, ExploredFlows, Explorer, Moment, OrderModes, RestingPoint, Transition, both,
+};
 pub use markdown::{BROKER, MapEdge, OUTSIDE, PEOPLE, choreography};
 pub use reachable::reachable;
 pub use sampled::Trigger;
-
-/// `pay-first` and `reserve-first`, by name.
-pub type ExploredFlows = [(&'static str, Exploration); 2];
-
-/// Explores both flows.
-pub fn both() -> ExploredFlows {
-    [
-        ("pay-first", Flow::PayFirst),
-        ("reserve-first", Flow::ReserveFirst),
-    ]
-    .map(|(name, flow)| (name, Explorer::of(flow).explore()))
-}
 
 /// What is generated: each file, and what is to be in it. Fails on a schema that is no JSON.
 pub fn files(flows: &ExploredFlows) -> anyhow::Result<[(PathBuf, String); 3]> {

@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 use quadrille_events::{Body, Completed, Event, EventName};
 use serde::Serialize;
 
-use crate::ExploredFlows;
-use crate::explore::{Effect, Exploration, OrderModes, SERVICES, Transition};
+use crate::explore::{Effect, Exploration, ExploredFlows, OrderModes, SERVICES, Transition};
 use crate::sampled::Trigger;
 
 /// Who speaks and hears besides the services.

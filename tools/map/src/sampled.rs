@@ -97,7 +97,7 @@ impl SampledService {
     /// The commands about an order.
     pub fn commands(&mut self) -> Vec<InputIndex> {
         let mut commands = self.commands.clone();
-        let about_an_order = |input| self.participant.about(input)?.order_id();
+        let about_an_order = |input: &OpaqueValue| self.participant.about(input)?.order_id();
         commands.retain(|(_, input)| about_an_order(input).is_some());
         let plain = |name: &'static str| name.split(" (").next().unwrap_or(name);
         commands
