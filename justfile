@@ -54,7 +54,7 @@ dead-letter id: _quadrille
 retry *args: _quadrille
     @exec {{ quadrille }} retry "$@"
 
-# write the map of the choreography anew: events/CHOREOGRAPHY.md and events/asyncapi.yaml
+# write the map of the choreography anew: events/CHOREOGRAPHY.md, events/asyncapi.yaml and what the audit takes from it
 map:
     @cargo run --quiet --package quadrille-map
 

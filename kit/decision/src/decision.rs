@@ -93,6 +93,20 @@ pub enum Reads {
     All(&'static str),
 }
 
+impl Reads {
+    /// Whether the record of this key is among them.
+    pub fn names(&self, key: &str) -> bool {
+        match self {
+            Reads::Nothing => false,
+            Reads::Keys(keys) => keys.iter().any(|named| named == key),
+            Reads::All(prefix) => key
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|token| !token.is_empty() && !token.contains('.')),
+        }
+    }
+}
+
 /// The answer of a service to an input.
 #[derive(Debug)]
 pub enum Decision<S: Service + ?Sized> {
@@ -131,6 +145,17 @@ pub enum Deadline<E> {
     },
     /// It is off.
     Clear,
+}
+
+impl<E> Deadline<E> {
+    /// The same with another form of what is said.
+    pub fn map<F>(self, form: impl FnOnce(E) -> F) -> Deadline<F> {
+        match self {
+            Deadline::Keep => Deadline::Keep,
+            Deadline::Set { at, says } => Deadline::Set { at, says: form(says) },
+            Deadline::Clear => Deadline::Clear,
+        }
+    }
 }
 
 /// Why a command cannot take effect.

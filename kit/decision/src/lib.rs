@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 mod decision;
+pub mod erased;
 pub mod fate;
 pub mod testing;
 

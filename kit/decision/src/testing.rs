@@ -25,7 +25,7 @@ use quadrille_events::{
     AggregateId, Approval, Currency, CustomerId, ItemId, Lifetime, Line, Order, OrderId, PaymentMode, Said,
 };
 
-use crate::decision::{Context, Deadline, Decision, Reads, Refusal, Say, Service};
+use crate::decision::{Context, Deadline, Decision, Refusal, Say, Service};
 use crate::fate::mix;
 
 /// In how many shuffled orders each scenario is played.
@@ -342,7 +342,7 @@ impl<S: Service> World<S> {
         let records: BTreeMap<_, _> = self
             .records
             .iter()
-            .filter(|(key, _)| reads.name(key))
+            .filter(|(key, _)| reads.names(key))
             .map(|(k, r)| (k.clone(), r.clone()))
             .collect();
         S::decide(
@@ -397,7 +397,7 @@ impl<S: Service> World<S> {
         let mut written = BTreeSet::new();
         for (key, record) in &say.records {
             assert!(
-                S::reads(input).name(key),
+                S::reads(input).names(key),
                 "{input:?} writes `{key}`, which it has not read"
             );
             assert!(
@@ -415,20 +415,6 @@ impl<S: Service> World<S> {
                     assert_eq!(old, None, "{input:?} sets a second deadline");
                 }
             }
-        }
-    }
-}
-
-impl Reads {
-    /// Whether this key is among them.
-    fn name(&self, key: &str) -> bool {
-        match self {
-            Reads::Nothing => false,
-            Reads::Keys(keys) => keys.iter().any(|named| named == key),
-            Reads::All(prefix) => key
-                .strip_prefix(prefix)
-                .and_then(|rest| rest.strip_prefix('.'))
-                .is_some_and(|token| !token.is_empty() && !token.contains('.')),
         }
     }
 }

@@ -3,20 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use quadrille_decision::Deadline;
+use quadrille_decision::erased::{Fact, OpaqueValue, erase};
 use quadrille_delivery::decide as delivery;
 use quadrille_events::{Approval, Body, Created, EventName, EventSet, Expired, Order, OrderFacts};
 use quadrille_inventory::{InventoryService, decide as inventory};
 use quadrille_order::{OrderService, decide as order};
 use quadrille_payment::decide as payment;
-use stateright::{Model, Property};
 
-use crate::claims;
 use crate::configuration::{Configuration, item_id};
 use crate::mutation::{Mutation, Occasion};
 use crate::outside::{self, Outside};
-use crate::participant::{Answer, AskKind, Due, Fact, Participant, Party, Trigger};
+use crate::participant::{AskKind, ModelledService};
+use crate::verdict::{Stimulus, Verdict};
 use crate::world::{
-    Books, Call, Cause, Command, FactId, Fault, Journey, Slot, Stage, View, Who, World, digest, fingerprint,
+    Call, Cause, Command, FactId, Fault, NAME_BITS, Slot, Stage, View, Who, World, digest, event_of,
+    fingerprint,
 };
 
 /// One step. Orders, calls and ears are named by their place.
@@ -99,7 +101,7 @@ pub struct Choreography {
     pub mutation: Option<Mutation>,
     pub(crate) ears: Vec<Ear>,
     pub(crate) placed: Vec<Arc<Order>>,
-    parties: [Box<dyn Participant>; 4],
+    services: [ModelledService; 4],
     facts: RwLock<HashMap<(u8, FactId), Arc<Fact>>>,
     weighed: RwLock<HashMap<u64, Arc<Weighed>, ahash::RandomState>>,
 }
@@ -108,29 +110,7 @@ pub struct Choreography {
 #[derive(Debug)]
 pub(crate) struct Weighed {
     pub guesses: bool,
-    pub verdict: Verdict,
-}
-
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    Say {
-        facts: Vec<FactId>,
-        slots: Vec<(usize, Slot)>,
-        deadline: Due<FactId>,
-    },
-    Ask(u32),
-    Ignore(&'static str),
-    Refuse,
-    Broken(Fault),
-}
-
-/// An input, by number.
-#[derive(Clone, Copy, Debug, Hash)]
-pub(crate) enum Input {
-    Heard(FactId),
-    Command(Command),
-    Stock(u8),
-    Outcome(u32),
+    pub verdict: Verdict<FactId>,
 }
 
 /// An input on its way to a decision.
@@ -138,19 +118,10 @@ struct Item {
     order: usize,
     who: Who,
     cause: Cause,
-    input: Input,
+    input: Stimulus<FactId>,
     /// The call that brought it, if it is an outcome.
     via: Option<usize>,
     view: View,
-}
-
-/// How many bits of a fact's number name its event.
-const NAME_BITS: u32 = 5;
-const _: () = assert!(EventSet::ALL.len() <= 1 << NAME_BITS);
-
-/// The event of a fact, as a set.
-pub(crate) fn event_of(fact: FactId) -> EventSet {
-    EventSet::at((fact & ((1 << NAME_BITS) - 1)) as usize)
 }
 
 impl Choreography {
@@ -163,19 +134,19 @@ impl Choreography {
         let courier_keys = (0..couriers)
             .map(|n| format!("{}.courier-{n}", delivery::COURIERS))
             .collect();
-        let parties: [Box<dyn Participant>; 4] = [
-            Box::new(Party::new(OrderService { flow }, Vec::new(), command_order)),
-            Box::new(Party::new(outside::payment(flow), Vec::new(), command_payment)),
-            Box::new(Party::new(
-                InventoryService { flow },
-                stock_keys,
-                command_inventory,
-            )),
-            Box::new(Party::new(outside::delivery(), courier_keys, |_, _| None)),
+        let services = [
+            ModelledService::new(erase(OrderService { flow }), command_order),
+            ModelledService::new(erase(outside::payment(flow)), command_payment)
+                .with_asks(AskKind::of_payment),
+            ModelledService::new(erase(InventoryService { flow }), command_inventory)
+                .with_ledger::<inventory::Stock>(stock_keys),
+            ModelledService::new(erase(outside::delivery()), |_, _| None)
+                .with_ledger::<delivery::Courier>(courier_keys)
+                .with_asks(AskKind::of_delivery),
         ];
         let mut ears = Vec::new();
         for who in Who::ALL {
-            for name in parties[who as usize].ears() {
+            for name in services[who as usize].ears() {
                 let speaker = Who::ALL
                     .into_iter()
                     .find(|speaker| speaker.name() == name.service);
@@ -195,7 +166,7 @@ impl Choreography {
             configuration,
             mutation,
             ears,
-            parties,
+            services,
             facts: RwLock::default(),
             weighed: RwLock::default(),
         }
@@ -230,7 +201,7 @@ impl Choreography {
         order: usize,
         who: Who,
         said: &[FactId],
-        input: Input,
+        input: Stimulus<FactId>,
         slots: &[Slot],
     ) -> Arc<Weighed> {
         let key = fingerprint((order, who, said, input, slots));
@@ -244,48 +215,32 @@ impl Choreography {
         }
         let said_facts: Vec<_> = said.iter().map(|id| self.fact(order, *id)).collect();
         let heard;
-        let trigger = match input {
-            Input::Heard(id) => {
+        let stimulus = match input {
+            Stimulus::Heard(id) => {
                 heard = self.fact(order, id);
-                Trigger::Heard(&heard)
+                Stimulus::Heard(&*heard)
             }
-            Input::Command(command) => Trigger::Command(command),
-            Input::Stock(quantity) => Trigger::Stock(quantity),
-            Input::Outcome(outcome) => Trigger::Outcome(outcome),
+            Stimulus::Command(command) => Stimulus::Command(command),
+            Stimulus::Stock(quantity) => Stimulus::Stock(quantity),
+            Stimulus::Outcome(outcome) => Stimulus::Outcome(outcome),
         };
-        let party = &self.parties[who as usize];
+        let service = &self.services[who as usize];
         let placed = &self.placed[order];
-        let (guesses, mut answer) = party.weigh(placed, &said_facts, &trigger, slots);
+        let (guesses, mut verdict) = service.weigh(placed, &said_facts, stimulus, slots);
         if let Some(mutation) = self.mutation {
             let said: OrderFacts = said_facts.iter().map(|fact| fact.name).collect();
             let occasion = Occasion {
                 who,
                 order: placed,
                 said,
-                trigger: &trigger,
+                stimulus,
                 slots,
             };
-            answer = mutation.instead(&occasion, answer, || party.weigh(placed, &[], &trigger, slots).1);
+            verdict = mutation.instead(&occasion, verdict, || {
+                service.weigh(placed, &[], stimulus, slots).1
+            });
         }
-        let verdict = match answer {
-            Answer::Ask(ask) => Verdict::Ask(ask),
-            Answer::Ignore(reason) => Verdict::Ignore(reason),
-            Answer::Refuse => Verdict::Refuse,
-            Answer::Broken(fault) => Verdict::Broken(fault),
-            Answer::Say {
-                facts,
-                slots,
-                deadline,
-            } => Verdict::Say {
-                facts: facts.into_iter().map(|fact| self.store(order, fact)).collect(),
-                slots,
-                deadline: match deadline {
-                    Due::Keep => Due::Keep,
-                    Due::Clear => Due::Clear,
-                    Due::Set(fact) => Due::Set(self.store(order, fact)),
-                },
-            },
-        };
+        let verdict = verdict.map(|fact| self.store(order, fact));
         let weighed = Arc::new(Weighed { guesses, verdict });
         self.weighed
             .write()
@@ -305,14 +260,21 @@ impl Choreography {
 
     /// What an instance may know of an order when this input comes: what is stored, and what it may remember or guess
     /// instead. What it remembers is what some instance has committed, so it is the beginning of what is stored.
-    fn views(&self, world: &World, order: usize, who: Who, input: Input, views: &mut Vec<View>) {
+    pub(crate) fn views(
+        &self,
+        world: &World,
+        order: usize,
+        who: Who,
+        input: Stimulus<FactId>,
+        views: &mut Vec<View>,
+    ) {
         views.push(View::Fresh);
         let said = &world.orders[order].said[who as usize];
         // On a state that is not the stored one nothing comes of saying (the check refuses it) nor of ignoring (the
         // engine reads again), only of asking. Order and inventory ask nobody. (The engine asks on what it remembers
         // only if the call stays in the process; here it always may, which is more than it does.)
         let engine = self.does(Mutation::IgnoreOnRemembered) || self.does(Mutation::CommitWithoutCheck);
-        let of_order = !matches!(input, Input::Stock(_));
+        let of_order = !matches!(input, Stimulus::Stock(_));
         if of_order && !said.is_empty() && (engine || matches!(who, Who::Payment | Who::Delivery)) {
             let guesses = self
                 .weigh(order, who, said, input, Self::slots(world, who))
@@ -440,7 +402,7 @@ impl Choreography {
         item: &Item,
         facts: &[FactId],
         slots: &[(usize, Slot)],
-        deadline: &Due<FactId>,
+        deadline: &Deadline<FactId>,
     ) -> World {
         let mut next = world.clone();
         if let Cause::Heard(ear) = item.cause
@@ -471,12 +433,12 @@ impl Choreography {
             return next;
         }
         match deadline {
-            Due::Keep => {}
-            Due::Clear => {
+            Deadline::Keep => {}
+            Deadline::Clear => {
                 let off = journey.due.take();
                 journey.ghost = off.filter(|_| self.configuration.late_expiry);
             }
-            Due::Set(says) => journey.due = Some(*says),
+            Deadline::Set { says, .. } => journey.due = Some(*says),
         }
         if self.mutation.is_some_and(Mutation::remembers_ledger) && !slots.is_empty() {
             next.before = Some((next.stock.clone(), next.couriers.clone()));
@@ -526,7 +488,7 @@ impl Choreography {
             mutation: self.mutation,
             amount: None,
         };
-        let (outcome, outside) = self.parties[who as usize].ask(&self.placed[order], ask, outside);
+        let (outcome, outside) = self.services[who as usize].ask(&self.placed[order], ask, outside);
         journey.books = outside.books;
         journey.desk = outside.desk;
         match stage {
@@ -573,13 +535,13 @@ impl Choreography {
                     order,
                     who: heard.who,
                     cause,
-                    input: Input::Heard(fact),
+                    input: Stimulus::Heard(fact),
                     via: None,
                     view,
                 })
             }
             Action::Command { order, command, view } => {
-                let (cause, input) = (Cause::Command(command), Input::Command(command));
+                let (cause, input) = (Cause::Command(command), Stimulus::Command(command));
                 Some(Item {
                     order: order.into(),
                     who: command.to(),
@@ -598,7 +560,7 @@ impl Choreography {
                             order: order.into(),
                             who,
                             cause,
-                            input: Input::Outcome(outcome),
+                            input: Stimulus::Outcome(outcome),
                             via,
                             view,
                         })
@@ -607,7 +569,7 @@ impl Choreography {
                 }
             }
             Action::Stock { quantity, view } => {
-                let (cause, input) = (Cause::Stock, Input::Stock(quantity));
+                let (cause, input) = (Cause::Stock, Stimulus::Stock(quantity));
                 Some(Item {
                     order: 0,
                     who: Who::Inventory,
@@ -642,7 +604,7 @@ impl Choreography {
         ))
     }
 
-    fn step(&self, world: &World, action: &Action) -> Option<World> {
+    pub(crate) fn step(&self, world: &World, action: &Action) -> Option<World> {
         match *action {
             Action::Deliver { .. }
             | Action::Command { .. }
@@ -656,7 +618,7 @@ impl Choreography {
 
     /// How far the end is. It comes nearer with every step, so that every path ends: first by what people and accidents
     /// may still do, then by what can still be said, then by the work in hand.
-    fn distance(&self, world: &World) -> (usize, usize, usize) {
+    pub(crate) fn distance(&self, world: &World) -> (usize, usize, usize) {
         let mut chances = usize::from(world.crashes) + usize::from(world.doubles) + usize::from(world.puts);
         let (mut unsaid, mut work) = (0, 0);
         for journey in &world.orders {
@@ -715,215 +677,45 @@ fn settle(world: &mut World, item: &Item) {
     }
 }
 
-fn command_order(placed: &Arc<Order>, trigger: &Trigger<'_>) -> Option<order::Input> {
+fn command_order(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
     let order_id = placed.order_id.clone();
-    match trigger {
-        Trigger::Command(Command::Create) => Some(order::Input::Create(placed.clone())),
-        Trigger::Command(Command::Approve) => Some(order::Input::Approve { order_id }),
-        Trigger::Command(Command::CancelOrder) => Some(order::Input::Cancel {
+    let input = match stimulus {
+        Stimulus::Command(Command::Create) => order::Input::Create(placed.clone()),
+        Stimulus::Command(Command::Approve) => order::Input::Approve { order_id },
+        Stimulus::Command(Command::CancelOrder) => order::Input::Cancel {
             order_id,
             reason: "changed my mind".to_owned(),
-        }),
-        Trigger::Command(Command::Confirm | Command::CancelPayment)
-        | Trigger::Stock(_)
-        | Trigger::Heard(_)
-        | Trigger::Outcome(_) => None,
-    }
+        },
+        Stimulus::Command(Command::Confirm | Command::CancelPayment)
+        | Stimulus::Stock(_)
+        | Stimulus::Heard(_)
+        | Stimulus::Outcome(_) => return None,
+    };
+    Some(OpaqueValue::new(input))
 }
 
-fn command_payment(placed: &Arc<Order>, trigger: &Trigger<'_>) -> Option<payment::Input> {
+fn command_payment(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
     let order_id = placed.order_id.clone();
-    match trigger {
-        Trigger::Command(Command::Confirm) => Some(payment::Input::Confirm { order_id }),
-        Trigger::Command(Command::CancelPayment) => Some(payment::Input::Cancel {
+    let input = match stimulus {
+        Stimulus::Command(Command::Confirm) => payment::Input::Confirm { order_id },
+        Stimulus::Command(Command::CancelPayment) => payment::Input::Cancel {
             order_id,
             reason: "changed my mind".to_owned(),
-        }),
-        Trigger::Command(Command::Create | Command::Approve | Command::CancelOrder)
-        | Trigger::Stock(_)
-        | Trigger::Heard(_)
-        | Trigger::Outcome(_) => None,
-    }
+        },
+        Stimulus::Command(Command::Create | Command::Approve | Command::CancelOrder)
+        | Stimulus::Stock(_)
+        | Stimulus::Heard(_)
+        | Stimulus::Outcome(_) => return None,
+    };
+    Some(OpaqueValue::new(input))
 }
 
-fn command_inventory(_: &Arc<Order>, trigger: &Trigger<'_>) -> Option<inventory::Input> {
-    match trigger {
-        Trigger::Stock(quantity) => Some(inventory::Input::Stock {
+fn command_inventory(_: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
+    match stimulus {
+        Stimulus::Stock(quantity) => Some(OpaqueValue::new(inventory::Input::Stock {
             item_id: item_id(0),
-            quantity: u64::from(*quantity),
-        }),
-        Trigger::Command(_) | Trigger::Heard(_) | Trigger::Outcome(_) => None,
-    }
-}
-
-impl Model for Choreography {
-    type State = World;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<World> {
-        let configuration = &self.configuration;
-        let slots = |there: &[u8]| {
-            there
-                .iter()
-                .map(|there| Slot {
-                    there: *there,
-                    used: 0,
-                })
-                .collect::<Vec<_>>()
-        };
-        let journey = Arc::new(Journey {
-            confirms: configuration.customer.confirms,
-            ..Journey::default()
-        });
-        let alike = configuration.orders.windows(2).all(|pair| pair[0] == pair[1]);
-        let mut worlds = Vec::new();
-        for stock in &configuration.stocks {
-            for couriers in &configuration.couriers {
-                worlds.push(World {
-                    orders: vec![journey.clone(); configuration.orders.len()],
-                    stock: slots(stock),
-                    couriers: slots(couriers),
-                    before: None,
-                    puts: configuration.puts,
-                    crashes: configuration.crashes,
-                    doubles: configuration.doubles,
-                    fault: None,
-                    alike,
-                });
-            }
-        }
-        worlds
-    }
-
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        if world.fault.is_some() {
-            return;
-        }
-        let configuration = &self.configuration;
-        let mut views = Vec::new();
-        if world.puts > 0 {
-            for quantity in [1, 2] {
-                self.views(world, 0, Who::Inventory, Input::Stock(quantity), &mut views);
-                actions.extend(views.drain(..).map(|view| Action::Stock { quantity, view }));
-            }
-        }
-        let busy = configuration.instant
-            && world
-                .orders
-                .iter()
-                .any(|journey| journey.calls.iter().any(Call::is_live));
-        for (n, journey) in world.orders.iter().enumerate() {
-            let order = n as u8;
-            for (call, Call { who, stage, .. }) in journey.calls.iter().enumerate() {
-                let at = call as u8;
-                match stage {
-                    Stage::Asked(ask) | Stage::Orphan(ask) => {
-                        let kind = AskKind::of(*ask);
-                        let Books { charges, voided, .. } = &journey.books;
-                        let may_fail = match kind {
-                            AskKind::Charge => configuration.declines && charges.is_empty() && !voided,
-                            AskKind::Desk => configuration.refusals && journey.desk.is_none(),
-                            AskKind::Refund | AskKind::Void => false,
-                        };
-                        actions.push(Action::Act {
-                            order,
-                            call: at,
-                            luck: true,
-                        });
-                        if may_fail {
-                            actions.push(Action::Act {
-                                order,
-                                call: at,
-                                luck: false,
-                            });
-                        }
-                        if let Stage::Asked(_) = stage
-                            && world.crashes > 0
-                        {
-                            actions.push(Action::Crash {
-                                order,
-                                call: at,
-                                orphan: false,
-                            });
-                            // A question that nobody waits for leaves no trace at the desk.
-                            if kind != AskKind::Desk {
-                                actions.push(Action::Crash {
-                                    order,
-                                    call: at,
-                                    orphan: true,
-                                });
-                            }
-                        }
-                    }
-                    Stage::Answered(outcome) => {
-                        views.clear();
-                        self.views(world, n, *who, Input::Outcome(*outcome), &mut views);
-                        actions.extend(views.iter().map(|view| Action::Outcome {
-                            order,
-                            call: at,
-                            view: *view,
-                        }));
-                        if world.crashes > 0 {
-                            actions.push(Action::Crash {
-                                order,
-                                call: at,
-                                orphan: false,
-                            });
-                        }
-                    }
-                }
-            }
-            if busy {
-                continue;
-            }
-            if journey.due.is_some() || journey.ghost.is_some() {
-                actions.push(Action::Expire { order });
-            }
-            for command in Command::ALL {
-                let may = match command {
-                    Command::Create | Command::Approve => true,
-                    Command::CancelOrder => configuration.customer.cancels_order,
-                    Command::Confirm => journey.confirms > 0,
-                    Command::CancelPayment => configuration.customer.cancels_payment,
-                };
-                if may {
-                    views.clear();
-                    self.views(world, n, command.to(), Input::Command(command), &mut views);
-                    actions.extend(views.iter().map(|view| Action::Command {
-                        order,
-                        command,
-                        view: *view,
-                    }));
-                }
-            }
-            for (at, ear) in self.ears.iter().enumerate() {
-                if !journey.facts.said_any(ear.event) {
-                    continue;
-                }
-                let said = &journey.said[ear.speaker as usize];
-                let Some(fact) = said.iter().find(|fact| event_of(**fact) == ear.event) else {
-                    continue;
-                };
-                views.clear();
-                self.views(world, n, ear.who, Input::Heard(*fact), &mut views);
-                actions.extend(views.iter().map(|view| Action::Deliver {
-                    order,
-                    ear: at as u8,
-                    view: *view,
-                }));
-            }
-        }
-    }
-
-    fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        let mut next = self.step(world, &action)?;
-        if next.fault.is_none() && self.distance(&next) >= self.distance(world) {
-            next.fault = Some(Fault::NoProgress);
-        }
-        Some(next)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        claims::of(&self.configuration)
+            quantity: u64::from(quantity),
+        })),
+        Stimulus::Command(_) | Stimulus::Heard(_) | Stimulus::Outcome(_) => None,
     }
 }

@@ -15,17 +15,20 @@
 //! What is left out: groups (a group is a run of steps that nothing interrupts, and its parts are here), more than two
 //! orders, retention, dead letters, and the code of the engine itself, which the stories and the faults are for.
 //!
-//! To read it: [`Configuration`] says which world; [`World`] is one state of it, and [`Choreography`] its steps;
-//! `claims` are what must hold in it; [`Mutation`] are the mistakes that the claims must catch; [`check`] explores.
+//! To read it: [`Configuration`] says which world; [`World`] is one state of it, and [`Choreography`] its steps; `model` says
+//! which of them are possible; `claims` are what must hold in it; [`Mutation`] are the mistakes that the claims must catch;
+//! [`check`] explores.
 
 mod choreography;
 mod claims;
 mod configuration;
+mod model;
 mod mutation;
 mod outside;
 mod participant;
 mod run;
 mod story;
+mod verdict;
 mod world;
 
 pub use choreography::{Action, Choreography};

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use quadrille_decision::Deadline;
+use quadrille_decision::erased::Fact;
 use quadrille_events::{
     Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Completed, CreateDelivery,
     DeliveryCancelled, DeliveryEvent, Event, EventName, Expired, InventoryEvent, Opened, Order,
@@ -10,7 +12,7 @@ use quadrille_events::{
     ReservationFailed, Reserved,
 };
 
-use crate::participant::{Answer, Due, Fact, Trigger, fact};
+use crate::verdict::{Stimulus, Verdict};
 use crate::world::{Command, Slot, Who};
 
 macro_rules! mutations {
@@ -79,16 +81,16 @@ pub(crate) struct Occasion<'a> {
     pub who: Who,
     pub order: &'a Arc<Order>,
     pub said: OrderFacts,
-    pub trigger: &'a Trigger<'a>,
+    pub stimulus: Stimulus<&'a Fact>,
     pub slots: &'a [Slot],
 }
 
 impl Occasion<'_> {
     /// The event that was heard.
     fn heard(&self) -> Option<&'static EventName> {
-        match self.trigger {
-            Trigger::Heard(fact) => Some(fact.name),
-            Trigger::Command(_) | Trigger::Stock(_) | Trigger::Outcome(_) => None,
+        match self.stimulus {
+            Stimulus::Heard(fact) => Some(fact.name),
+            Stimulus::Command(_) | Stimulus::Stock(_) | Stimulus::Outcome(_) => None,
         }
     }
 }
@@ -102,25 +104,30 @@ impl Mutation {
     }
 
     /// What the service answers instead of `answer`. `afresh` is what it would answer if it had said nothing.
-    pub(crate) fn instead(self, at: &Occasion<'_>, answer: Answer, afresh: impl Fn() -> Answer) -> Answer {
+    pub(crate) fn instead(
+        self,
+        at: &Occasion<'_>,
+        answer: Verdict<Fact>,
+        afresh: impl Fn() -> Verdict<Fact>,
+    ) -> Verdict<Fact> {
         match answer {
-            Answer::Say {
+            Verdict::Say {
                 facts,
                 slots,
                 deadline,
             } => self.says_instead(at, facts, slots, deadline),
-            Answer::Ignore(_) if self == Mutation::ActOnDuplicate && at.heard().is_some() => afresh(),
-            Answer::Ignore(_)
+            Verdict::Ignore(_) if self == Mutation::ActOnDuplicate && at.heard().is_some() => afresh(),
+            Verdict::Ignore(_)
                 if self == Mutation::CompleteWhileCancelling && at.heard() == Some(Assigned::NAME) =>
             {
-                match at.trigger {
-                    Trigger::Heard(heard) => complete(heard),
-                    Trigger::Command(_) | Trigger::Stock(_) | Trigger::Outcome(_) => answer,
+                match at.stimulus {
+                    Stimulus::Heard(heard) => complete(heard),
+                    Stimulus::Command(_) | Stimulus::Stock(_) | Stimulus::Outcome(_) => answer,
                 }
             }
-            Answer::Refuse
+            Verdict::Refuse
                 if self == Mutation::CancelCompleted
-                    && matches!(at.trigger, Trigger::Command(Command::CancelOrder))
+                    && matches!(at.stimulus, Stimulus::Command(Command::CancelOrder))
                     && at.said.said::<Completed>() =>
             {
                 says(OrderEvent::from(CancelPayment {
@@ -128,19 +135,19 @@ impl Mutation {
                     reason: "late".to_owned(),
                 }))
             }
-            Answer::Ask(_)
+            Verdict::Ask(_)
                 if self == Mutation::IgnoreLateCancel && at.heard() == Some(CancelPayment::NAME) =>
             {
-                Answer::Ignore("late")
+                Verdict::Ignore("late")
             }
-            Answer::Ask(_)
+            Verdict::Ask(_)
                 if self == Mutation::VoidOnlyIfOpened
                     && at.heard() == Some(PaymentCancelled::NAME)
                     && !at.said.said::<Opened>() =>
             {
-                Answer::Ignore("never opened")
+                Verdict::Ignore("never opened")
             }
-            Answer::Ask(_) | Answer::Ignore(_) | Answer::Refuse | Answer::Broken(_) => answer,
+            Verdict::Ask(_) | Verdict::Ignore(_) | Verdict::Refuse | Verdict::Broken(_) => answer,
         }
     }
 
@@ -153,8 +160,8 @@ impl Mutation {
         at: &Occasion<'_>,
         mut facts: Vec<Fact>,
         mut changed: Vec<(usize, Slot)>,
-        mut deadline: Due<Fact>,
-    ) -> Answer {
+        mut deadline: Deadline<Fact>,
+    ) -> Verdict<Fact> {
         let says = |name: &EventName| facts.iter().any(|fact| fact.name == name);
         let heard = at.heard();
         match self {
@@ -164,19 +171,19 @@ impl Mutation {
                     && at.said.events().is_empty()
                     && heard == Some(CancelPayment::NAME) =>
             {
-                return Answer::Ignore("not mine");
+                return Verdict::Ignore("not mine");
             }
-            Mutation::IgnoreExpiry if heard == Some(Expired::NAME) => return Answer::Ignore("so what"),
-            Mutation::DeadlineLeftSet if deadline == Due::Clear => deadline = Due::Keep,
-            Mutation::DeadlineNeverSet if deadline != Due::Clear => deadline = Due::Keep,
+            Mutation::IgnoreExpiry if heard == Some(Expired::NAME) => return Verdict::Ignore("so what"),
+            Mutation::DeadlineLeftSet if deadline == Deadline::Clear => deadline = Deadline::Keep,
+            Mutation::DeadlineNeverSet if deadline != Deadline::Clear => deadline = Deadline::Keep,
             Mutation::ForgetReleasedStock if says(Released::NAME) => changed.clear(),
             Mutation::NoInventoryTombstone
                 if says(ReservationFailed::NAME) && heard == Some(OrderCancelled::NAME) =>
             {
-                return Answer::Ignore("not mine");
+                return Verdict::Ignore("not mine");
             }
             Mutation::Oversell if says(ReservationFailed::NAME) && heard != Some(OrderCancelled::NAME) => {
-                facts = vec![fact(&InventoryEvent::from(Reserved {
+                facts = vec![Fact::of(&InventoryEvent::from(Reserved {
                     order: at.order.clone(),
                 }))];
                 let more = at.slots.iter().map(|slot| Slot {
@@ -188,17 +195,17 @@ impl Mutation {
             Mutation::ReserveOneLine if says(Reserved::NAME) => changed.truncate(1),
             Mutation::DoubleRelease if says(Released::NAME) => one_less(&mut changed),
             Mutation::NoDeliveryTombstone if says(DeliveryCancelled::NAME) && changed.is_empty() => {
-                return Answer::Ignore("not mine");
+                return Verdict::Ignore("not mine");
             }
             Mutation::CourierStaysOut if says(DeliveryCancelled::NAME) => changed.clear(),
             Mutation::DoubleCallBack if says(DeliveryCancelled::NAME) => one_less(&mut changed),
             Mutation::SkipApproval if says(AwaitingApproval::NAME) => {
-                facts = vec![fact(&OrderEvent::from(CreateDelivery {
+                facts = vec![Fact::of(&OrderEvent::from(CreateDelivery {
                     order: at.order.clone(),
                 }))];
             }
             Mutation::ForgetCancelOrder if says(OrderCancelled::NAME) && !at.said.said::<CancelPayment>() => {
-                return Answer::Ignore("did not ask for it");
+                return Verdict::Ignore("did not ask for it");
             }
             Mutation::NeverCharged | Mutation::DeliveryNeverRequested => {
                 for old in &mut facts {
@@ -207,7 +214,7 @@ impl Mutation {
             }
             _ => {}
         }
-        Answer::Say {
+        Verdict::Say {
             facts,
             slots: changed,
             deadline,
@@ -216,19 +223,19 @@ impl Mutation {
 
     /// Says less in an event than the service did.
     fn rewrite(self, old: &mut Fact) {
-        let event = Event::decode(old.name.service, old.name.entry, &old.body);
-        if let Ok(Event::Payment(PaymentEvent::CancelOrder(said))) = &event
+        let event = old.event();
+        if let Event::Payment(PaymentEvent::CancelOrder(said)) = &event
             && self == Mutation::NeverCharged
         {
-            *old = fact(&PaymentEvent::from(CancelOrder {
+            *old = Fact::of(&PaymentEvent::from(CancelOrder {
                 charged: false,
                 ..said.clone()
             }));
         }
-        if let Ok(Event::Order(OrderEvent::Cancelled(said))) = &event
+        if let Event::Order(OrderEvent::Cancelled(said)) = &event
             && self == Mutation::DeliveryNeverRequested
         {
-            *old = fact(&OrderEvent::from(OrderCancelled {
+            *old = Fact::of(&OrderEvent::from(OrderCancelled {
                 delivery_requested: false,
                 ..said.clone()
             }));
@@ -242,19 +249,19 @@ fn one_less(changed: &mut [(usize, Slot)]) {
     }
 }
 
-fn says(event: OrderEvent) -> Answer {
-    Answer::Say {
-        facts: vec![fact(&event)],
+fn says(event: OrderEvent) -> Verdict<Fact> {
+    Verdict::Say {
+        facts: vec![Fact::of(&event)],
         slots: Vec::new(),
-        deadline: Due::Keep,
+        deadline: Deadline::Keep,
     }
 }
 
 /// Takes `delivery.assigned` for the end.
-fn complete(heard: &Fact) -> Answer {
-    let event = Event::decode(heard.name.service, heard.name.entry, &heard.body);
-    let Ok(Event::Delivery(DeliveryEvent::Assigned(assigned))) = event else {
-        return Answer::Ignore("no delivery.assigned");
+fn complete(heard: &Fact) -> Verdict<Fact> {
+    let event = heard.event();
+    let Event::Delivery(DeliveryEvent::Assigned(assigned)) = event else {
+        return Verdict::Ignore("no delivery.assigned");
     };
     says(OrderEvent::from(Completed {
         order: assigned.order,

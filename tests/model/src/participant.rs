@@ -1,56 +1,22 @@
-//! A shipped service as the model meets it: bytes in, bytes out.
+//! A shipped service as the model meets it: its records are slots, and its outside calls and their outcomes are numbers.
 
-use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::FutureExt;
+use quadrille_decision::erased::{self, Fact, OpaqueValue, Participant, Reaction, Records};
 use quadrille_decision::testing::NOW;
-use quadrille_decision::{Context, Deadline, Decision, Reads, Service, Wire};
-use quadrille_delivery::decide::Courier;
-use quadrille_events::{EventName, Order, OrderId, Said, TypedId};
+use quadrille_decision::{Deadline, Reads};
+use quadrille_delivery::decide::{self as delivery, Courier};
+use quadrille_events::{EventName, Order, OrderId, TypedId};
 use quadrille_inventory::decide::Stock;
+use quadrille_payment::decide as payment;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::outside::{Outside, meet};
-use crate::world::{Command, Fault, Slot, digest};
-
-/// An event as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fact {
-    pub name: &'static EventName,
-    pub body: Vec<u8>,
-}
-
-/// What a service has to answer.
-pub(crate) enum Trigger<'a> {
-    Heard(&'a Fact),
-    Command(Command),
-    /// The shop owner says how many pieces of the first item were put in.
-    Stock(u8),
-    Outcome(u32),
-}
-
-/// What it answers.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Say {
-        facts: Vec<Fact>,
-        slots: Vec<(usize, Slot)>,
-        deadline: Due<Fact>,
-    },
-    Ask(u32),
-    Ignore(&'static str),
-    Refuse,
-    Broken(Fault),
-}
-
-/// What becomes of the deadline.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Due<E> {
-    Keep,
-    Set(E),
-    Clear,
-}
+use crate::verdict::{Stimulus, Verdict};
+use crate::world::{Fault, Slot, digest};
 
 /// What kind of outside call it is: the lowest bits of its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,40 +42,33 @@ impl AskKind {
             AskKind::Desk => "courier",
         }
     }
-}
 
-/// One of the four, whatever its types.
-pub(crate) trait Participant: Send + Sync {
-    /// Which events it hears.
-    fn ears(&self) -> Vec<&'static EventName>;
-
-    /// Whether it would guess, and what it answers, having said this.
-    fn weigh(
-        &self,
-        order: &Arc<Order>,
-        said: &[Arc<Fact>],
-        trigger: &Trigger<'_>,
-        slots: &[Slot],
-    ) -> (bool, Answer);
-
-    /// Makes an outside call; brings back the number of the outcome.
-    fn ask(&self, order: &Arc<Order>, ask: u32, outside: Outside) -> (u32, Outside);
-}
-
-/// A record of a ledger as a slot, and back.
-pub(crate) trait Record {
-    fn slot(&self) -> Slot;
-    fn record(slot: Slot) -> Self;
-}
-
-impl Record for Stock {
-    fn slot(&self) -> Slot {
-        Slot {
-            there: small(self.quantity),
-            used: small(self.reserved),
+    pub fn of_payment(ask: &OpaqueValue) -> Self {
+        match ask.get() {
+            payment::Ask::Charge { .. } => AskKind::Charge,
+            payment::Ask::Refund { .. } => AskKind::Refund,
+            payment::Ask::Void { .. } => AskKind::Void,
         }
     }
-    fn record(slot: Slot) -> Self {
+
+    pub fn of_delivery(ask: &OpaqueValue) -> Self {
+        match ask.get() {
+            delivery::Ask::Desk { .. } => AskKind::Desk,
+        }
+    }
+}
+
+impl From<Stock> for Slot {
+    fn from(stock: Stock) -> Self {
+        Slot {
+            there: small(stock.quantity),
+            used: small(stock.reserved),
+        }
+    }
+}
+
+impl From<Slot> for Stock {
+    fn from(slot: Slot) -> Self {
         Stock {
             quantity: slot.there.into(),
             reserved: slot.used.into(),
@@ -117,14 +76,17 @@ impl Record for Stock {
     }
 }
 
-impl Record for Courier {
-    fn slot(&self) -> Slot {
+impl From<Courier> for Slot {
+    fn from(courier: Courier) -> Self {
         Slot {
-            there: small(self.capacity),
-            used: small(self.load),
+            there: small(courier.capacity),
+            used: small(courier.load),
         }
     }
-    fn record(slot: Slot) -> Self {
+}
+
+impl From<Slot> for Courier {
+    fn from(slot: Slot) -> Self {
         Courier {
             capacity: slot.there.into(),
             load: slot.used.into(),
@@ -132,232 +94,190 @@ impl Record for Courier {
     }
 }
 
-impl Record for () {
-    fn slot(&self) -> Slot {
-        Slot::default()
-    }
-    fn record(_: Slot) -> Self {}
-}
-
 fn small(number: u64) -> u8 {
     u8::try_from(number).unwrap_or_else(|_| panic!("{number} is no number of this model"))
 }
 
-/// What kind an outside call is.
-pub(crate) trait Kind {
-    fn kind(&self) -> AskKind;
+/// A ledger, each of its records in a slot.
+struct SlotLedger {
+    /// The key of each slot's record.
+    keys: Vec<String>,
+    write: fn(Slot) -> Vec<u8>,
+    read: fn(&[u8]) -> Slot,
 }
 
-impl Kind for Infallible {
-    fn kind(&self) -> AskKind {
-        match *self {}
-    }
-}
-
-impl Kind for quadrille_payment::decide::Ask {
-    fn kind(&self) -> AskKind {
-        match self {
-            quadrille_payment::decide::Ask::Charge { .. } => AskKind::Charge,
-            quadrille_payment::decide::Ask::Refund { .. } => AskKind::Refund,
-            quadrille_payment::decide::Ask::Void { .. } => AskKind::Void,
-        }
-    }
-}
-
-impl Kind for quadrille_delivery::decide::Ask {
-    fn kind(&self) -> AskKind {
-        match self {
-            quadrille_delivery::decide::Ask::Desk { .. } => AskKind::Desk,
-        }
-    }
-}
-
-/// What a command is to a service.
-pub(crate) type Commands<I> = fn(&Arc<Order>, &Trigger<'_>) -> Option<I>;
-
-/// A service, its wires, and the values that states name by number.
-pub(crate) struct Party<S: Service> {
-    pub service: S,
-    pub wires: Vec<Wire<S::Input>>,
-    /// The keys of its records, by slot.
-    pub keys: Vec<String>,
-    pub commands: Commands<S::Input>,
-    pub asks: Table<S::Ask>,
-    pub outcomes: Table<S::Input>,
-}
-
-impl<S: Service> Party<S> {
-    pub fn new(service: S, keys: Vec<String>, commands: Commands<S::Input>) -> Self {
-        let wires = service.wires();
-        Party {
-            service,
-            wires,
+impl SlotLedger {
+    fn of<R: Serialize + DeserializeOwned + From<Slot> + Into<Slot>>(keys: Vec<String>) -> Self {
+        Self {
             keys,
-            commands,
-            asks: Table::default(),
-            outcomes: Table::default(),
+            write: |slot| erased::encode(&R::from(slot)),
+            read: |body| erased::decode::<R>(body).into(),
         }
     }
 
-    fn input(&self, order: &Arc<Order>, trigger: &Trigger<'_>) -> S::Input {
-        match trigger {
-            Trigger::Heard(fact) => {
-                let wire = self.wires.iter().find(|wire| wire.name == fact.name);
-                let decoded = wire.map(|wire| wire.decode(&fact.body));
-                match decoded {
-                    Some(Ok((about, input))) => {
-                        assert_eq!(
-                            about,
-                            order.order_id.aggregate(),
-                            "{} is about another order",
-                            fact.name
-                        );
-                        input
-                    }
-                    other => panic!("{} is not heard: {:?}", fact.name, other.map(|r| r.map(drop))),
-                }
-            }
-            Trigger::Command(_) | Trigger::Stock(_) => {
-                let input = (self.commands)(order, trigger);
-                input.unwrap_or_else(|| panic!("that is no command of {}", S::Said::SERVICE))
-            }
-            Trigger::Outcome(outcome) => self.outcomes.get(&order.order_id, *outcome),
-        }
+    fn records(&self, slots: &[Slot]) -> Records {
+        let records = self.keys.iter().zip(slots);
+        records
+            .map(|(key, slot)| (key.clone(), (self.write)(*slot)))
+            .collect()
+    }
+
+    /// The slots that these records belong to; `None` if one of them was not read, or has no slot.
+    fn slots(&self, records: &[(String, Vec<u8>)], reads: &Reads) -> Option<Vec<(usize, Slot)>> {
+        let slot = |(key, body): &(String, Vec<u8>)| {
+            let slot = self.keys.iter().position(|known| known == key)?;
+            reads.names(key).then(|| (slot, (self.read)(body)))
+        };
+        records.iter().map(slot).collect()
     }
 }
 
-impl<S: Service<Record: Record, Ask: Kind>> Participant for Party<S> {
-    fn ears(&self) -> Vec<&'static EventName> {
-        self.wires.iter().map(|wire| wire.name).collect()
+/// Makes a command the input that it is to a service.
+pub(crate) type CommandInput = fn(&Arc<Order>, Stimulus<&Fact>) -> Option<OpaqueValue>;
+
+/// A service, and the values that states name by number.
+pub(crate) struct ModelledService {
+    participant: Box<dyn Participant>,
+    commands: CommandInput,
+    ledger: SlotLedger,
+    ask_kind: fn(&OpaqueValue) -> AskKind,
+    asks: NumberedValues,
+    outcomes: NumberedValues,
+}
+
+impl ModelledService {
+    /// A service that takes these commands, and has no ledger nor outside calls.
+    pub fn new(participant: Box<dyn Participant>, commands: CommandInput) -> Self {
+        ModelledService {
+            participant,
+            commands,
+            ledger: SlotLedger {
+                keys: Vec::new(),
+                write: |_| Vec::new(),
+                read: |_| Slot::default(),
+            },
+            ask_kind: |ask| unreachable!("{ask:?} is asked by a service that asks nobody"),
+            asks: NumberedValues::default(),
+            outcomes: NumberedValues::default(),
+        }
     }
 
-    fn weigh(
+    /// With a ledger of these records.
+    pub fn with_ledger<R: Serialize + DeserializeOwned + From<Slot> + Into<Slot>>(
+        mut self,
+        keys: Vec<String>,
+    ) -> Self {
+        self.ledger = SlotLedger::of::<R>(keys);
+        self
+    }
+
+    /// With outside calls.
+    pub fn with_asks(mut self, ask_kind: fn(&OpaqueValue) -> AskKind) -> Self {
+        self.ask_kind = ask_kind;
+        self
+    }
+
+    /// Which events it hears.
+    pub fn ears(&self) -> Vec<&'static EventName> {
+        self.participant.hears()
+    }
+
+    fn input(&self, order: &Arc<Order>, stimulus: Stimulus<&Fact>) -> OpaqueValue {
+        let input = match stimulus {
+            Stimulus::Heard(fact) => match self.participant.hear(fact).map(|mut inputs| inputs.pop()) {
+                Ok(Some(input)) => input,
+                other => panic!("{} is not heard: {other:?}", fact.name),
+            },
+            Stimulus::Command(_) | Stimulus::Stock(_) => (self.commands)(order, stimulus)
+                .unwrap_or_else(|| panic!("that is no command of {}", self.participant.service())),
+            Stimulus::Outcome(outcome) => self.outcomes.get(&order.order_id, outcome),
+        };
+        let about = match stimulus {
+            Stimulus::Stock(_) => None,
+            Stimulus::Heard(_) | Stimulus::Command(_) | Stimulus::Outcome(_) => {
+                Some(order.order_id.aggregate())
+            }
+        };
+        assert_eq!(self.participant.about(&input), about, "what {input:?} is about");
+        input
+    }
+
+    /// Whether it would guess, and what it answers, having said this.
+    pub fn weigh(
         &self,
         order: &Arc<Order>,
         said: &[Arc<Fact>],
-        trigger: &Trigger<'_>,
+        stimulus: Stimulus<&Fact>,
         slots: &[Slot],
-    ) -> (bool, Answer) {
-        let input = self.input(order, trigger);
-        let about = if matches!(trigger, Trigger::Stock(_)) {
-            None
-        } else {
-            Some(order.order_id.aggregate())
-        };
-        assert_eq!(S::about(&input), about);
-        let mut state = S::State::default();
-        for fact in said {
-            let said = S::Said::decode(fact.name.entry, &fact.body);
-            S::fold(
-                &mut state,
-                &said.unwrap_or_else(|error| panic!("it cannot read what it said: {error}")),
-            );
-        }
-        let reads = S::reads(&input);
-        let records: BTreeMap<_, _> = self
-            .keys
-            .iter()
-            .zip(slots)
-            .filter(|(key, _)| names(&reads, key))
-            .map(|(key, slot)| (key.clone(), S::Record::record(*slot)))
-            .collect();
-        let answer = match S::decide(
-            &state,
-            &input,
-            &Context {
-                now: NOW,
-                records: &records,
-            },
-        ) {
-            Decision::Ask(ask) => Answer::Ask(
-                self.asks
-                    .number(&order.order_id, ask, AskKind::BITS, |ask| ask.kind() as u32),
-            ),
-            Decision::Ignore(reason) => Answer::Ignore(reason),
-            Decision::Refuse(_) => Answer::Refuse,
-            Decision::Say(say) => {
-                let mut slots = Vec::new();
-                for (key, record) in &say.records {
-                    let slot = self.keys.iter().position(|known| known == key);
-                    match slot.filter(|_| names(&reads, key)) {
-                        Some(slot) => slots.push((slot, record.slot())),
-                        None => return (S::opens(&input), Answer::Broken(Fault::Unread)),
-                    }
-                }
-                let events = say.events.iter();
-                if let Some(stray) = events
-                    .chain(match &say.deadline {
-                        Deadline::Set { says, .. } => Some(says),
-                        Deadline::Keep | Deadline::Clear => None,
-                    })
-                    .find(|event| event.order() != Some(order))
-                {
-                    return (
-                        S::opens(&input),
-                        Answer::Broken(Fault::AnotherOrder(stray.name().subject)),
-                    );
-                }
-                Answer::Say {
-                    facts: say.events.iter().map(fact).collect(),
-                    slots,
-                    deadline: match &say.deadline {
-                        Deadline::Keep => Due::Keep,
-                        Deadline::Clear => Due::Clear,
-                        Deadline::Set { says, .. } => Due::Set(fact(says)),
-                    },
-                }
+    ) -> (bool, Verdict<Fact>) {
+        let input = self.input(order, stimulus);
+        let said: Vec<&Fact> = said.iter().map(|fact| &**fact).collect();
+        let records = self.ledger.records(slots);
+        let verdict = match self.participant.react(&said, &input, &records, NOW) {
+            Reaction::Ask(ask) => {
+                let kind = (self.ask_kind)(&ask) as u32;
+                Verdict::Ask(self.asks.number(&order.order_id, ask, AskKind::BITS, kind))
             }
+            Reaction::Ignore(reason) => Verdict::Ignore(reason),
+            Reaction::Refuse => Verdict::Refuse,
+            Reaction::Say {
+                facts,
+                records,
+                deadline,
+            } => match self.ledger.slots(&records, &self.participant.reads(&input)) {
+                None => Verdict::Broken(Fault::Unread),
+                Some(slots) => match stray(order, &facts, &deadline) {
+                    Some(stray) => Verdict::Broken(Fault::AnotherOrder(stray.name.subject)),
+                    None => Verdict::Say {
+                        facts,
+                        slots,
+                        deadline,
+                    },
+                },
+            },
         };
-        (S::opens(&input), answer)
+        (self.participant.opens(&input), verdict)
     }
 
-    fn ask(&self, order: &Arc<Order>, ask: u32, outside: Outside) -> (u32, Outside) {
+    /// Makes an outside call; brings back the number of the outcome.
+    pub fn ask(&self, order: &Arc<Order>, ask: u32, outside: Outside) -> (u32, Outside) {
         let ask = self.asks.get(&order.order_id, ask);
-        let (outcome, outside) = meet(outside, || self.service.ask(ask).now_or_never());
+        let (outcome, outside) = meet(outside, || self.participant.ask(&ask).now_or_never());
         assert!(
             outside.amount.is_none_or(|amount| amount == order.total),
             "another amount than the total"
         );
         match outcome {
-            Some(Ok(outcome)) => (self.outcomes.number(&order.order_id, outcome, 0, |_| 0), outside),
+            Some(Ok(outcome)) => (self.outcomes.number(&order.order_id, outcome, 0, 0), outside),
             other => panic!("the outside answers at once, and not {other:?}"),
         }
     }
 }
 
-pub(crate) fn fact<E: Said>(said: &E) -> Fact {
-    let fact = Fact {
-        name: said.name(),
-        body: said.encode(),
+/// An event that carries another order than the one that it should be about.
+fn stray<'a>(order: &Arc<Order>, facts: &'a [Fact], deadline: &'a Deadline<Fact>) -> Option<&'a Fact> {
+    let due = match deadline {
+        Deadline::Set { says, .. } => Some(says),
+        Deadline::Keep | Deadline::Clear => None,
     };
-    let again =
-        E::decode(fact.name.entry, &fact.body).unwrap_or_else(|e| panic!("cannot read {}: {e}", fact.name));
-    assert_eq!(&again, said, "{} is another one once it is stored", fact.name);
-    fact
+    facts
+        .iter()
+        .chain(due)
+        .find(|fact| fact.event().order() != Some(order))
 }
 
-fn names(reads: &Reads, key: &str) -> bool {
-    match reads {
-        Reads::Nothing => false,
-        Reads::Keys(keys) => keys.iter().any(|named| named == key),
-        Reads::All(prefix) => key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')),
-    }
-}
+/// A value, and what it looks like without its order's id.
+type LookedAt = (String, OpaqueValue);
 
 /// Values by number. The number is the digest of what the value looks like without its order's id, so that it is the
 /// same in every run and for every order.
-pub(crate) struct Table<T>(RwLock<HashMap<(OrderId, u32), (String, T)>>);
+#[derive(Default)]
+struct NumberedValues(RwLock<HashMap<(OrderId, u32), LookedAt>>);
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Table(RwLock::default())
-    }
-}
-
-impl<T: Clone + std::fmt::Debug> Table<T> {
-    fn number(&self, order_id: &OrderId, value: T, bits: u32, low: impl Fn(&T) -> u32) -> u32 {
+impl NumberedValues {
+    fn number(&self, order_id: &OrderId, value: OpaqueValue, bits: u32, low: u32) -> u32 {
         let looks = format!("{value:?}").replace(order_id.as_str(), "#");
-        let number = (digest(looks.as_bytes()) << bits) | low(&value);
+        let number = (digest(looks.as_bytes()) << bits) | low;
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let (known, _) = table
             .entry((order_id.clone(), number))
@@ -366,7 +286,7 @@ impl<T: Clone + std::fmt::Debug> Table<T> {
         number
     }
 
-    fn get(&self, order_id: &OrderId, number: u32) -> T {
+    fn get(&self, order_id: &OrderId, number: u32) -> OpaqueValue {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = table.get(&(order_id.clone(), number));
         found

@@ -2,8 +2,9 @@
 
 use stateright::Path;
 
-use crate::choreography::{Action, Choreography, Verdict};
+use crate::choreography::{Action, Choreography};
 use crate::participant::AskKind;
+use crate::verdict::Verdict;
 use crate::world::{Call, Cause, Command, Fault, Stage, View, Who, World};
 
 /// One line a step.
@@ -59,6 +60,17 @@ fn prefix(world: &World, order: usize) -> String {
 }
 
 fn step(model: &Choreography, before: &World, action: &Action, after: &World) -> String {
+    let (order, happens) = happening(model, before, action);
+    let comes = consequence(model, before, action, after, order);
+    let fault = after
+        .fault
+        .map(|fault| format!("   <== {}", fault_in_words(fault)))
+        .unwrap_or_default();
+    format!("{}{happens}{comes}{fault}", prefix(before, order))
+}
+
+/// What happens, and about which order.
+fn happening(model: &Choreography, before: &World, action: &Action) -> (usize, String) {
     let (order, happens) = match action {
         Action::Deliver { order, ear, view } => {
             let heard = &model.ears[usize::from(*ear)];
@@ -133,7 +145,11 @@ fn step(model: &Choreography, before: &World, action: &Action, after: &World) ->
         }
         Action::Expire { order } => (*order, "the deadline passes".to_owned()),
     };
-    let n = usize::from(order);
+    (usize::from(order), happens)
+}
+
+/// What comes of it.
+fn consequence(model: &Choreography, before: &World, action: &Action, after: &World, n: usize) -> String {
     let (old, new) = (&before.orders[n], &after.orders[n]);
     let mut said = Vec::new();
     for who in Who::ALL {
@@ -144,34 +160,29 @@ fn step(model: &Choreography, before: &World, action: &Action, after: &World) ->
                 .map(|fact| model.fact(n, *fact).name.subject),
         );
     }
-    let comes = if !said.is_empty() {
-        format!(" -> {}", said.join(" + "))
-    } else if new.calls.len() > old.calls.len() {
-        " -> asks outside".to_owned()
-    } else {
-        match model.weigh_action(before, action).map(|(_, weighed)| weighed) {
-            Some(weighed) => match &weighed.verdict {
-                Verdict::Ignore(reason) => format!(" -> ignored: {reason}"),
-                Verdict::Refuse => " -> refused".to_owned(),
-                Verdict::Say { facts, .. } if facts.is_empty() => " -> noted".to_owned(),
-                Verdict::Say { facts, .. } => {
-                    let names: Vec<_> = facts
-                        .iter()
-                        .map(|fact| model.fact(n, *fact).name.subject)
-                        .collect();
-                    format!(" -> would say {}", names.join(" + "))
-                }
-                Verdict::Ask(_) => " -> would ask again".to_owned(),
-                Verdict::Broken(_) => String::new(),
-            },
-            None => String::new(),
-        }
+    if !said.is_empty() {
+        return format!(" -> {}", said.join(" + "));
+    }
+    if new.calls.len() > old.calls.len() {
+        return " -> asks outside".to_owned();
+    }
+    let Some((_, weighed)) = model.weigh_action(before, action) else {
+        return String::new();
     };
-    let fault = after
-        .fault
-        .map(|fault| format!("   <== {}", fault_in_words(fault)))
-        .unwrap_or_default();
-    format!("{}{happens}{comes}{fault}", prefix(before, n))
+    match &weighed.verdict {
+        Verdict::Ignore(reason) => format!(" -> ignored: {reason}"),
+        Verdict::Refuse => " -> refused".to_owned(),
+        Verdict::Say { facts, .. } if facts.is_empty() => " -> noted".to_owned(),
+        Verdict::Say { facts, .. } => {
+            let names: Vec<_> = facts
+                .iter()
+                .map(|fact| model.fact(n, *fact).name.subject)
+                .collect();
+            format!(" -> would say {}", names.join(" + "))
+        }
+        Verdict::Ask(_) => " -> would ask again".to_owned(),
+        Verdict::Broken(_) => String::new(),
+    }
 }
 
 fn knowing(view: View) -> &'static str {

@@ -3,7 +3,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use quadrille_events::{DeliveryEvent, InventoryEvent, OrderEvent, OrderFacts, PaymentEvent, Said};
+use quadrille_events::{
+    DeliveryEvent, EventName, EventSet, InventoryEvent, OrderEvent, OrderFacts, PaymentEvent, Said,
+};
 
 /// One of the four services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +38,15 @@ impl Who {
 /// An event as it is stored: its content, by the digest of its body with the order's id left out, so that two orders
 /// that fare alike look alike.
 pub type FactId = u32;
+
+/// How many bits of a fact's number name its event.
+pub(crate) const NAME_BITS: u32 = 5;
+const _: () = assert!(EventSet::ALL.len() <= 1 << NAME_BITS);
+
+/// The event of a fact, as a set.
+pub(crate) fn event_of(fact: FactId) -> EventSet {
+    EventSet::at((fact & ((1 << NAME_BITS) - 1)) as usize)
+}
 
 /// What people ask of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,6 +163,12 @@ pub struct Journey {
 }
 
 impl Journey {
+    /// The events that a service has said, oldest first.
+    pub fn events_of(&self, who: Who) -> impl Iterator<Item = &'static EventName> {
+        let said = self.said[who as usize].iter();
+        said.flat_map(|fact| event_of(*fact).names())
+    }
+
     /// Whether an instance that lives waits for the outcome of a call for this.
     pub fn in_hand(&self, cause: Cause) -> bool {
         self.calls

@@ -1,94 +1,79 @@
-//! What each service can have said of one order at any moment.
+//! What each service may have said about one order at any moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::LazyLock;
 
-use quadrille_events::{Approval, CreateDelivery, PaymentMode};
+use quadrille_events::{Approval, Body, Event, EventName, EventSet, Expired, PaymentMode};
 
 use crate::order_file::OrderFile;
 use crate::report::Found;
 
-/// What each service can have said of one order at any moment, after its `decide.rs`.
-pub(crate) fn services_say_what_they_can(file: &OrderFile) -> Found {
-    const INVENTORY: &[&[&str]] = &[
-        &[],
-        &["reserved"],
-        &["released", "reserved"],
-        &["reservation-failed"],
-    ];
-    const DELIVERY: &[&[&str]] = &[
-        &[],
-        &["assigned"],
-        &["assigned", "cancelled"],
-        &["cancel-payment"],
-        &["cancelled"],
-    ];
-    const PAYMENT_AUTO: &[&[&str]] = &[
-        &[],
-        &["charged"],
-        &["cancel-order", "charged", "refunded"],
-        &["cancel-order", "failed"],
-        &["cancel-order", "cancelled"],
-    ];
-    const PAYMENT_MANUAL: &[&[&str]] = &[
-        &[],
-        &["opened"],
-        &["charged", "opened"],
-        &["cancel-order", "charged", "opened", "refunded"],
-        &["cancel-order", "failed", "opened"],
-        &["cancel-order", "cancelled", "opened"],
-        &["expired", "opened"],
-        &["cancel-order", "cancelled", "expired", "opened"],
-        &["cancel-order", "cancelled"],
-    ];
-    const ORDER_AUTO: &[&[&str]] = &[
-        &["created"],
-        &["create-delivery", "created"],
-        &["completed", "create-delivery", "created"],
-        &["cancel-payment", "created"],
-        &["cancel-payment", "create-delivery", "created"],
-        &["cancelled", "created"],
-        &["cancelled", "create-delivery", "created"],
-        &["cancel-payment", "cancelled", "created"],
-        &["cancel-payment", "cancelled", "create-delivery", "created"],
-    ];
-    let of = |service: &'static str| -> BTreeSet<&'static str> {
-        file.events
-            .keys()
-            .filter(|name| name.service == service)
-            .map(|name| name.entry)
-            .collect()
+/// What was found by exploring the decisions of the services; `just map` writes it.
+static REACHABLE: LazyLock<HashSet<ReachableSet>> = LazyLock::new(|| {
+    let lines = include_str!("reachable.txt").lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let read = |line| {
+        ReachableSet::read(line)
+            .unwrap_or_else(|| panic!("tools/audit/src/reachable.txt: `{line}`; `just map` writes it anew"))
     };
-    let mut order = of("order");
-    let awaited = order.remove("awaiting-approval");
-    let mut payment = of("payment");
-    if file.expired_in_vain() {
-        payment.remove("expired");
-    }
-    let payment_can = match file.order.payment {
-        PaymentMode::Auto => PAYMENT_AUTO,
-        PaymentMode::Manual => PAYMENT_MANUAL,
-    };
-    let said_by = [
-        ("order", order, ORDER_AUTO),
-        ("payment", payment, payment_can),
-        ("inventory", of("inventory"), INVENTORY),
-        ("delivery", of("delivery"), DELIVERY),
-    ];
-    let mut found: Found = said_by
-        .iter()
-        .filter(|(_, said, can)| !can.iter().any(|set| said.iter().eq(set.iter())))
-        .map(|(service, said, _)| {
-            format!("has a set of entries that {service} cannot have decided: {said:?}")
+    lines.map(read).collect()
+});
+
+/// All that one service may have said at some moment about an order that is paid and approved like this.
+#[derive(PartialEq, Eq, Hash)]
+struct ReachableSet {
+    service: &'static str,
+    manual_payment: bool,
+    manual_approval: bool,
+    said: EventSet,
+}
+
+impl ReachableSet {
+    /// Reads `payment manual auto opened charged`.
+    fn read(line: &str) -> Option<Self> {
+        let is_manual = |word| match word {
+            "manual" => Some(true),
+            "auto" => Some(false),
+            _ => None,
+        };
+        let mut words = line.split_whitespace();
+        let service = words.next()?;
+        let event = |key| Event::names().find(|name| name.service == service && name.has_key(key));
+        Some(Self {
+            service: Event::SERVICES.into_iter().find(|known| *known == service)?,
+            manual_payment: is_manual(words.next()?)?,
+            manual_approval: is_manual(words.next()?)?,
+            said: words
+                .map(event)
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .collect(),
         })
-        .collect();
-    match file.order.approval {
-        Approval::Auto if awaited => found.push("awaited an approval that it does not need".to_owned()),
-        Approval::Manual if file.facts.said::<CreateDelivery>() && !awaited => {
-            found.push("was confirmed before it awaited approval".to_owned());
-        }
-        Approval::Auto | Approval::Manual => {}
     }
-    found
+
+    fn of(file: &OrderFile, service: &'static str) -> Self {
+        // The broker fired too late: the decision stands, as if the deadline had not passed.
+        let ignored = file.expired_in_vain().then_some(Expired::NAME);
+        let of_service = |name: &&EventName| name.service == service && Some(*name) != ignored;
+        Self {
+            service,
+            manual_payment: file.order.payment == PaymentMode::Manual,
+            manual_approval: file.order.approval == Approval::Manual,
+            said: file.events.keys().copied().filter(of_service).collect(),
+        }
+    }
+}
+
+/// What each service has said of the order is one of the sets that its decisions lead to.
+pub(crate) fn services_say_what_they_can(file: &OrderFile) -> Found {
+    let sets = Event::SERVICES.map(|service| ReachableSet::of(file, service));
+    let unreachable = sets.iter().filter(|set| !REACHABLE.contains(*set));
+    unreachable
+        .map(|ReachableSet { service, said, .. }| {
+            let entries: BTreeSet<_> = said.names().map(EventName::key).collect();
+            format!("has a set of entries that {service} cannot have decided: {entries:?}")
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -97,8 +82,8 @@ mod tests {
 
     use jiff::Timestamp;
     use quadrille_events::{
-        Body, CancelOrder, Charged, Created, EventName, Expired, Opened, Order, PaymentCancelled,
-        PaymentFailed, Refunded,
+        AwaitingApproval, CancelOrder, Charged, CreateDelivery, Created, Opened, Order, PaymentCancelled,
+        PaymentFailed, Refunded, Released, Reserved,
     };
 
     use super::*;
@@ -187,5 +172,62 @@ mod tests {
             (Charged::NAME, 60),
         ];
         assert!(!is_excused(true, &entries), "something stands between");
+    }
+
+    /// What is found once these were said of an order that is paid and approved like this.
+    fn found(payment: PaymentMode, approval: Approval, said: &[&'static EventName]) -> Found {
+        let events: Vec<_> = said.iter().map(|name| (*name, 0)).collect();
+        let mut file = file(false, &events);
+        file.order = Arc::new(Order {
+            payment,
+            approval,
+            ..(*file.order).clone()
+        });
+        services_say_what_they_can(&file)
+    }
+
+    #[test]
+    fn what_no_decision_leads_to_is_found() {
+        let (auto, manual) = (PaymentMode::Auto, PaymentMode::Manual);
+        for (payment, approval, said, who) in [
+            (
+                auto,
+                Approval::Auto,
+                vec![Refunded::NAME, CancelOrder::NAME],
+                "payment",
+            ),
+            (
+                auto,
+                Approval::Auto,
+                vec![Charged::NAME, Refunded::NAME],
+                "payment",
+            ),
+            (auto, Approval::Auto, vec![Opened::NAME], "payment"),
+            (manual, Approval::Auto, vec![Charged::NAME], "payment"),
+            (auto, Approval::Auto, vec![AwaitingApproval::NAME], "order"),
+            (auto, Approval::Manual, vec![CreateDelivery::NAME], "order"),
+            (auto, Approval::Auto, vec![Released::NAME], "inventory"),
+        ] {
+            let found = found(payment, approval, &said);
+            let sentence = format!("{who} cannot have decided");
+            assert!(
+                matches!(found.as_slice(), [one] if one.contains(&sentence)),
+                "{said:?}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_decision_leads_to_is_not() {
+        let said = [
+            AwaitingApproval::NAME,
+            CreateDelivery::NAME,
+            Charged::NAME,
+            Reserved::NAME,
+        ];
+        assert_eq!(found(PaymentMode::Auto, Approval::Manual, &said), Found::new());
+        // The customer cancelled before payment was asked.
+        let said = [PaymentCancelled::NAME, CancelOrder::NAME];
+        assert_eq!(found(PaymentMode::Manual, Approval::Auto, &said), Found::new());
     }
 }

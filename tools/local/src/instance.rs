@@ -170,7 +170,7 @@ impl DerefMut for Instance {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -183,8 +183,18 @@ mod tests {
             "#!/bin/sh\nif [ $PORT = {taken} ]; then echo 'order: cannot listen on it' >&2; exit 1; fi\n\
              echo $PORT; exec sleep 100\n"
         );
-        std::fs::write(&executable, script).expect("written");
-        std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).expect("executable");
+        // Written by another process: a file that this one had open for writing could be held open by a child that another test
+        // forks at this moment, and then cannot be executed (ETXTBSY).
+        let mut writing = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+            .arg(&executable)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut input = writing.stdin.take().expect("a pipe");
+        input.write_all(script.as_bytes()).expect("written");
+        drop(input);
+        assert!(writing.wait().expect("it ends").success());
         Launch::new(Service::Order.into(), executable, "nats://nowhere")
             .expect("described")
             .on_line(|line| {

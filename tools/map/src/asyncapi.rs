@@ -6,81 +6,10 @@ use quadrille_decision::testing::NOW;
 use quadrille_events::{AggregateId, BodySchema, Envelope, Event, EventName, OrderId, TraceParent, TypedId};
 use serde_json::{Map, Value, json};
 
-use crate::explore::Explored;
+use crate::explore::ExploredFlows;
 
-/// The document. `flows` are what was explored, by name.
-pub fn document(flows: &[(&str, &Explored)]) -> anyhow::Result<Value> {
-    let mut schemas = Map::new();
-    let mut messages = Map::new();
-    let mut channels: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
-    let mut operations = Map::new();
-    for BodySchema {
-        event,
-        name,
-        components,
-    } in Event::schemas()
-    {
-        for (component, schema) in components {
-            // In the registry of formats (spec.openapis.org/registry/format) `u-int32` of utoipa 6.0 is `uint32`.
-            let text = serde_json::to_string(&schema)?.replace(r#""u-int"#, r#""uint"#);
-            schemas.insert(component, serde_json::from_str(&text)?);
-        }
-        let key = message_key(event);
-        let mut message = message(event, &name);
-        if let Some(example) = flows
-            .iter()
-            .find_map(|(_, explored)| explored.examples.get(event))
-        {
-            message["examples"] =
-                json!([{ "headers": example_headers(event, example), "payload": body(example)? }]);
-        }
-        channels.entry(event.subject).or_default().insert(
-            key.clone(),
-            json!({ "$ref": format!("#/components/messages/{key}") }),
-        );
-        messages.insert(key, message);
-
-        operations.insert(
-            format!("{}.says.{}", event.service, event.subject),
-            operation(
-                "send",
-                event,
-                format!("{} says `{}`", event.service, event.subject),
-            ),
-        );
-        for listener in Event::SERVICES {
-            let hearing: Vec<_> = flows
-                .iter()
-                .filter(|(_, explored)| explored.hears[listener].contains(&event))
-                .map(|(flow, _)| *flow)
-                .collect();
-            if !hearing.is_empty() {
-                let mut operation = operation(
-                    "receive",
-                    event,
-                    format!("{listener} hears `{}` of {}", event.subject, event.service),
-                );
-                operation["x-flows"] = json!(hearing);
-                operation["tags"] = json!([{ "name": listener }]);
-                operations.insert(format!("{listener}.hears.{}", message_key(event)), operation);
-            }
-        }
-    }
-    schemas.insert("Headers".to_owned(), headers());
-    let channels: Map<String, Value> = channels
-        .into_iter()
-        .map(|(subject, messages)| {
-            let channel = json!({
-                "address": format!("{subject}.{{order_id}}"),
-                "title": subject,
-                "description": "One message for each order, as the EVENTS log shows it once it is committed.",
-                "parameters": { "order_id": { "$ref": "#/components/parameters/order_id" } },
-                "servers": [{ "$ref": "#/servers/nats" }],
-                "messages": messages,
-            });
-            (subject.to_owned(), channel)
-        })
-        .collect();
+/// The document.
+pub fn document(flows: &ExploredFlows) -> anyhow::Result<Value> {
     Ok(json!({
         "asyncapi": "3.0.0",
         "id": "urn:quadrille:events",
@@ -102,11 +31,11 @@ pub fn document(flows: &[(&str, &Explored)]) -> anyhow::Result<Value> {
                     buckets and republishes every event under the address of its channel.",
             }
         },
-        "channels": channels,
-        "operations": operations,
+        "channels": channels(),
+        "operations": operations(flows),
         "components": {
-            "schemas": schemas,
-            "messages": messages,
+            "schemas": schemas()?,
+            "messages": messages(flows)?,
             "parameters": {
                 "order_id": { "description": "The order that the event is about: 1 to 64 of `A-Z a-z 0-9 - _`." }
             },
@@ -117,10 +46,85 @@ pub fn document(flows: &[(&str, &Explored)]) -> anyhow::Result<Value> {
     }))
 }
 
-/// As YAML, in the order in which one reads such a document.
-///
-/// # Errors
-/// It is no JSON object.
+/// The schema of every body and of the headers.
+fn schemas() -> anyhow::Result<Map<String, Value>> {
+    let mut schemas = Map::new();
+    for (component, schema) in Event::schemas().into_iter().flat_map(|body| body.components) {
+        // In the registry of formats (spec.openapis.org/registry/format) `u-int32` of utoipa 6.0 is `uint32`.
+        let text = serde_json::to_string(&schema)?.replace(r#""u-int"#, r#""uint"#);
+        schemas.insert(component, serde_json::from_str(&text)?);
+    }
+    schemas.insert("Headers".to_owned(), headers());
+    Ok(schemas)
+}
+
+/// A message for each event, with an example that was met.
+fn messages(flows: &ExploredFlows) -> anyhow::Result<Map<String, Value>> {
+    let mut messages = Map::new();
+    for BodySchema { event, name, .. } in Event::schemas() {
+        let mut message = message(event, &name);
+        let mut examples = flows
+            .iter()
+            .filter_map(|(_, explored)| explored.examples.get(event));
+        if let Some(example) = examples.next() {
+            message["examples"] =
+                json!([{ "headers": example_headers(event, example), "payload": body(example)? }]);
+        }
+        messages.insert(message_key(event), message);
+    }
+    Ok(messages)
+}
+
+/// A channel for each subject.
+fn channels() -> Map<String, Value> {
+    let mut channels: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for event in Event::names() {
+        let key = message_key(event);
+        let reference = json!({ "$ref": format!("#/components/messages/{key}") });
+        channels.entry(event.subject).or_default().insert(key, reference);
+    }
+    let channel = |(subject, messages): (&str, Map<String, Value>)| {
+        let channel = json!({
+            "address": format!("{subject}.{{order_id}}"),
+            "title": subject,
+            "description": "One message for each order, as the EVENTS log shows it once it is committed.",
+            "parameters": { "order_id": { "$ref": "#/components/parameters/order_id" } },
+            "servers": [{ "$ref": "#/servers/nats" }],
+            "messages": messages,
+        });
+        (subject.to_owned(), channel)
+    };
+    channels.into_iter().map(channel).collect()
+}
+
+/// Who says and who hears each event.
+fn operations(flows: &ExploredFlows) -> Map<String, Value> {
+    let mut operations = Map::new();
+    for event in Event::names() {
+        let says = format!("{} says `{}`", event.service, event.subject);
+        operations.insert(
+            format!("{}.says.{}", event.service, event.subject),
+            operation("send", event, says),
+        );
+        for listener in Event::SERVICES {
+            let hearing: Vec<_> = flows
+                .iter()
+                .filter(|(_, explored)| explored.hears[listener].contains(&event))
+                .map(|(flow, _)| *flow)
+                .collect();
+            if !hearing.is_empty() {
+                let hears = format!("{listener} hears `{}` of {}", event.subject, event.service);
+                let mut operation = operation("receive", event, hears);
+                operation["x-flows"] = json!(hearing);
+                operation["tags"] = json!([{ "name": listener }]);
+                operations.insert(format!("{listener}.hears.{}", message_key(event)), operation);
+            }
+        }
+    }
+    operations
+}
+
+/// As YAML, in the order in which one reads such a document. Fails if it is no JSON object.
 pub fn yaml(document: &Value) -> anyhow::Result<String> {
     let sections = [
         "asyncapi",

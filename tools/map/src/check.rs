@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use quadrille_events::{Body, Completed, Event, EventName, OrderCancelled};
 
-use crate::explore::{Does, Explored, Rest};
+use crate::explore::{Effect, Exploration, RestingPoint};
 
-impl Explored {
+impl Exploration {
     /// What is wrong with it, in sentences; nothing, if it is sound.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.unsaid_and_unheard();
@@ -20,7 +20,7 @@ impl Explored {
     fn unsaid_and_unheard(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for name in Event::names() {
-            let Shown { service, subject } = shown(name);
+            let EventName { service, subject, .. } = name;
             if !self.examples.contains_key(name) {
                 problems.push(format!("{service} never says `{subject}`"));
             }
@@ -38,8 +38,13 @@ impl Explored {
     /// When nothing is on its way, the order has ended; or somebody has told the outside that it waits, and then a deadline
     /// or a person's command goes on.
     fn waiting_for_nobody(&self) -> Vec<String> {
-        let waits = |rest: &&Rest| !rest.has_ended() && !rest.is_announced();
-        let lost: BTreeSet<_> = self.rests.iter().filter(waits).map(Rest::in_words).collect();
+        let waits = |rest: &&RestingPoint| !rest.has_ended() && !rest.is_announced();
+        let lost: BTreeSet<_> = self
+            .rests
+            .iter()
+            .filter(waits)
+            .map(RestingPoint::in_words)
+            .collect();
         let mut problems: Vec<_> = lost
             .into_iter()
             .map(|states| format!("an order can hang for ever: {states}"))
@@ -60,7 +65,7 @@ impl Explored {
     fn not_undone(&self) -> Vec<String> {
         let mut problems = BTreeSet::new();
         for taking in Event::names() {
-            let Shown { service, subject } = shown(taking);
+            let EventName { service, subject, .. } = taking;
             let Some(entry) = taking.undone_by else { continue };
             let undoing = Event::names().find(|name| name.service == taking.service && name.entry == entry);
             let Some(undoing) = undoing else {
@@ -71,9 +76,9 @@ impl Explored {
             };
             let settled = |said: &BTreeSet<_>| said.contains(undoing) || said.contains(Completed::NAME);
             let reaching = self.reaching(settled);
-            for (place, (said, _)) in self.situations.iter().enumerate() {
-                if said.contains(taking) && !reaching[place] {
-                    let after: Vec<_> = said.iter().map(|name| name.subject).collect();
+            for (place, moment) in self.moments.iter().enumerate() {
+                if moment.said.contains(taking) && !reaching[place] {
+                    let after: Vec<_> = moment.said.iter().map(|name| name.subject).collect();
                     let after = after.join(", ");
                     problems.insert(format!("`{subject}` cannot be undone any more after {after}"));
                     break;
@@ -89,44 +94,46 @@ impl Explored {
                 }
             }
         }
-        // Who changes the ledger takes something, or gives it back.
-        for step in self.steps.keys() {
-            if let Does::Says {
-                events,
-                records: true,
-                ..
-            } = &step.does
-            {
-                let undoes = |event: &EventName| {
-                    Event::names()
-                        .any(|name| name.service == event.service && name.undone_by == Some(event.entry))
-                };
-                if !events
-                    .iter()
-                    .any(|event| event.undone_by.is_some() || undoes(event))
-                {
-                    problems.insert(format!(
-                        "{} changes its ledger with {}, and events/src/{0}.rs does not say what undoes that",
-                        step.service,
-                        events
-                            .iter()
-                            .map(|name| format!("`{name}`"))
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    ));
-                }
-            }
-        }
+        problems.extend(self.ledger_changes_without_undoing());
         problems.into_iter().collect()
     }
 
-    /// From which situations one that is `wanted` can be reached.
-    fn reaching(&self, wanted: impl Fn(&BTreeSet<&'static EventName>) -> bool) -> Vec<bool> {
-        let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.situations.len()];
-        for (place, (_, next)) in self.situations.iter().enumerate() {
-            next.iter().for_each(|next| before[*next].push(place));
+    /// Who changes the ledger takes something, or gives it back.
+    fn ledger_changes_without_undoing(&self) -> BTreeSet<String> {
+        let undoes = |event: &EventName| {
+            let of_its_own = |name: &&EventName| name.service == event.service;
+            let mut names = Event::names().filter(of_its_own);
+            names.any(|name| name.undone_by == Some(event.entry))
+        };
+        let mut problems = BTreeSet::new();
+        for transition in self.transitions.keys() {
+            if let Effect::Says {
+                events,
+                records: true,
+                ..
+            } = &transition.effect
+                && !events
+                    .iter()
+                    .any(|event| event.undone_by.is_some() || undoes(event))
+            {
+                let events: Vec<_> = events.iter().map(|name| format!("`{name}`")).collect();
+                problems.insert(format!(
+                    "{} changes its ledger with {}, and events/src/{0}.rs does not say what undoes that",
+                    transition.service,
+                    events.join(", ")
+                ));
+            }
         }
-        let mut reaching: Vec<bool> = self.situations.iter().map(|(said, _)| wanted(said)).collect();
+        problems
+    }
+
+    /// From which moments one in which what was said is `wanted` can be reached.
+    fn reaching(&self, wanted: impl Fn(&BTreeSet<&'static EventName>) -> bool) -> Vec<bool> {
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.moments.len()];
+        for (place, moment) in self.moments.iter().enumerate() {
+            moment.next.iter().for_each(|next| before[*next].push(place));
+        }
+        let mut reaching: Vec<bool> = self.moments.iter().map(|moment| wanted(&moment.said)).collect();
         let mut ahead: Vec<usize> = (0..reaching.len()).filter(|place| reaching[*place]).collect();
         while let Some(place) = ahead.pop() {
             for previous in &before[place] {
@@ -140,13 +147,12 @@ impl Explored {
 
     /// Every state that is reached is one in which the service's own tests try every input.
     fn not_sampled(&self) -> Vec<String> {
-        let states = self.steps.keys().map(|step| (step.service, step.from));
-        let states: BTreeSet<_> = states
-            .chain(
-                self.steps
-                    .keys()
-                    .filter_map(|step| Some((step.service, step.to()?))),
-            )
+        let transitions = self.transitions.keys();
+        let states: BTreeSet<_> = transitions
+            .flat_map(|transition| {
+                let states = [Some(transition.from), transition.to()].into_iter().flatten();
+                states.map(|state| (transition.service, state))
+            })
             .collect();
         let missing = states
             .into_iter()
@@ -157,7 +163,7 @@ impl Explored {
     }
 }
 
-impl Rest {
+impl RestingPoint {
     /// Whether the order is completed or cancelled.
     pub fn has_ended(&self) -> bool {
         self.said.contains(Completed::NAME) || self.said.contains(OrderCancelled::NAME)
@@ -181,17 +187,5 @@ impl Rest {
             .map(|(service, state)| format!("{service} is `{state}`"))
             .collect::<Vec<_>>()
             .join(", ")
-    }
-}
-
-struct Shown {
-    service: &'static str,
-    subject: &'static str,
-}
-
-fn shown(name: &EventName) -> Shown {
-    Shown {
-        service: name.service,
-        subject: name.subject,
     }
 }

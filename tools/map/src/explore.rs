@@ -7,79 +7,96 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use quadrille_decision::Deadline;
+use quadrille_decision::erased::{Fact, Reaction};
 use quadrille_delivery::{DeliveryService, desk};
-use quadrille_events::Flow;
-use quadrille_events::{Approval, Event, EventName, Order, PaymentMode};
+use quadrille_events::{Approval, Event, EventName, Flow, PaymentMode};
 use quadrille_inventory::InventoryService;
 use quadrille_order::OrderService;
 use quadrille_payment::{PAYMENT_DEADLINE, PaymentService, provider};
 
-use crate::participant::{Due, Fact, InputId, Of, Participant, Reaction, Trigger};
+use crate::sampled::{InputIndex, SampledService, Trigger};
 
 /// How many services there are.
 pub(crate) const SERVICES: usize = Event::SERVICES.len();
 
-/// The services as they are wired for a flow.
-pub struct Choreography {
-    participants: [Box<dyn Participant>; SERVICES],
+/// Explores the services as they are wired for a flow.
+pub struct Explorer {
+    services: [SampledService; SERVICES],
+    commands: [Vec<InputIndex>; SERVICES],
     facts: Vec<Fact>,
     /// Decisions are pure, so each is made once.
-    reactions: HashMap<(Who, Vec<FactId>, InputId), Vec<Reaction>>,
-    states: HashMap<(Who, Vec<FactId>), &'static str>,
+    answers: HashMap<(ServiceIndex, Vec<FactIndex>, InputIndex), Vec<ExploredAnswer>>,
+    states: HashMap<(ServiceIndex, Vec<FactIndex>), &'static str>,
+    found: Exploration,
 }
 
-type Who = usize;
-type FactId = u16;
+type ServiceIndex = usize;
+type FactIndex = u16;
 
 /// The order service: it starts every order, and ends it.
-const ORDER: Who = 0;
+const ORDER: ServiceIndex = 0;
 
-/// Where everybody is, and what is on its way.
+/// What each service has said, and what is on its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Situation {
     /// What each has said.
-    said: [Vec<FactId>; SERVICES],
-    /// What is on its way to whom; for an outcome, with the input that led to asking.
-    coming: BTreeSet<(Who, InputId, Option<InputId>)>,
+    said: [Vec<FactIndex>; SERVICES],
+    /// The inputs on their way to each service; for an outcome, with the input that led to asking.
+    coming: BTreeSet<(ServiceIndex, InputIndex, Option<InputIndex>)>,
     /// What the broker will say on whose behalf.
-    due: [Option<FactId>; SERVICES],
+    due: [Option<FactIndex>; SERVICES],
 }
 
-/// One thing that a service does, and all situations look alike from where it stands.
+/// What a service answers to an input, its facts and outcomes by number.
+#[derive(Clone)]
+enum ExploredAnswer {
+    Say {
+        facts: Vec<FactIndex>,
+        records: bool,
+        deadline: Deadline<FactIndex>,
+    },
+    /// One of these outcomes comes of the outside call.
+    Ask(Vec<InputIndex>),
+    Ignore(&'static str),
+    Refuse,
+}
+
+/// One thing that a service does. All situations in which the service is in the same state are one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Step {
-    /// Who.
+pub struct Transition {
+    /// The service.
     pub service: &'static str,
-    /// In which state.
+    /// The state before it.
     pub from: &'static str,
-    /// Because of what.
+    /// Its cause.
     pub trigger: Trigger,
-    /// What came of asking the outside world first, if it did.
+    /// What came of an outside call, if one was made first.
     pub outcome: Option<&'static str>,
-    /// What it does.
-    pub does: Does,
+    /// What the service does.
+    pub effect: Effect,
 }
 
-impl Step {
+impl Transition {
     /// The state after it, if it is another one.
     pub fn to(&self) -> Option<&'static str> {
-        match &self.does {
-            Does::Says { to, .. } => Some(to),
-            Does::Ignores(_) => None,
+        match &self.effect {
+            Effect::Says { to, .. } => Some(to),
+            Effect::Ignores(_) => None,
         }
     }
 }
 
-/// What a service does.
+/// What a service does with an input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Does {
+pub enum Effect {
     /// It says something, and is in another state.
     Says {
-        /// What.
+        /// The events.
         events: Vec<&'static EventName>,
         /// The state after it.
         to: &'static str,
-        /// Whether it changes its ledger in the same breath.
+        /// Whether the same commit changes its ledger.
         records: bool,
         /// The event that the broker will say at the deadline that this sets.
         deadline: Option<&'static EventName>,
@@ -88,15 +105,21 @@ pub enum Does {
     Ignores(&'static str),
 }
 
-/// Whether an order is paid manually, and whether it is approved manually.
-pub type Modes = (bool, bool);
+/// How an order is paid and approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OrderModes {
+    /// Whether it is paid manually.
+    pub manual_payment: bool,
+    /// Whether it is approved manually.
+    pub manual_approval: bool,
+}
 
 /// A situation in which nothing is on its way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rest {
-    /// Everybody's state, in the order of [`Event::SERVICES`].
+pub struct RestingPoint {
+    /// Every service's state, in the order of [`Event::SERVICES`].
     pub states: [&'static str; SERVICES],
-    /// What everybody has said last.
+    /// What each service has said last.
     pub last: [Option<&'static EventName>; SERVICES],
     /// What the broker will say if nobody does anything.
     pub deadline: Option<&'static EventName>,
@@ -106,26 +129,50 @@ pub struct Rest {
     pub said: BTreeSet<&'static EventName>,
 }
 
+/// A situation, as far as it is of use after the exploration.
+#[derive(Clone, Debug, Default)]
+pub struct Moment {
+    /// How the order is paid and approved, once it is placed.
+    pub modes: Option<OrderModes>,
+    /// All that was said.
+    pub said: BTreeSet<&'static EventName>,
+    /// The places of those that may be next.
+    pub next: Vec<usize>,
+}
+
 /// All that was found.
-pub struct Explored {
+#[derive(Default)]
+pub struct Exploration {
     /// An example of every event that is said.
     pub examples: BTreeMap<&'static EventName, Event>,
     /// The states that each service's own tests try every input in.
     pub sampled: BTreeMap<&'static str, Vec<&'static str>>,
     /// Who hears what.
     pub hears: BTreeMap<&'static str, Vec<&'static EventName>>,
-    /// Every step, and how the orders are paid and approved with which it was taken.
-    pub steps: BTreeMap<Step, BTreeSet<Modes>>,
+    /// Every transition, and how the orders are paid and approved with which it was made.
+    pub transitions: BTreeMap<Transition, BTreeSet<OrderModes>>,
     /// What the broker says on whose behalf: the state that it is said in, and the state after it.
     pub deadlines: BTreeSet<(&'static str, &'static str, &'static EventName, &'static str)>,
     /// Where orders come to rest.
-    pub rests: BTreeSet<Rest>,
-    /// Of each situation, what was said in it, and which may be next.
-    pub situations: Vec<(BTreeSet<&'static EventName>, Vec<usize>)>,
+    pub rests: BTreeSet<RestingPoint>,
+    /// Every situation that was reached.
+    pub moments: Vec<Moment>,
 }
 
-impl Choreography {
-    /// As the flow wires it.
+/// `pay-first` and `reserve-first`, by name.
+pub type ExploredFlows = [(&'static str, Exploration); 2];
+
+/// Explores both flows.
+pub fn both() -> ExploredFlows {
+    [
+        ("pay-first", Flow::PayFirst),
+        ("reserve-first", Flow::ReserveFirst),
+    ]
+    .map(|(name, flow)| (name, Explorer::of(flow).explore()))
+}
+
+impl Explorer {
+    /// The services as the flow wires them.
     pub fn of(flow: Flow) -> Self {
         let payment = PaymentService {
             flow,
@@ -135,290 +182,318 @@ impl Choreography {
         let delivery = DeliveryService {
             desk: Box::new(desk::Simulator::default()),
         };
+        // In the order of `Event::SERVICES`.
+        let mut services = [
+            SampledService::new(OrderService { flow }, quadrille_order::samples::samples()),
+            SampledService::new(payment, quadrille_payment::samples::samples()),
+            SampledService::new(InventoryService { flow }, quadrille_inventory::samples::samples()),
+            SampledService::new(delivery, quadrille_delivery::samples::samples()),
+        ];
         Self {
-            // In the order of `Event::SERVICES`.
-            participants: [
-                Of::new(&OrderService { flow }, quadrille_order::samples::samples()),
-                Of::new(&payment, quadrille_payment::samples::samples()),
-                Of::new(
-                    &InventoryService { flow },
-                    quadrille_inventory::samples::samples(),
-                ),
-                Of::new(&delivery, quadrille_delivery::samples::samples()),
-            ],
+            commands: services.each_mut().map(SampledService::commands),
+            services,
             facts: Vec::new(),
-            reactions: HashMap::new(),
+            answers: HashMap::new(),
             states: HashMap::new(),
+            found: Exploration::default(),
         }
     }
 
     /// With the wire cut by which `service` hears `subject`.
     #[must_use]
-    pub fn deaf(mut self, service: &str, subject: &str) -> Self {
-        for participant in &mut self.participants {
-            if participant.service() == service {
-                participant.deafen(subject);
-            }
+    pub fn without_wire(mut self, service: &str, subject: &str) -> Self {
+        for known in self.services.iter_mut().filter(|known| known.name() == service) {
+            known.cut(subject);
         }
         self
     }
 
     /// Takes every way there is.
-    pub fn explore(mut self) -> Explored {
-        let mut explored = Explored {
-            hears: self
-                .participants
-                .iter()
-                .map(|who| (who.service(), who.hears()))
-                .collect(),
-            sampled: self
-                .participants
-                .iter()
-                .map(|who| (who.service(), who.sampled()))
-                .collect(),
-            examples: BTreeMap::new(),
-            steps: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            rests: BTreeSet::new(),
-            situations: Vec::new(),
-        };
-        let commands: Vec<Vec<InputId>> = self.participants.iter_mut().map(|who| who.commands()).collect();
-        let mut numbers = HashMap::from([(Situation::default(), 0)]);
+    pub fn explore(mut self) -> Exploration {
+        for service in &self.services {
+            self.found.hears.insert(service.name(), service.hears());
+            self.found
+                .sampled
+                .insert(service.name(), service.sampled_states());
+        }
+        let mut places = HashMap::from([(Situation::default(), 0)]);
         let mut ahead = VecDeque::from([Situation::default()]);
-        explored.situations.push((BTreeSet::new(), Vec::new()));
+        self.found.moments.push(Moment::default());
         while let Some(here) = ahead.pop_front() {
-            let number = numbers[&here];
-            for next in self.steps_from(&here, &commands, &mut explored) {
+            let from = places[&here];
+            for next in self.ways_from(&here) {
+                let modes = self.modes(&next);
                 let said = self.all_said(&next);
-                let place = *numbers.entry(next.clone()).or_insert_with(|| {
+                let place = *places.entry(next.clone()).or_insert_with(|| {
                     ahead.push_back(next);
-                    explored.situations.push((said, Vec::new()));
-                    explored.situations.len() - 1
+                    self.found.moments.push(Moment {
+                        modes,
+                        said,
+                        next: Vec::new(),
+                    });
+                    self.found.moments.len() - 1
                 });
-                explored.situations[number].1.push(place);
+                self.found.moments[from].next.push(place);
             }
         }
         for fact in &self.facts {
-            explored.examples.entry(fact.name).or_insert_with(|| fact.event());
+            let examples = &mut self.found.examples;
+            examples.entry(fact.name).or_insert_with(|| fact.event());
         }
-        explored
+        self.found
     }
 
     /// All that can happen next. Notes on the way what is seen.
-    fn steps_from(
+    fn ways_from(&mut self, here: &Situation) -> Vec<Situation> {
+        let mut ways = self.deliveries_from(here);
+        let (commands, acting) = self.commands_from(here);
+        ways.extend(commands);
+        ways.extend(self.deadlines_from(here));
+        if here.coming.is_empty() && !here.said[ORDER].is_empty() {
+            let rest = RestingPoint {
+                states: std::array::from_fn(|who| self.state(who, &here.said[who])),
+                last: std::array::from_fn(|who| here.said[who].last().map(|fact| self.name(*fact))),
+                deadline: here.due.iter().flatten().map(|fact| self.name(*fact)).next(),
+                commands: acting,
+                said: self.all_said(here),
+            };
+            self.found.rests.insert(rest);
+        }
+        ways
+    }
+
+    /// Something that is on its way arrives.
+    fn deliveries_from(&mut self, here: &Situation) -> Vec<Situation> {
+        let mut ways = Vec::new();
+        for coming in &here.coming {
+            let mut without = here.clone();
+            without.coming.remove(coming);
+            let (who, input, origin) = *coming;
+            for way in self.meet(&without, who, input, origin) {
+                ways.push(self.noted(way));
+            }
+        }
+        ways
+    }
+
+    /// Somebody sends a command. Returns as well which commands change something, and whose they are.
+    fn commands_from(
         &mut self,
         here: &Situation,
-        commands: &[Vec<InputId>],
-        explored: &mut Explored,
-    ) -> Vec<Situation> {
+    ) -> (Vec<Situation>, BTreeSet<(&'static str, &'static str)>) {
         let mut ways = Vec::new();
-        for (who, input, origin) in &here.coming {
-            let mut without = here.clone();
-            without.coming.remove(&(*who, *input, *origin));
-            for (does, next) in self.meet(&without, *who, *input) {
-                if let Some(does) = does {
-                    self.note(
-                        &next,
-                        *who,
-                        here,
-                        origin.unwrap_or(*input),
-                        origin.map(|_| *input),
-                        does,
-                        explored,
-                    );
-                }
-                ways.push(next);
-            }
-        }
         let mut acting = BTreeSet::new();
-        for (who, commands) in commands.iter().enumerate() {
+        for (who, commands) in self.commands.clone().iter().enumerate() {
             for command in commands {
-                for (does, next) in self.meet(here, who, *command) {
+                for way in self.meet(here, who, *command, None) {
                     // A command that changes nothing is between the caller and the service.
-                    if next == *here {
+                    if way.next == *here {
                         continue;
                     }
-                    if let Trigger::Command(name) = self.participants[who].trigger(*command) {
-                        acting.insert((self.participants[who].service(), name));
+                    if let Trigger::Command(name) = self.services[who].trigger(*command) {
+                        acting.insert((self.services[who].name(), name));
                     }
-                    if let Some(does) = does {
-                        self.note(&next, who, here, *command, None, does, explored);
-                    }
-                    ways.push(next);
+                    ways.push(self.noted(way));
                 }
             }
         }
-        for who in 0..here.due.len() {
+        (ways, acting)
+    }
+
+    /// The broker says what is due.
+    fn deadlines_from(&mut self, here: &Situation) -> Vec<Situation> {
+        let mut ways = Vec::new();
+        for who in 0..SERVICES {
             let Some(due) = here.due[who] else { continue };
             let mut next = here.clone();
             next.due[who] = None;
             self.say(&mut next, who, &[due]);
             let (from, to) = (self.state(who, &here.said[who]), self.state(who, &next.said[who]));
-            explored
-                .deadlines
-                .insert((self.participants[who].service(), from, self.name(due), to));
+            let deadline = (self.services[who].name(), from, self.name(due), to);
+            self.found.deadlines.insert(deadline);
             ways.push(next);
         }
-        if here.coming.is_empty() && !here.said[ORDER].is_empty() {
-            explored.rests.insert(Rest {
-                states: std::array::from_fn(|who| self.state(who, &here.said[who])),
-                last: std::array::from_fn(|who| here.said[who].last().map(|id| self.name(*id))),
-                deadline: here.due.iter().flatten().map(|id| self.name(*id)).next(),
-                commands: acting,
-                said: self.all_said(here),
-            });
-        }
         ways
     }
 
-    /// All that may come of one input that is no longer on its way.
-    fn meet(&mut self, here: &Situation, who: Who, input: InputId) -> Vec<(Option<Does>, Situation)> {
-        let mut ways = Vec::new();
-        for reaction in self.react(who, &here.said[who], input) {
-            let mut next = here.clone();
-            match reaction {
-                Reaction::Refuse => ways.push((None, next)),
-                Reaction::Ignore(reason) => ways.push((Some(Does::Ignores(reason)), next)),
-                // One idempotency key, one answer: who asks again while it is awaited gets the same.
-                Reaction::Ask(outcomes)
-                    if here
-                        .coming
-                        .iter()
-                        .any(|(asker, awaited, _)| *asker == who && outcomes.contains(awaited)) =>
-                {
-                    ways.push((None, next));
-                }
-                Reaction::Ask(outcomes) => {
-                    for outcome in outcomes {
-                        let mut next = here.clone();
-                        next.coming.insert((who, outcome, Some(input)));
-                        ways.push((None, next));
-                    }
-                }
-                Reaction::Say { facts, records, due } => {
-                    let facts: Vec<_> = facts.into_iter().map(|fact| self.number(fact)).collect();
-                    self.say(&mut next, who, &facts);
-                    let mut deadline = None;
-                    match due {
-                        Due::Keep => {}
-                        Due::Clear => next.due[who] = None,
-                        Due::Set(fact) => {
-                            deadline = Some(fact.name);
-                            next.due[who] = Some(self.number(fact));
-                        }
-                    }
-                    let events = facts.iter().map(|id| self.name(*id)).collect();
-                    let to = self.state(who, &next.said[who]);
-                    ways.push((
-                        Some(Does::Says {
-                            events,
-                            to,
-                            records,
-                            deadline,
-                        }),
-                        next,
-                    ));
-                }
-            }
-        }
-        ways
-    }
-
-    /// Notes a step that leads from `here` to `next`.
-    #[expect(clippy::too_many_arguments)]
-    fn note(
+    /// All that may come of one input that is no longer on its way. `origin` is the input that led to asking, if this one is
+    /// an outcome.
+    fn meet(
         &mut self,
-        next: &Situation,
-        who: Who,
         here: &Situation,
-        input: InputId,
-        outcome: Option<InputId>,
-        does: Does,
-        explored: &mut Explored,
-    ) {
-        let participant = &self.participants[who];
-        let outcome = outcome.and_then(|outcome| match participant.trigger(outcome) {
-            Trigger::Outcome(name) => Some(name),
-            Trigger::Event(_) | Trigger::Command(_) => None,
-        });
-        let (service, trigger) = (participant.service(), participant.trigger(input));
-        let step = Step {
-            service,
-            from: self.state(who, &here.said[who]),
-            trigger,
-            outcome,
-            does,
-        };
-        let modes = next.said[ORDER].first().map(|created| self.modes(*created));
-        explored.steps.entry(step).or_default().extend(modes);
+        who: ServiceIndex,
+        input: InputIndex,
+        origin: Option<InputIndex>,
+    ) -> Vec<Way> {
+        let mut ways = Vec::new();
+        for answer in self.answers(who, &here.said[who], input) {
+            let mut next = here.clone();
+            let effect = match answer {
+                ExploredAnswer::Refuse => None,
+                ExploredAnswer::Ignore(reason) => Some(Effect::Ignores(reason)),
+                ExploredAnswer::Ask(outcomes) => {
+                    ways.extend(asked(here, who, input, &outcomes));
+                    continue;
+                }
+                ExploredAnswer::Say {
+                    facts,
+                    records,
+                    deadline,
+                } => {
+                    self.say(&mut next, who, &facts);
+                    match deadline {
+                        Deadline::Keep => {}
+                        Deadline::Clear => next.due[who] = None,
+                        Deadline::Set { says, .. } => next.due[who] = Some(says),
+                    }
+                    Some(Effect::Says {
+                        events: facts.iter().map(|fact| self.name(*fact)).collect(),
+                        to: self.state(who, &next.said[who]),
+                        records,
+                        deadline: match deadline {
+                            Deadline::Keep | Deadline::Clear => None,
+                            Deadline::Set { says, .. } => Some(self.name(says)),
+                        },
+                    })
+                }
+            };
+            let service = &self.services[who];
+            let (name, trigger) = (service.name(), service.trigger(origin.unwrap_or(input)));
+            let outcome = origin.and_then(|_| service.outcome(input));
+            let from = self.state(who, &here.said[who]);
+            let transition = effect.map(|effect| Transition {
+                service: name,
+                from,
+                trigger,
+                outcome,
+                effect,
+            });
+            ways.push(Way { transition, next });
+        }
+        ways
     }
 
-    fn react(&mut self, who: Who, said: &[FactId], input: InputId) -> Vec<Reaction> {
+    /// Notes how one gets to a situation.
+    fn noted(&mut self, way: Way) -> Situation {
+        if let Some(transition) = way.transition {
+            let modes = self.modes(&way.next);
+            let seen = self.found.transitions.entry(transition).or_default();
+            seen.extend(modes);
+        }
+        way.next
+    }
+
+    fn answers(&mut self, who: ServiceIndex, said: &[FactIndex], input: InputIndex) -> Vec<ExploredAnswer> {
         let key = (who, said.to_vec(), input);
-        if let Some(known) = self.reactions.get(&key) {
+        if let Some(known) = self.answers.get(&key) {
             return known.clone();
         }
-        let facts: Vec<&Fact> = said.iter().map(|id| &self.facts[usize::from(*id)]).collect();
-        let reactions = self.participants[who].meet(&facts, input);
-        self.reactions.insert(key, reactions.clone());
-        reactions
+        let reactions = self.services[who].react(&self.facts(said), input);
+        let answers: Vec<_> = reactions
+            .into_iter()
+            .map(|reaction| match reaction {
+                Reaction::Say {
+                    facts,
+                    records,
+                    deadline,
+                } => ExploredAnswer::Say {
+                    facts: facts.into_iter().map(|fact| self.number(fact)).collect(),
+                    records: !records.is_empty(),
+                    deadline: deadline.map(|says| self.number(says)),
+                },
+                Reaction::Ask(ask) => ExploredAnswer::Ask(self.services[who].outcomes(&ask)),
+                Reaction::Ignore(reason) => ExploredAnswer::Ignore(reason),
+                Reaction::Refuse => ExploredAnswer::Refuse,
+            })
+            .collect();
+        self.answers.insert(key, answers.clone());
+        answers
     }
 
-    fn state(&mut self, who: Who, said: &[FactId]) -> &'static str {
+    fn state(&mut self, who: ServiceIndex, said: &[FactIndex]) -> &'static str {
         let key = (who, said.to_vec());
         if let Some(known) = self.states.get(&key) {
             return known;
         }
-        let facts: Vec<&Fact> = said.iter().map(|id| &self.facts[usize::from(*id)]).collect();
-        let state = self.participants[who].state(&facts);
+        let state = self.services[who].state(&self.facts(said));
         self.states.insert(key, state);
         state
     }
 
     /// `who` says these; they are on their way to whoever hears them.
-    fn say(&mut self, next: &mut Situation, who: Who, facts: &[FactId]) {
-        for id in facts {
-            next.said[who].push(*id);
-            let fact = &self.facts[usize::from(*id)];
-            for (listener, participant) in self.participants.iter_mut().enumerate() {
-                next.coming.extend(
-                    participant
-                        .hear(fact)
-                        .into_iter()
-                        .map(|input| (listener, input, None)),
-                );
+    fn say(&mut self, next: &mut Situation, who: ServiceIndex, facts: &[FactIndex]) {
+        for index in facts {
+            next.said[who].push(*index);
+            let fact = &self.facts[usize::from(*index)];
+            for (listener, service) in self.services.iter_mut().enumerate() {
+                let inputs = service.hear(fact).into_iter();
+                next.coming.extend(inputs.map(|input| (listener, input, None)));
             }
         }
     }
 
-    fn number(&mut self, fact: Fact) -> FactId {
-        let place = self
-            .facts
-            .iter()
-            .position(|known| *known == fact)
-            .unwrap_or_else(|| {
-                self.facts.push(fact);
-                self.facts.len() - 1
-            });
-        FactId::try_from(place).unwrap_or_else(|_| unreachable!("there are a few dozen events, not {place}"))
+    fn number(&mut self, fact: Fact) -> FactIndex {
+        let known = self.facts.iter().position(|known| *known == fact);
+        let place = known.unwrap_or_else(|| {
+            self.facts.push(fact);
+            self.facts.len() - 1
+        });
+        FactIndex::try_from(place)
+            .unwrap_or_else(|_| unreachable!("there are a few dozen events, not {place}"))
     }
 
-    fn name(&self, id: FactId) -> &'static EventName {
-        self.facts[usize::from(id)].name
+    fn facts(&self, said: &[FactIndex]) -> Vec<&Fact> {
+        said.iter()
+            .map(|index| &self.facts[usize::from(*index)])
+            .collect()
+    }
+
+    fn name(&self, fact: FactIndex) -> &'static EventName {
+        self.facts[usize::from(fact)].name
     }
 
     fn all_said(&self, situation: &Situation) -> BTreeSet<&'static EventName> {
-        situation.said.iter().flatten().map(|id| self.name(*id)).collect()
+        let facts = situation.said.iter().flatten();
+        facts.map(|fact| self.name(*fact)).collect()
     }
 
-    fn modes(&self, id: FactId) -> Modes {
-        let event = self.facts[usize::from(id)].event();
-        let is_manual = |order: &Order| {
-            (
-                order.payment == PaymentMode::Manual,
-                order.approval == Approval::Manual,
-            )
-        };
-        event.order().map_or((false, false), |order| is_manual(order))
+    /// How the order is paid and approved, once it is placed.
+    fn modes(&self, situation: &Situation) -> Option<OrderModes> {
+        let created = situation.said[ORDER].first()?;
+        let event = self.facts[usize::from(*created)].event();
+        let order = event.order()?;
+        Some(OrderModes {
+            manual_payment: order.payment == PaymentMode::Manual,
+            manual_approval: order.approval == Approval::Manual,
+        })
+    }
+}
+
+/// A situation that may be next, and how one gets there.
+struct Way {
+    transition: Option<Transition>,
+    next: Situation,
+}
+
+/// What may come of asking the outside world because of `origin`: each outcome is on its way.
+fn asked(here: &Situation, who: ServiceIndex, origin: InputIndex, outcomes: &[InputIndex]) -> Vec<Way> {
+    let is_awaited = |outcome: &InputIndex| {
+        let mut coming = here.coming.iter();
+        coming.any(|(asker, awaited, _)| *asker == who && awaited == outcome)
+    };
+    let way = |outcome: Option<InputIndex>| {
+        let mut next = here.clone();
+        next.coming
+            .extend(outcome.map(|outcome| (who, outcome, Some(origin))));
+        Way {
+            transition: None,
+            next,
+        }
+    };
+    // One idempotency key, one answer: who asks again while it is awaited gets the same.
+    if outcomes.iter().any(is_awaited) {
+        vec![way(None)]
+    } else {
+        outcomes.iter().map(|outcome| way(Some(*outcome))).collect()
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use quadrille_events::Flow;
 use quadrille_events::{Body, Completed, Event, EventName};
 use serde::Serialize;
 
-use crate::explore::{Does, Explored, Modes, SERVICES, Step};
-use crate::participant::Trigger;
+use crate::explore::{Effect, Exploration, ExploredFlows, OrderModes, SERVICES, Transition};
+use crate::sampled::Trigger;
 
 /// Who speaks and hears besides the services.
 pub const PEOPLE: &str = "people";
@@ -17,9 +16,9 @@ pub const BROKER: &str = "broker";
 /// Hears the facts that no service has to hear, though some may.
 pub const OUTSIDE: &str = "outside";
 
-/// An arrow of the map: all that one says to another.
+/// An edge of the map: all that one says to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Arrow {
+pub struct MapEdge {
     /// A service, [`PEOPLE`] or [`BROKER`].
     pub from: &'static str,
     /// A service or [`OUTSIDE`].
@@ -28,16 +27,14 @@ pub struct Arrow {
     pub says: Vec<&'static str>,
 }
 
-impl Explored {
+impl Exploration {
     /// Who says what to whom.
-    pub fn arrows(&self) -> Vec<Arrow> {
-        let mut arrows: Vec<Arrow> = Vec::new();
-        let mut draw = |from, to, says| match arrows
-            .iter_mut()
-            .find(|arrow| arrow.from == from && arrow.to == to)
+    pub fn edges(&self) -> Vec<MapEdge> {
+        let mut edges: Vec<MapEdge> = Vec::new();
+        let mut draw = |from, to, says| match edges.iter_mut().find(|edge| edge.from == from && edge.to == to)
         {
-            Some(arrow) => arrow.says.push(says),
-            None => arrows.push(Arrow {
+            Some(edge) => edge.says.push(says),
+            None => edges.push(MapEdge {
                 from,
                 to,
                 says: vec![says],
@@ -58,15 +55,18 @@ impl Explored {
                 draw(from, to, name.subject);
             }
         }
-        arrows
+        edges
     }
 
     /// Who says it: a service, or the broker on its behalf.
     fn speaker(&self, name: &EventName) -> &'static str {
-        let by_itself = self.steps.keys().any(|step| match &step.does {
-            Does::Says { events, .. } => events.contains(&name),
-            Does::Ignores(_) => false,
-        });
+        let by_itself = self
+            .transitions
+            .keys()
+            .any(|transition| match &transition.effect {
+                Effect::Says { events, .. } => events.contains(&name),
+                Effect::Ignores(_) => false,
+            });
         if by_itself { name.service } else { BROKER }
     }
 
@@ -76,8 +76,11 @@ impl Explored {
     }
 
     fn commands_of(&self, service: &str) -> BTreeSet<&'static str> {
-        let of = self.steps.keys().filter(|step| step.service == service);
-        of.filter_map(|step| match step.trigger {
+        let of = self
+            .transitions
+            .keys()
+            .filter(|transition| transition.service == service);
+        of.filter_map(|transition| match transition.trigger {
             Trigger::Command(name) => Some(name),
             Trigger::Event(_) | Trigger::Outcome(_) => None,
         })
@@ -86,25 +89,28 @@ impl Explored {
 
     /// What one service makes of a trigger: lines such as ``in `none`, if paid manually: `payment.opened` ``.
     fn answers(&self, service: &str, trigger: Trigger) -> Vec<String> {
-        type Seen<'a> = (BTreeSet<&'a str>, BTreeSet<Modes>);
-        let mut says: BTreeMap<(Option<&str>, String), Seen<'_>> = BTreeMap::new();
+        type Occasions<'a> = (BTreeSet<&'a str>, BTreeSet<OrderModes>);
+        let mut says: BTreeMap<(Option<&str>, String), Occasions<'_>> = BTreeMap::new();
         let mut silent: BTreeMap<Option<&str>, BTreeSet<&str>> = BTreeMap::new();
-        let steps = self
-            .steps
+        let transitions = self
+            .transitions
             .iter()
-            .filter(|(step, _)| step.service == service && step.trigger == trigger);
-        for (step, modes) in steps {
-            match &step.does {
-                Does::Says { events, deadline, .. } => {
+            .filter(|(transition, _)| transition.service == service && transition.trigger == trigger);
+        for (transition, modes) in transitions {
+            match &transition.effect {
+                Effect::Says { events, deadline, .. } => {
                     let events: Vec<_> = events.iter().map(|name| format!("`{name}`")).collect();
                     let deadline = deadline.map(|name| format!(", and a deadline for `{name}`"));
                     let words = events.join(" and ") + &deadline.unwrap_or_default();
-                    let (states, seen) = says.entry((step.outcome, words)).or_default();
-                    states.insert(step.from);
+                    let (states, seen) = says.entry((transition.outcome, words)).or_default();
+                    states.insert(transition.from);
                     seen.extend(modes.iter().copied());
                 }
-                Does::Ignores(_) => {
-                    silent.entry(step.outcome).or_default().insert(step.from);
+                Effect::Ignores(_) => {
+                    silent
+                        .entry(transition.outcome)
+                        .or_default()
+                        .insert(transition.from);
                 }
             }
         }
@@ -219,7 +225,7 @@ impl Explored {
             chart,
             "    {BROKER}[[broker, at the deadline]]\n    {OUTSIDE}([whoever follows EVENTS])"
         );
-        for Arrow { from, to, says } in self.arrows() {
+        for MapEdge { from, to, says } in self.edges() {
             let arrow = if to == OUTSIDE { "-.->" } else { "-->" };
             let _ = writeln!(chart, "    {from} {arrow}|\"{}\"| {to}", says.join("<br/>"));
         }
@@ -236,10 +242,18 @@ impl Explored {
                 .2
                 .insert(label);
         };
-        for step in self.steps.keys().filter(|step| step.service == service) {
-            if let Does::Says { events, to, .. } = &step.does {
+        for transition in self
+            .transitions
+            .keys()
+            .filter(|transition| transition.service == service)
+        {
+            if let Effect::Says { events, to, .. } = &transition.effect {
                 let says: Vec<_> = events.iter().map(|name| name.subject).collect();
-                draw(step.from, to, format!("{} / {}", because(step), says.join(", ")));
+                draw(
+                    transition.from,
+                    to,
+                    format!("{} / {}", because(transition), says.join(", ")),
+                );
             }
         }
         for (_, from, name, to) in self.deadlines.iter().filter(|(who, ..)| *who == service) {
@@ -274,13 +288,13 @@ impl Explored {
     }
 }
 
-fn modes_in_words(modes: &BTreeSet<Modes>) -> String {
-    let only = |wanted: fn(&Modes) -> bool, words| modes.iter().all(wanted).then_some(words);
+fn modes_in_words(modes: &BTreeSet<OrderModes>) -> String {
+    let only = |wanted: fn(&OrderModes) -> bool, words| modes.iter().all(wanted).then_some(words);
     let words: Vec<&str> = [
-        only(|(payment, _)| *payment, "paid manually"),
-        only(|(payment, _)| !payment, "paid automatically"),
-        only(|(_, approval)| *approval, "approved manually"),
-        only(|(_, approval)| !approval, "approved automatically"),
+        only(|modes| modes.manual_payment, "paid manually"),
+        only(|modes| !modes.manual_payment, "paid automatically"),
+        only(|modes| modes.manual_approval, "approved manually"),
+        only(|modes| !modes.manual_approval, "approved automatically"),
     ]
     .into_iter()
     .flatten()
@@ -299,104 +313,116 @@ fn outcome_in_words(outcome: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-fn because(step: &Step) -> String {
-    let trigger = match step.trigger {
+fn because(transition: &Transition) -> String {
+    let trigger = match transition.trigger {
         Trigger::Event(name) => name.subject,
         Trigger::Command(name) | Trigger::Outcome(name) => name,
     };
-    format!("{trigger}{}", outcome_in_words(step.outcome))
+    format!("{trigger}{}", outcome_in_words(transition.outcome))
 }
 
-/// The whole page.
-pub fn choreography(pay_first: &Explored, reserve_first: &Explored) -> String {
-    let mut page = String::from(
-        "# The choreography\n\n\
-         Generated by `just map`; a test fails when it is stale. It is found by exploring the decisions of the\n\
-         services (`services/*/src/decide.rs`) on one order: events arrive in any order, commands come at any time, the\n\
-         outside world answers all that it may, and deadlines pass at any moment. What every service answers to every\n\
-         input, with the reason of each silence, is in `services/*/tests/pairs.txt`.\n\n\
-         An event is stored as `$KV.<service>.<entry>.<order id>` and shown to the outside as `<subject>.<order id>`; the\n\
-         same as a document for machines: [asyncapi.yaml](asyncapi.yaml). There are two flows, chosen by the setting\n\
-         `FLOW`: in `pay-first` money is taken before goods are set aside, in `reserve-first` after it.\n\n",
-    );
-    let flows = [
-        (Flow::PayFirst, "pay-first", pay_first),
-        (Flow::ReserveFirst, "reserve-first", reserve_first),
-    ];
-    for (_, name, explored) in flows {
-        let _ = writeln!(
-            page,
-            "## Who says what to whom: {name}\n\n{}",
-            explored.flowchart()
-        );
-    }
+const INTRODUCTION: &str = "# The choreography\n\n\
+    Generated by `just map`; a test fails when it is stale. It is found by exploring the decisions of the\n\
+    services (`services/*/src/decide.rs`) on one order: events arrive in any order, commands come at any time, the\n\
+    outside world answers all that it may, and deadlines pass at any moment. What every service answers to every\n\
+    input, with the reason of each silence, is in `services/*/tests/pairs.txt`.\n\n\
+    An event is stored as `$KV.<service>.<entry>.<order id>` and shown to the outside as `<subject>.<order id>`; the\n\
+    same as a document for machines: [asyncapi.yaml](asyncapi.yaml). There are two flows, chosen by the setting\n\
+    `FLOW`: in `pay-first` money is taken before goods are set aside, in `reserve-first` after it.\n\n";
 
-    page.push_str("## What is heard, and what comes of it\n\n");
+/// The whole page.
+pub fn choreography(flows: &ExploredFlows) -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for (name, explored) in flows {
+        let chart = explored.flowchart();
+        let _ = writeln!(page, "## Who says what to whom: {name}\n\n{chart}");
+    }
+    page += &reactions(flows);
+    page += &compensations();
+    page += &people_and_deadlines(flows);
+    page += &ways_to_rest(flows);
+    page += &states(flows);
+    let mut page = page.trim_end().to_owned();
+    page.push('\n');
+    page
+}
+
+fn reactions([(_, pay_first), (_, reserve_first)]: &ExploredFlows) -> String {
     let header = "| said by | says | means | heard by, and what they say |\n|---|---|---|---|\n";
     let (rows, others) = (pay_first.rows(), reserve_first.rows());
-    let _ = writeln!(page, "{header}{}\n", rows.join("\n"));
     let differing: Vec<_> = others.into_iter().filter(|row| !rows.contains(row)).collect();
-    let _ = writeln!(
-        page,
-        "That is `pay-first`. In `reserve-first` these rows differ:\n\n{header}{}\n",
+    format!(
+        "## What is heard, and what comes of it\n\n{header}{}\n\n\
+         That is `pay-first`. In `reserve-first` these rows differ:\n\n{header}{}\n\n",
+        rows.join("\n"),
         differing.join("\n")
-    );
+    )
+}
 
-    page.push_str("## What is taken, and what gives it back\n\n| takes | gives it back |\n|---|---|\n");
+fn compensations() -> String {
+    let mut section =
+        "## What is taken, and what gives it back\n\n| takes | gives it back |\n|---|---|\n".to_owned();
     for taking in Event::names() {
         let undoing =
             Event::names().find(|n| n.service == taking.service && taking.undone_by == Some(n.entry));
         if let Some(undoing) = undoing {
-            let _ = writeln!(page, "| `{taking}` | `{undoing}` |");
+            let _ = writeln!(section, "| `{taking}` | `{undoing}` |");
         }
     }
+    section
+}
 
-    page.push_str("\n## What people and deadlines do\n\n| | | then |\n|---|---|---|\n");
+/// The same in both flows.
+fn people_and_deadlines([(_, explored), _]: &ExploredFlows) -> String {
+    let mut section = "\n## What people and deadlines do\n\n| | | then |\n|---|---|---|\n".to_owned();
     for service in Event::SERVICES {
-        for command in pay_first.commands_of(service) {
-            let answers = pay_first.answers(service, Trigger::Command(command)).join("<br>");
-            let _ = writeln!(page, "| people | `{command}` at {service} | {answers} |");
+        for command in explored.commands_of(service) {
+            let answers = explored.answers(service, Trigger::Command(command)).join("<br>");
+            let _ = writeln!(section, "| people | `{command}` at {service} | {answers} |");
         }
     }
-    for (service, from, name, to) in &pay_first.deadlines {
+    for (service, from, name, to) in &explored.deadlines {
         let _ = writeln!(
-            page,
+            section,
             "| {BROKER} | `{name}` for {service} | in `{from}`: now it is `{to}` |"
         );
     }
+    section
+}
 
-    page.push_str("\n## Where an order waits, and for whom\n\n");
-    for (_, name, explored) in flows {
+fn ways_to_rest(flows: &ExploredFlows) -> String {
+    let mut section = "\n## Where an order waits, and for whom\n\n".to_owned();
+    for (name, explored) in flows {
         let _ = writeln!(
-            page,
+            section,
             "In `{name}`, nothing is on its way and the order has not ended when\n\n{}\n",
             explored.waits().join("\n")
         );
     }
-
-    page.push_str("## How an order ends\n\n");
-    for (_, name, explored) in flows {
+    section.push_str("## How an order ends\n\n");
+    for (name, explored) in flows {
         let _ = writeln!(
-            page,
+            section,
             "`{name}`:\n\n| {} |\n|{}\n{}\n",
             Event::SERVICES.join(" | "),
             "---|".repeat(SERVICES),
             explored.ends().join("\n")
         );
     }
+    section
+}
 
-    page.push_str("## The states of each service\n\n");
+fn states([(_, pay_first), (_, reserve_first)]: &ExploredFlows) -> String {
+    let mut section = "## The states of each service\n\n".to_owned();
     for service in Event::SERVICES {
         let (diagram, other) = (
             pay_first.state_diagram(service),
             reserve_first.state_diagram(service),
         );
-        let _ = writeln!(page, "### {service}\n\n{diagram}");
+        let _ = writeln!(section, "### {service}\n\n{diagram}");
         if other != diagram {
-            let _ = writeln!(page, "In `reserve-first`:\n\n{other}");
+            let _ = writeln!(section, "In `reserve-first`:\n\n{other}");
         }
     }
-    let mut page = page.trim_end().to_owned();
-    page.push('\n');
-    page
+    section
 }

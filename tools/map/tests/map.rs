@@ -6,12 +6,12 @@ use quadrille_events::{
     Assigned, AwaitingApproval, Body, CancelPayment, Charged, Completed, Created, Event, Expired, Flow,
     MAX_MONEY, OrderCancelled, ReservationFailed, Reserved,
 };
-use quadrille_map::{Arrow, Choreography, both, document, files, yaml};
+use quadrille_map::{Exploration, Explorer, MapEdge, both, document, files, yaml};
 use serde_json::{Value, json};
 
 #[test]
 fn the_committed_files_are_fresh() {
-    for (path, fresh) in files().unwrap() {
+    for (path, fresh) in files(&both()).unwrap() {
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             committed == fresh,
@@ -31,7 +31,10 @@ fn the_choreography_is_sound_in_both_flows() {
 /// What is wrong once `service` does not hear `subject` any more.
 #[track_caller]
 fn missed(flow: Flow, service: &str, subject: &str) -> String {
-    let problems = Choreography::of(flow).deaf(service, subject).explore().problems();
+    let problems = Explorer::of(flow)
+        .without_wire(service, subject)
+        .explore()
+        .problems();
     assert!(
         !problems.is_empty(),
         "nobody misses that {service} hears {subject}"
@@ -89,7 +92,7 @@ fn a_step_without_compensation_is_noticed() {
 #[test]
 fn every_wire_is_missed_when_it_is_cut() {
     for flow in [Flow::PayFirst, Flow::ReserveFirst] {
-        for (service, heard) in Choreography::of(flow).explore().hears {
+        for (service, heard) in Explorer::of(flow).explore().hears {
             for name in heard {
                 missed(flow, service, name.subject);
             }
@@ -100,7 +103,7 @@ fn every_wire_is_missed_when_it_is_cut() {
 #[test]
 fn the_flows_differ_in_three_wires() {
     let [(_, pay_first), (_, reserve_first)] = both();
-    let wires = |explored: &quadrille_map::Explored| -> Vec<_> {
+    let wires = |explored: &Exploration| -> Vec<_> {
         let hears = explored.hears.iter();
         hears
             .flat_map(|(service, names)| names.iter().map(move |name| (*service, name.subject)))
@@ -131,12 +134,12 @@ fn the_flows_differ_in_three_wires() {
 #[test]
 fn people_and_the_broker_are_on_the_map() {
     let [(_, explored), _] = both();
-    let arrows = explored.arrows();
+    let edges = explored.edges();
     let find = |from, to| {
-        arrows
+        edges
             .iter()
-            .find(|arrow| arrow.from == from && arrow.to == to)
-            .map(|a: &Arrow| a.says.clone())
+            .find(|edge| edge.from == from && edge.to == to)
+            .map(|edge: &MapEdge| edge.says.clone())
     };
     assert_eq!(find("people", "order"), Some(vec!["cancel", "confirm", "create"]));
     assert_eq!(find("broker", "payment"), Some(vec![Expired::NAME.subject]));
@@ -147,8 +150,7 @@ fn people_and_the_broker_are_on_the_map() {
 }
 
 fn asyncapi() -> Value {
-    let [(pay, pay_first), (reserve, reserve_first)] = both();
-    document(&[(pay, &pay_first), (reserve, &reserve_first)]).unwrap()
+    document(&both()).unwrap()
 }
 
 /// A validator of one schema of the document.

@@ -1,0 +1,159 @@
+//! A service as the exploration sees it: its decisions, the samples that they are explored with, and the inputs that it
+//! has met.
+
+use quadrille_decision::Service;
+use quadrille_decision::erased::{self, Fact, OpaqueValue, Participant, Reaction, Records};
+use quadrille_decision::testing::{NOW, Named, Samples};
+use quadrille_events::EventName;
+
+/// What moves a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Trigger {
+    /// An event that it hears.
+    Event(&'static EventName),
+    /// A command of a person, by the name that it has in causation ids.
+    Command(&'static str),
+    /// What came of an outside call.
+    Outcome(&'static str),
+}
+
+/// The place of an input among those that a service has met.
+pub(crate) type InputIndex = u16;
+
+/// A service with its samples, its types erased.
+pub(crate) struct SampledService {
+    participant: Box<dyn Participant>,
+    /// The subjects of the wires that are cut.
+    cut: Vec<String>,
+    states: Vec<Vec<Fact>>,
+    commands: Named<OpaqueValue>,
+    outcomes: Box<dyn Fn(&OpaqueValue) -> Named<OpaqueValue>>,
+    state_name: Box<dyn Fn(&[&Fact]) -> &'static str>,
+    records: Records,
+    inputs: Vec<(Trigger, OpaqueValue)>,
+}
+
+impl SampledService {
+    pub fn new<S: Service>(service: S, samples: Samples<S>) -> Self {
+        let Samples {
+            states,
+            heard: _,
+            commands,
+            outcomes,
+            records,
+            state_name,
+        } = samples;
+        let facts = |said: Vec<S::Said>| said.iter().map(Fact::of).collect();
+        Self {
+            participant: erased::erase(service),
+            cut: Vec::new(),
+            states: states.into_iter().map(|(_, said)| facts(said)).collect(),
+            commands: erase_all(commands),
+            outcomes: Box::new(move |ask| erase_all(outcomes(ask.get::<S::Ask>()))),
+            state_name: Box::new(move |said| state_name(&erased::fold::<S>(said))),
+            records: erased::records(&records),
+            inputs: Vec::new(),
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.participant.service()
+    }
+
+    /// Cuts a wire, to see that it is missed.
+    pub fn cut(&mut self, subject: &str) {
+        self.cut.push(subject.to_owned());
+    }
+
+    pub fn hears(&self) -> Vec<&'static EventName> {
+        let is_whole = |name: &&EventName| !self.cut.iter().any(|subject| subject == name.subject);
+        self.participant.hears().into_iter().filter(is_whole).collect()
+    }
+
+    /// The states of its samples, in which its own tests try every input.
+    pub fn sampled_states(&self) -> Vec<&'static str> {
+        let name = |said: &Vec<Fact>| self.state(&said.iter().collect::<Vec<_>>());
+        self.states.iter().map(name).collect()
+    }
+
+    /// What the state is called in which the service is once it has said this.
+    pub fn state(&self, said: &[&Fact]) -> &'static str {
+        (self.state_name)(said)
+    }
+
+    /// The inputs that an event becomes: one, if it is heard.
+    pub fn hear(&mut self, fact: &Fact) -> Vec<InputIndex> {
+        if self.cut.iter().any(|subject| subject == fact.name.subject) {
+            return Vec::new();
+        }
+        let heard = self.participant.hear(fact);
+        let inputs = heard.unwrap_or_else(|error| unreachable!("its owner has just said it: {error}"));
+        inputs
+            .into_iter()
+            .map(|input| self.number(Trigger::Event(fact.name), input))
+            .collect()
+    }
+
+    /// The commands about an order.
+    pub fn commands(&mut self) -> Vec<InputIndex> {
+        let mut commands = self.commands.clone();
+        let about_an_order = |input: &OpaqueValue| self.participant.about(input)?.order_id();
+        commands.retain(|(_, input)| about_an_order(input).is_some());
+        let plain = |name: &'static str| name.split(" (").next().unwrap_or(name);
+        commands
+            .into_iter()
+            .map(|(name, input)| self.number(Trigger::Command(plain(name)), input))
+            .collect()
+    }
+
+    /// All that may come of an outside call.
+    pub fn outcomes(&mut self, ask: &OpaqueValue) -> Vec<InputIndex> {
+        let outcomes = (self.outcomes)(ask).into_iter();
+        outcomes
+            .map(|(name, outcome)| self.number(Trigger::Outcome(name), outcome))
+            .collect()
+    }
+
+    pub fn trigger(&self, input: InputIndex) -> Trigger {
+        self.inputs[usize::from(input)].0
+    }
+
+    /// The name of an input that is the outcome of an outside call.
+    pub fn outcome(&self, input: InputIndex) -> Option<&'static str> {
+        match self.trigger(input) {
+            Trigger::Outcome(name) => Some(name),
+            Trigger::Event(_) | Trigger::Command(_) => None,
+        }
+    }
+
+    /// What it answers to an input: with the ledger of its samples, and with an empty one.
+    pub fn react(&self, said: &[&Fact], input: InputIndex) -> Vec<Reaction> {
+        let (_, input) = &self.inputs[usize::from(input)];
+        let mut reactions = Vec::new();
+        for records in [&self.records, &Records::new()] {
+            let reaction = self.participant.react(said, input, records, NOW);
+            if !reactions.contains(&reaction) {
+                reactions.push(reaction);
+            }
+        }
+        reactions
+    }
+
+    fn number(&mut self, trigger: Trigger, input: OpaqueValue) -> InputIndex {
+        let new = (trigger, input);
+        let known = self.inputs.iter().position(|known| *known == new);
+        let place = known.unwrap_or_else(|| {
+            self.inputs.push(new);
+            self.inputs.len() - 1
+        });
+        InputIndex::try_from(place)
+            .unwrap_or_else(|_| unreachable!("there are a few dozen inputs, not {place}"))
+    }
+}
+
+fn erase_all<T: std::fmt::Debug + Send + Sync + 'static>(values: Named<T>) -> Named<OpaqueValue> {
+    let erased = values
+        .into_iter()
+        .map(|(name, value)| (name, OpaqueValue::new(value)));
+    erased.collect()
+}
