@@ -228,5 +228,12 @@ async fn two_instances_keep_cards_beside_the_orders() {
         .filter(|entry| entry.subject == CardBalance::NAME.heard_as(&card_id))
         .count();
     assert!((4..=23).contains(&balances), "{balances} balances");
+
+    // The audit checks what it knows of any aggregate: the log is what the buckets say, and the unreadable is parked.
+    let report = quadrille_audit::audit(&operator, None, quadrille_audit::PATIENCE)
+        .await
+        .unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.orders, 80);
     cards.stop().await;
 }

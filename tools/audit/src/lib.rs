@@ -21,7 +21,6 @@ mod snapshot;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use quadrille_events::Event;
 use quadrille_runtime::operator::{EVENTS, Operator};
 
 use crate::invariants::judge;
@@ -99,7 +98,7 @@ async fn behind(operator: &Operator) -> Result<Vec<String>> {
 
 async fn last_sequences(operator: &Operator) -> Result<Vec<u64>> {
     let mut sequences = Vec::new();
-    for stream in Event::SERVICES.into_iter().chain([EVENTS]) {
+    for stream in operator.contract().services().chain([EVENTS]) {
         sequences.push(operator.size(stream).await?.last_sequence);
     }
     Ok(sequences)

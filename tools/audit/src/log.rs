@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use quadrille_events::Event;
+use quadrille_events::Contract;
 
 use crate::report::Found;
 use crate::snapshot::Snapshot;
@@ -30,11 +30,20 @@ pub(crate) fn the_log_agrees(snapshot: &Snapshot) -> Found {
             }
         }
     }
+    // Of what is older than the log, the log has nothing; without knowing when an entry was written, nothing is compared then.
+    for ((name, about), event) in &snapshot.others {
+        if snapshot.log_since.is_none() && !event.is_logged(name.lifetime) {
+            let kind = name.about;
+            found.push(format!(
+                "the log does not have {name} of {kind} {about} as its bucket has it"
+            ));
+        }
+    }
     // What cannot be read is in the log, too: it is compared with what cannot be read in the buckets.
     let unreadable: HashSet<(String, u64)> = snapshot
         .unreadable
         .iter()
-        .filter_map(|entry| Some((logged_as(&entry.subject)?, entry.digest)))
+        .filter_map(|entry| Some((logged_as(snapshot.contract, &entry.subject)?, entry.digest)))
         .collect();
     for stray in &snapshot.strays {
         let is_old = stray
@@ -53,8 +62,7 @@ pub(crate) fn the_log_agrees(snapshot: &Snapshot) -> Found {
 }
 
 /// `$KV.payment.charged.42` -> `payment.charged.42`
-fn logged_as(stored_as: &str) -> Option<String> {
-    let (filter, order_id) = stored_as.rsplit_once('.')?;
-    let name = Event::names().find(|name| name.filter().strip_suffix(".*") == Some(filter))?;
-    Some(format!("{}.{order_id}", name.subject))
+fn logged_as(contract: Contract, stored_as: &str) -> Option<String> {
+    let (name, id) = contract.stored(stored_as)?;
+    Some(name.heard_as(&id))
 }

@@ -72,6 +72,9 @@ impl Display for Report {
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
+        if self.is_clean() && self.orders == 0 {
+            return f.write_str("nothing was checked: no order is stored");
+        }
         if self.is_clean() {
             return f.write_str("all invariants hold");
         }

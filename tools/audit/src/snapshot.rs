@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use quadrille_events::{Body, CourierId, Created, Event, ItemId, OrderId};
+use quadrille_events::{
+    AggregateId, AggregateKind, Body, Contract, CourierId, Created, EventName, ItemId, Lifetime, OrderId,
+    PaymentEvent, Said,
+};
 use quadrille_runtime::nats::{StoredEvent, StoredEventError};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator};
 
@@ -19,10 +22,13 @@ const HORIZON: Duration = Duration::from_secs(60);
 
 /// Everything that is stored, as far as the checks look at it.
 pub(crate) struct Snapshot {
+    pub contract: Contract,
     pub taken_at: Timestamp,
     /// Whether the buckets have several replicas.
     is_replicated: bool,
     pub orders: BTreeMap<OrderId, OrderFile>,
+    /// The events about something else than orders.
+    pub others: BTreeMap<(&'static EventName, AggregateId), OtherEvent>,
     /// By item: how many were put in, and how many are set aside.
     pub stock: BTreeMap<ItemId, LedgerRecord>,
     /// By courier: capacity and load.
@@ -38,6 +44,23 @@ pub(crate) struct Snapshot {
     pub orders_since: Option<Timestamp>,
     /// Set if the log has lost its start: orders that it holds from before this are not compared with it.
     pub log_since: Option<Timestamp>,
+}
+
+/// An event about something else than an order, as its bucket has it, and what the log has of it.
+pub(crate) struct OtherEvent {
+    pub digest: u64,
+    pub logged: Vec<LoggedEvent>,
+}
+
+impl OtherEvent {
+    /// Whether the log has it: the entry, if it is written once, else its newest version last.
+    pub fn is_logged(&self, lifetime: Lifetime) -> bool {
+        match (lifetime, self.logged.as_slice()) {
+            (Lifetime::Once, [logged]) => logged.digest == self.digest,
+            (Lifetime::Once, _) => false,
+            (Lifetime::Latest, logged) => logged.last().is_some_and(|last| last.digest == self.digest),
+        }
+    }
 }
 
 /// An entry of a bucket that cannot be read.
@@ -60,9 +83,11 @@ pub(crate) struct StrayEntry {
 impl Snapshot {
     pub async fn read(operator: &Operator) -> Result<Self> {
         let mut snapshot = Self {
+            contract: operator.contract(),
             taken_at: Timestamp::now(),
-            is_replicated: operator.replicas("payment").await? > 1,
+            is_replicated: operator.replicas(PaymentEvent::SERVICE).await? > 1,
             orders: BTreeMap::new(),
+            others: BTreeMap::new(),
             stock: BTreeMap::new(),
             couriers: BTreeMap::new(),
             unknown: BTreeMap::new(),
@@ -72,7 +97,7 @@ impl Snapshot {
             orders_since: None,
             log_since: None,
         };
-        for service in Event::SERVICES {
+        for service in operator.contract().services() {
             let mut start = StreamStart::default();
             operator
                 .read_bucket(service, |entry| {
@@ -100,14 +125,14 @@ impl Snapshot {
     /// Files one message of a bucket; returns whether it is an event, readable or not.
     fn see(&mut self, service: &'static str, entry: &Entry) -> bool {
         let tokens: Vec<&str> = entry.subject.split('.').skip(2).collect();
-        let is_event = tokens.len() == 2;
+        let is_event = tokens.len() == 2 || self.contract.stored(&entry.subject).is_some();
         let filed = match tokens.as_slice() {
-            [token, _] => self.see_event(service, token, entry),
+            [token, ..] if is_event => self.see_event(service, token, entry),
             _ if entry.is_deleted() => Ok(()),
             ["stock", "item", item] => file_record::<ItemStock, _>(entry, item, &mut self.stock),
             ["courier", "load", courier] => file_record::<CourierLoad, _>(entry, courier, &mut self.couriers),
-            ["dead-letter", stream, sequence, order_id] => {
-                self.see_dead_letter(stream, sequence, order_id);
+            ["dead-letter", stream, sequence, .., id] => {
+                self.see_dead_letter(stream, sequence, id);
                 Ok(())
             }
             ["schedule", ..] => Ok(()),
@@ -144,14 +169,22 @@ impl Snapshot {
     }
 
     fn see_event(&mut self, service: &'static str, token: &str, entry: &Entry) -> Result<(), String> {
-        let stored = match StoredEvent::in_bucket(Event::CONTRACT, entry) {
+        let stored = match StoredEvent::in_bucket(self.contract, entry) {
             Ok(stored) => stored,
             Err(StoredEventError::NotAnEvent(_)) => return Err(format!("{service} has no event `{token}`")),
             Err(StoredEventError::Unreadable(problem)) => return Err(problem),
         };
+        if stored.name.about != AggregateKind::ORDER {
+            let other = OtherEvent {
+                digest: digest(&entry.body),
+                logged: Vec::new(),
+            };
+            self.others.insert((stored.name, stored.about), other);
+            return Ok(());
+        }
         let event = stored.event().map_err(|problem| problem.to_string())?;
         let (Some(order), Some(order_id)) = (event.order(), stored.about.order_id()) else {
-            return Ok(());
+            return Err("an event about an order carries it".to_owned());
         };
         let file = self
             .orders
@@ -174,30 +207,38 @@ impl Snapshot {
     }
 
     fn see_logged(&mut self, entry: &Entry) {
-        let header = |name: &str| entry.headers.get(name).map(|value| value.as_str());
-        let order_id: Option<OrderId> = entry.subject.rsplit('.').next().and_then(|id| id.parse().ok());
-        let name = Event::names().find(|name| {
-            Some(name.service) == header("ce-source")
-                && entry
-                    .subject
-                    .strip_prefix(name.subject)
-                    .is_some_and(|rest| rest.starts_with('.'))
-        });
-        let filed = name
-            .zip(order_id.as_ref())
-            .and_then(|(name, order_id)| self.orders.get_mut(order_id)?.events.get_mut(name));
-        let digest = digest(&entry.body);
-        match filed {
-            Some(event) => event.logged.push(LoggedEvent {
-                at: entry.time,
-                digest,
-            }),
+        let (subject, id) = entry.subject.rsplit_once('.').unwrap_or_default();
+        let source = entry.header("ce-source").unwrap_or_default();
+        let name = self.contract.said(source, subject);
+        let about = name.and_then(|name| AggregateId::new(name.about, id).ok());
+        let order_id: Option<OrderId> = id.parse().ok();
+        let logged = LoggedEvent {
+            at: entry.time,
+            digest: digest(&entry.body),
+        };
+        match self.logged_of(name.zip(about)) {
+            Some(events) => events.push(logged),
             None => self.strays.push(StrayEntry {
                 sequence: entry.sequence,
                 subject: entry.subject.clone(),
-                digest,
+                digest: logged.digest,
                 order_id,
             }),
+        }
+    }
+
+    /// What the log has of an event that is in its bucket.
+    fn logged_of(
+        &mut self,
+        event: Option<(&'static EventName, AggregateId)>,
+    ) -> Option<&mut Vec<LoggedEvent>> {
+        let (name, about) = event?;
+        match about.order_id() {
+            Some(order_id) => {
+                let file = self.orders.get_mut(&order_id)?;
+                Some(&mut file.events.get_mut(name)?.logged)
+            }
+            None => Some(&mut self.others.get_mut(&(name, about))?.logged),
         }
     }
 
@@ -206,7 +247,8 @@ impl Snapshot {
         let lacks = |file: &OrderFile| {
             self.compares(file) && file.events.values().any(|event| event.logged.is_empty())
         };
-        !self.orders.values().any(lacks)
+        let others = |((name, _), event): (&(&EventName, _), &OtherEvent)| event.is_logged(name.lifetime);
+        !self.orders.values().any(lacks) && (self.log_since.is_some() || self.others.iter().all(others))
     }
 
     /// The orders that are checked.

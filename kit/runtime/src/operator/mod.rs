@@ -114,6 +114,11 @@ impl Operator {
         })
     }
 
+    /// The contract of the system.
+    pub fn contract(&self) -> Contract {
+        self.contract
+    }
+
     /// Where histories are read.
     fn archive(&self) -> Archive {
         Archive {
