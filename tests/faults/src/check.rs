@@ -1,4 +1,4 @@
-//! Whether what is stored in the end agrees with what the clients were record.
+//! Whether what is stored in the end agrees with what the clients were answered.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -146,7 +146,7 @@ fn commands_had_their_effect(evidence: &Evidence<'_>) -> Found {
     for (asked, effect, _) in EFFECTS {
         for (order_id, record) in evidence.succeeded(asked) {
             let had = record.is_some_and(|record| match asked {
-                // Whoever cancels is record so too when it is cancelled already, by payment or inventory.
+                // A cancellation is answered 200, too, if payment or inventory has cancelled the order already.
                 Asked::CancelOrder => record.ended_as() == Some(OrderCancelled::NAME.entry),
                 Asked::ConfirmPayment | Asked::CancelPayment | Asked::Approve => {
                     record.events.contains_key(effect)

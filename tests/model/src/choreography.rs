@@ -185,7 +185,8 @@ impl Choreography {
 
     fn store(&self, order: usize, fact: Fact) -> FactId {
         let looks = String::from_utf8_lossy(&fact.body).replace(self.placed[order].order_id.as_str(), "#");
-        let place = fact.name.place().unwrap_or_default() as u32;
+        let place = fact.name.place();
+        let place = place.unwrap_or_else(|| unreachable!("{} is none of the contract's", fact.name)) as u32;
         let id = (digest(looks.as_bytes()) << NAME_BITS) | place;
         let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
         let known = facts
