@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use quadrille_audit::{Books, Report, audit};
-use quadrille_events::{Event, OrderId, PaymentEvent};
+use quadrille_events::{Body, EventName, Opened, OrderId};
 use quadrille_local::client::{NewOrder, OrderView, until};
 use quadrille_runtime::operator::story::{Story, Telling};
 use std::time::Duration;
@@ -108,11 +108,11 @@ impl World {
             .collect()
     }
 
-    /// Waits until an event was said of an order: `payment.opened`.
-    pub async fn said(&self, event: &str, order_id: &OrderId) -> Result<()> {
+    /// Waits until an event was said of an order.
+    pub async fn said(&self, event: &EventName, order_id: &OrderId) -> Result<()> {
         let said = eventually(async || {
-            let story = self.operator.history(order_id).await?;
-            Ok(story.iter().any(|entry| entry.event == event).then_some(()))
+            let story = Story::so_far(&self.operator, order_id).await?;
+            Ok(story.facts().events().has(event).then_some(()))
         });
         match said.await {
             Ok(()) => Ok(()),
@@ -128,15 +128,12 @@ impl World {
     /// Waits until the payment of an order is opened, and returns until when, as it is stored: payment itself says so only
     /// while it is open.
     pub async fn opened(&self, order_id: &OrderId) -> Result<Timestamp> {
-        let subject = format!("$KV.payment.opened.{order_id}");
+        let subject = Opened::NAME.stored_as(order_id);
         let opened = eventually(async || {
             let entries = self.operator.entries_of(order_id, &[]).await?;
             let opened = entries.iter().find(|entry| entry.subject == subject);
-            let opened = opened.map(|entry| Event::decode("payment", "opened", &entry.body));
-            let Some(Event::Payment(PaymentEvent::Opened(opened))) = opened.transpose()? else {
-                return Ok(None);
-            };
-            Ok(Some(opened.expires_at))
+            let opened = opened.map(|entry| Opened::decode(&entry.body)).transpose()?;
+            Ok(opened.map(|opened| opened.expires_at))
         });
         opened
             .await

@@ -15,7 +15,7 @@ fn order() -> NewOrder {
 async fn cancelled_while_frozen(world: &World, frozen: Service, reached: &EventName) {
     world.freeze(frozen, 0).await.unwrap();
     let id = world.place(order()).await.unwrap();
-    world.said(reached.subject, &id).await.unwrap();
+    world.said(reached, &id).await.unwrap();
     let answer = world.api().cancel_order(&id).await.unwrap();
     assert_eq!(answer["state"], "cancelling");
     world.thaw(frozen, 0).await.unwrap();
@@ -92,7 +92,7 @@ async fn of_a_confirmation_and_a_cancellation_one_wins() {
         let world = &world;
         async move {
             let id = world.place(order().paid_by_hand()).await.unwrap();
-            world.said(Opened::NAME.subject, &id).await.unwrap();
+            world.said(Opened::NAME, &id).await.unwrap();
             let (first, second) = (world.api(), world.api());
             let (confirmed, cancelled) = if number % 2 == 0 {
                 join(first.confirm_payment(&id), second.cancel_payment(&id)).await

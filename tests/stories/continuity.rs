@@ -46,16 +46,10 @@ async fn orders_of_the_previous_release_are_continued() {
 
     // The input that waited in the bucket is heard.
     world.ended(&id(AWAITING_COURIER)).await.unwrap();
-    world
-        .said(Assigned::NAME.subject, &id(AWAITING_COURIER))
-        .await
-        .unwrap();
+    world.said(Assigned::NAME, &id(AWAITING_COURIER)).await.unwrap();
     // People do what they had yet to do.
     world.api().confirm_payment(&id(PAYMENT_OPEN)).await.unwrap();
-    world
-        .said(Charged::NAME.subject, &id(PAYMENT_OPEN))
-        .await
-        .unwrap();
+    world.said(Charged::NAME, &id(PAYMENT_OPEN)).await.unwrap();
     world.api().approve_order(&id(AWAITING_APPROVAL)).await.unwrap();
     for order in [PAYMENT_OPEN, AWAITING_APPROVAL] {
         assert_eq!(world.ended(&id(order)).await.unwrap().state, "completed");

@@ -47,14 +47,14 @@ async fn a_deadline_passes_while_every_service_is_down() {
     let world = World::with().env("PAYMENT_DEADLINE", "5s").start().await.unwrap();
     let ids = world.place_many(10, |_| order()).await.unwrap();
     for id in &ids {
-        world.said(Opened::NAME.subject, id).await.unwrap();
+        world.said(Opened::NAME, id).await.unwrap();
     }
     world.settle().await.unwrap();
     for service in Service::ALL {
         world.kill9(service, 0).await.unwrap();
     }
     for id in &ids {
-        world.said(Expired::NAME.subject, id).await.unwrap();
+        world.said(Expired::NAME, id).await.unwrap();
     }
     for service in Service::ALL {
         world.restart(service, 0).await.unwrap();

@@ -92,7 +92,7 @@ mod told {
 
     pub async fn an_order_completes_once_its_payment_is_confirmed(world: &World) {
         let id = world.place(order().paid_by_hand()).await.unwrap();
-        world.said(Opened::NAME.subject, &id).await.unwrap();
+        world.said(Opened::NAME, &id).await.unwrap();
         assert_eq!(world.api().order(&id).await.unwrap().state, "created");
         assert_eq!(
             world.api().confirm_payment(&id).await.unwrap()["state"],
@@ -104,7 +104,7 @@ mod told {
 
     pub async fn an_order_completes_once_it_is_approved(world: &World) {
         let id = world.place(order().approved_by_hand()).await.unwrap();
-        world.said(AwaitingApproval::NAME.subject, &id).await.unwrap();
+        world.said(AwaitingApproval::NAME, &id).await.unwrap();
         world.api().approve_order(&id).await.unwrap();
         assert_eq!(world.ended(&id).await.unwrap().state, "completed");
         golden(world, &id, "approved").await;
@@ -112,7 +112,7 @@ mod told {
 
     pub async fn an_order_is_cancelled_when_its_payment_is_cancelled(world: &World) {
         let id = world.place(order().paid_by_hand()).await.unwrap();
-        world.said(Opened::NAME.subject, &id).await.unwrap();
+        world.said(Opened::NAME, &id).await.unwrap();
         assert_eq!(
             world.api().cancel_payment(&id).await.unwrap()["state"],
             "cancelled"
@@ -137,7 +137,7 @@ mod told {
             .place(order().by("test-declined").paid_by_hand())
             .await
             .unwrap();
-        world.said(Opened::NAME.subject, &id).await.unwrap();
+        world.said(Opened::NAME, &id).await.unwrap();
         let refused = world.api().confirm_payment(&id).await.unwrap_err();
         assert_eq!(refused.status(), Some(409), "{refused}");
         assert!(refused.to_string().contains("declined"), "{refused}");
@@ -180,7 +180,7 @@ mod told {
 
     pub async fn an_order_cancelled_while_its_payment_is_open_is_never_charged(world: &World) {
         let id = world.place(order().paid_by_hand()).await.unwrap();
-        world.said(Opened::NAME.subject, &id).await.unwrap();
+        world.said(Opened::NAME, &id).await.unwrap();
         world.api().cancel_order(&id).await.unwrap();
         assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
         golden(world, &id, "order_cancelled_while_payment_is_open").await;
@@ -188,7 +188,7 @@ mod told {
 
     pub async fn an_order_cancelled_before_its_approval_is_undone(world: &World) {
         let id = world.place(order().approved_by_hand()).await.unwrap();
-        world.said(AwaitingApproval::NAME.subject, &id).await.unwrap();
+        world.said(AwaitingApproval::NAME, &id).await.unwrap();
         world.api().cancel_order(&id).await.unwrap();
         assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
         golden(world, &id, "order_cancelled_before_approval").await;

@@ -58,7 +58,7 @@ async fn an_operator_sees_what_happened() {
         .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
         .await
         .unwrap();
-    world.said(Opened::NAME.subject, &waiting).await.unwrap();
+    world.said(Opened::NAME, &waiting).await.unwrap();
     let (ok, said) = run(&world, &["audit"]).await;
     assert!(
         ok && said.contains("1  waiting for the customer to pay"),

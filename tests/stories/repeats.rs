@@ -104,14 +104,11 @@ async fn a_repeated_command_is_answered_like_the_first() {
         .place(order().paid_by_hand().approved_by_hand())
         .await
         .unwrap();
-    world.said(Opened::NAME.subject, &confirmed).await.unwrap();
+    world.said(Opened::NAME, &confirmed).await.unwrap();
     for answer in join_all((0..10).map(|_| world.api().confirm_payment(&confirmed))).await {
         assert_eq!(answer.unwrap()["state"], "charged");
     }
-    world
-        .said(AwaitingApproval::NAME.subject, &confirmed)
-        .await
-        .unwrap();
+    world.said(AwaitingApproval::NAME, &confirmed).await.unwrap();
     for answer in join_all((0..10).map(|_| world.api().approve_order(&confirmed))).await {
         let state = answer.unwrap()["state"].as_str().unwrap().to_owned();
         assert!(state == "confirmed" || state == "completed", "{state}");
@@ -129,7 +126,7 @@ async fn a_repeated_command_is_answered_like_the_first() {
     assert_eq!(late.status(), Some(409), "{late}");
 
     let cancelled = world.place(order().paid_by_hand()).await.unwrap();
-    world.said(Opened::NAME.subject, &cancelled).await.unwrap();
+    world.said(Opened::NAME, &cancelled).await.unwrap();
     for answer in join_all((0..10).map(|_| world.api().cancel_payment(&cancelled))).await {
         assert_eq!(answer.unwrap()["state"], "cancelled");
     }
@@ -161,7 +158,7 @@ async fn an_approval_that_comes_too_early_is_told_so() {
         .place(order().paid_by_hand().approved_by_hand())
         .await
         .unwrap();
-    world.said(Opened::NAME.subject, &id).await.unwrap();
+    world.said(Opened::NAME, &id).await.unwrap();
     let early = world.api().approve_order(&id).await.unwrap_err();
     assert_eq!(early.status(), Some(409), "{early}");
     assert!(early.to_string().contains("not paid and reserved yet"), "{early}");

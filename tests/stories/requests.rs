@@ -240,7 +240,7 @@ async fn an_order_can_be_followed_live() {
         .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
         .await
         .unwrap();
-    world.said(Opened::NAME.subject, &id).await.unwrap();
+    world.said(Opened::NAME, &id).await.unwrap();
     let url = format!("{}/orders/{id}/events", world.api().order);
     let request = reqwest::Client::new()
         .get(url)

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use axum::routing::post;
+use quadrille_events::{Body, Opened, PaymentFailed};
 use quadrille_local::client::{Answer, NewOrder};
 use quadrille_local::{Instance, NatsServer, Process, Service};
 use quadrille_tests::{PATIENCE, World, build, eventually, quadrille};
@@ -272,7 +273,7 @@ async fn a_page_of_another_site_sends_no_commands() {
     let world = World::start().await.unwrap();
     let (_console, console) = start_console(&world, &[]).await;
     let id = world.place(apples().paid_by_hand()).await.unwrap();
-    world.said("payment.opened", &id).await.unwrap();
+    world.said(Opened::NAME, &id).await.unwrap();
     let nothing = std::iter::empty::<(String, String)>();
     world
         .operator
@@ -455,7 +456,7 @@ async fn texts_with_control_characters_are_refused() {
     let world = World::start().await.unwrap();
     let (_console, console) = start_console(&world, &[]).await;
     let id = world.place(apples().paid_by_hand()).await.unwrap();
-    world.said("payment.opened", &id).await.unwrap();
+    world.said(Opened::NAME, &id).await.unwrap();
     let (order, payment) = (&world.api().order, &world.api().payment);
     for text in ["a\u{1b}[31mb", "a\nb", "a\u{7f}", "a\u{9b}31m"] {
         let cancel = json!({"order_id": id, "reason": text});
@@ -593,7 +594,9 @@ async fn what_is_watched_commands_no_terminal() {
     let failed = eventually(async || {
         let id = world.place(apples()).await?;
         world.ended(&id).await?;
-        Ok(seen().into_iter().find(|line| line.contains("payment.failed")))
+        Ok(seen()
+            .into_iter()
+            .find(|line| line.contains(PaymentFailed::NAME.subject)))
     });
     let failed = failed.await.unwrap();
     assert!(failed.ends_with(EVIL_ESCAPED), "{failed}");

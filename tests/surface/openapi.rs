@@ -375,13 +375,10 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     let to_confirm = world.place(one_apple().paid_by_hand()).await.unwrap();
     let to_cancel = world.place(one_apple().paid_by_hand()).await.unwrap();
     for id in [&open, &to_confirm, &to_cancel] {
-        world.said(Opened::NAME.subject, id).await.unwrap();
+        world.said(Opened::NAME, id).await.unwrap();
     }
     let waiting = world.place(one_apple().approved_by_hand()).await.unwrap();
-    world
-        .said(AwaitingApproval::NAME.subject, &waiting)
-        .await
-        .unwrap();
+    world.said(AwaitingApproval::NAME, &waiting).await.unwrap();
     let completed = world.place(one_apple()).await.unwrap();
     assert_eq!(world.ended(&completed).await.unwrap().state, "completed");
     let unassigned = world.place(one_apple().to("test-no-courier")).await.unwrap();

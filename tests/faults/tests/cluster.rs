@@ -187,7 +187,7 @@ async fn expired_and_frozen(world: &World) -> OrderId {
         for instance in 0..INSTANCES {
             world.freeze(Service::Payment, instance).await.unwrap();
         }
-        world.said(Expired::NAME.subject, &id).await.unwrap();
+        world.said(Expired::NAME, &id).await.unwrap();
         let expired = stored_entry::<Expired>(world, &id).await.unwrap();
         let ago = Timestamp::now().duration_since(expired.time);
         if ago < JUST && stored_entry::<PaymentCancelled>(world, &id).await.is_none() {

@@ -254,7 +254,7 @@ async fn an_order_that_is_stuck_stands_out_until_it_goes_on() {
     let waiting = world.place(order().by("linus").paid_by_hand()).await.unwrap();
     world.terminate(Service::Delivery, 0).await.unwrap();
     let stuck = world.place(order().by("maurice")).await.unwrap();
-    world.said(CreateDelivery::NAME.subject, &stuck).await.unwrap();
+    world.said(CreateDelivery::NAME, &stuck).await.unwrap();
     browser
         .shows(&line("order-list", &stuck), "waits for delivery")
         .await
@@ -613,10 +613,7 @@ async fn the_pictures() {
         .place(order().by("grace").approved_by_hand().line(3, "plum", 95))
         .await
         .unwrap();
-    world
-        .said(AwaitingApproval::NAME.subject, &cancelled)
-        .await
-        .unwrap();
+    world.said(AwaitingApproval::NAME, &cancelled).await.unwrap();
     world.api().cancel_order(&cancelled).await.unwrap();
     ids.push(cancelled);
     world.all_ended(&ids).await.unwrap();

@@ -125,7 +125,7 @@ async fn one_order_is_one_trace_across_all_four_services() {
     let at_once = world.place(order()).await.unwrap();
     assert_eq!(world.ended(&at_once).await.unwrap().state, "completed");
     let by_hand = world.place(order().paid_by_hand()).await.unwrap();
-    world.said(Opened::NAME.subject, &by_hand).await.unwrap();
+    world.said(Opened::NAME, &by_hand).await.unwrap();
     world.api().confirm_payment(&by_hand).await.unwrap();
     assert_eq!(world.ended(&by_hand).await.unwrap().state, "completed");
     world.api().put_item("quince", 1).await.unwrap();
