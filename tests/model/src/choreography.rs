@@ -12,18 +12,18 @@ use quadrille_order::{OrderService, decide as order};
 use quadrille_payment::decide as payment;
 
 use crate::configuration::{Configuration, item_id};
-use crate::mutation::{Mutation, Occasion};
+use crate::mutation::{MistakeOccasion, Mutation};
 use crate::outside::{self, Outside};
 use crate::participant::{AskKind, ModelledService};
-use crate::verdict::{Stimulus, Verdict};
+use crate::stimulus::{ModelledAnswer, Stimulus};
 use crate::world::{
-    Call, Cause, Command, FactId, Fault, NAME_BITS, Slot, Stage, View, Who, World, digest, event_of,
-    fingerprint,
+    FactId, Fault, InputCause, InstanceView, ModelCommand, NAME_BITS, PendingCall, Slot, Stage, Who,
+    WorldState, digest, event_of, fingerprint,
 };
 
 /// One step. Orders, calls and ears are named by their place.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub enum WorldAction {
     /// The broker delivers the event that this ear hears, for the first time or again.
     Deliver {
         /// Which order's.
@@ -31,23 +31,23 @@ pub enum Action {
         /// Which ear.
         ear: u8,
         /// What the listening instance knows.
-        view: View,
+        view: InstanceView,
     },
     /// Somebody sends a command.
     Command {
         /// About which order.
         order: u8,
         /// What.
-        command: Command,
+        command: ModelCommand,
         /// What the instance knows.
-        view: View,
+        view: InstanceView,
     },
     /// The shop owner says how many pieces of the first item were put in.
     Stock {
         /// How many, all told.
         quantity: u8,
         /// What the instance knows.
-        view: View,
+        view: InstanceView,
     },
     /// The outside world does what it was asked.
     Act {
@@ -65,7 +65,7 @@ pub enum Action {
         /// Which call.
         call: u8,
         /// What the instance knows.
-        view: View,
+        view: InstanceView,
     },
     /// The instance that waits for a call dies.
     Crash {
@@ -110,18 +110,18 @@ pub struct Choreography {
 #[derive(Debug)]
 pub(crate) struct Weighed {
     pub guesses: bool,
-    pub verdict: Verdict<FactId>,
+    pub verdict: ModelledAnswer<FactId>,
 }
 
 /// An input on its way to a decision.
 struct Item {
     order: usize,
     who: Who,
-    cause: Cause,
+    cause: InputCause,
     input: Stimulus<FactId>,
     /// The call that brought it, if it is an outcome.
     via: Option<usize>,
-    view: View,
+    view: InstanceView,
 }
 
 impl Choreography {
@@ -230,7 +230,7 @@ impl Choreography {
         let (guesses, mut verdict) = service.weigh(placed, &said_facts, stimulus, slots);
         if let Some(mutation) = self.mutation {
             let said: OrderFacts = said_facts.iter().map(|fact| fact.name).collect();
-            let occasion = Occasion {
+            let occasion = MistakeOccasion {
                 who,
                 order: placed,
                 said,
@@ -251,7 +251,7 @@ impl Choreography {
     }
 
     /// What a service's ledger looks like.
-    pub(crate) fn slots(world: &World, who: Who) -> &[Slot] {
+    pub(crate) fn slots(world: &WorldState, who: Who) -> &[Slot] {
         match who {
             Who::Order | Who::Payment => &[],
             Who::Inventory => &world.stock,
@@ -263,13 +263,13 @@ impl Choreography {
     /// instead. What it remembers is what some instance has committed, so it is the beginning of what is stored.
     pub(crate) fn views(
         &self,
-        world: &World,
+        world: &WorldState,
         order: usize,
         who: Who,
         input: Stimulus<FactId>,
-        views: &mut Vec<View>,
+        views: &mut Vec<InstanceView>,
     ) {
-        views.push(View::Fresh);
+        views.push(InstanceView::Fresh);
         let said = &world.orders[order].said[who as usize];
         // On a state that is not the stored one nothing comes of saying (the check refuses it) nor of ignoring (the
         // engine reads again), only of asking. Order and inventory ask nobody. (The engine asks on what it remembers
@@ -281,43 +281,43 @@ impl Choreography {
                 .weigh(order, who, said, input, Self::slots(world, who))
                 .guesses;
             let first = if guesses { 0 } else { 1 };
-            views.extend((first..said.len()).map(|n| View::Remembered(n as u8)));
+            views.extend((first..said.len()).map(|n| InstanceView::Remembered(n as u8)));
         }
         if world.before.is_some() {
-            views.push(View::OldLedger);
+            views.push(InstanceView::OldLedger);
         }
         if self.does(Mutation::TornCommit) && world.crashes > 0 {
-            views.push(View::Torn);
+            views.push(InstanceView::Torn);
         }
     }
 
     /// An input meets the engine.
-    fn process(&self, world: &World, item: &Item) -> Option<World> {
+    fn process(&self, world: &WorldState, item: &Item) -> Option<WorldState> {
         let journey = &world.orders[item.order];
-        let said = if item.cause == Cause::Stock {
+        let said = if item.cause == InputCause::Stock {
             &[][..]
         } else {
             &journey.said[item.who as usize][..]
         };
         let (seen, fresh) = match item.view {
-            View::Remembered(n) => (&said[..usize::from(n)], false),
-            View::Fresh | View::OldLedger | View::Torn => (said, true),
+            InstanceView::Remembered(n) => (&said[..usize::from(n)], false),
+            InstanceView::Fresh | InstanceView::OldLedger | InstanceView::Torn => (said, true),
         };
         let slots = match (&world.before, item.view, item.who) {
-            (Some((stock, _)), View::OldLedger, Who::Inventory) => stock,
-            (Some((_, couriers)), View::OldLedger, Who::Delivery) => couriers,
+            (Some((stock, _)), InstanceView::OldLedger, Who::Inventory) => stock,
+            (Some((_, couriers)), InstanceView::OldLedger, Who::Delivery) => couriers,
             _ => Self::slots(world, item.who),
         };
         let weighed = self.weigh(item.order, item.who, seen, item.input, slots);
         match &weighed.verdict {
-            Verdict::Broken(fault) => Some(at_fault(world, *fault)),
-            Verdict::Say {
+            ModelledAnswer::Broken(fault) => Some(at_fault(world, *fault)),
+            ModelledAnswer::Say {
                 facts,
                 slots,
                 deadline,
             } => {
                 // The broker's check. Refused, the engine reads and decides again: that is the step with the fresh view.
-                let old = item.view == View::OldLedger;
+                let old = item.view == InstanceView::OldLedger;
                 if (!fresh && !self.does(Mutation::CommitWithoutCheck))
                     || (old && !self.does(Mutation::RecordWithoutCheck))
                 {
@@ -325,14 +325,15 @@ impl Choreography {
                 }
                 Some(self.commit(world, item, facts, slots, deadline))
             }
-            Verdict::Ask(ask) => self.begin_call(world, item, *ask),
-            Verdict::Ignore(reason) => {
+            ModelledAnswer::Ask(ask) => self.begin_call(world, item, *ask),
+            ModelledAnswer::Ignore(reason) => {
                 // Only on what was read after the input came. Otherwise the engine reads, and decides on that.
                 if !fresh && !self.does(Mutation::IgnoreOnRemembered) {
                     return None;
                 }
-                if item.view == View::OldLedger {
-                    let trusted = self.does(Mutation::IgnoreOnRememberedLedger) && item.cause == Cause::Stock;
+                if item.view == InstanceView::OldLedger {
+                    let trusted =
+                        self.does(Mutation::IgnoreOnRememberedLedger) && item.cause == InputCause::Stock;
                     let holds = matches!(
                         self.weigh(
                             item.order,
@@ -342,7 +343,7 @@ impl Choreography {
                             Self::slots(world, item.who)
                         )
                         .verdict,
-                        Verdict::Ignore(_)
+                        ModelledAnswer::Ignore(_)
                     );
                     return (trusted && !holds).then(|| at_fault(world, Fault::Unkept));
                 }
@@ -350,8 +351,8 @@ impl Choreography {
                     return Some(at_fault(world, Fault::CannotBe(reason)));
                 }
                 let heard_before =
-                    matches!(item.cause, Cause::Heard(ear) if journey.settled & (1 << ear) != 0);
-                let command = matches!(item.cause, Cause::Command(_) | Cause::Stock);
+                    matches!(item.cause, InputCause::Heard(ear) if journey.settled & (1 << ear) != 0);
+                let command = matches!(item.cause, InputCause::Command(_) | InputCause::Stock);
                 if item.via.is_none() && (heard_before || command) {
                     return None;
                 }
@@ -359,26 +360,28 @@ impl Choreography {
                 settle(&mut next, item);
                 Some(next)
             }
-            Verdict::Refuse => match (item.cause, item.via) {
-                (Cause::Command(_) | Cause::Stock, None) => None,
+            ModelledAnswer::Refuse => match (item.cause, item.via) {
+                (InputCause::Command(_) | InputCause::Stock, None) => None,
                 _ if !fresh => None,
                 _ => Some(at_fault(world, Fault::EventRefused(item.who.name()))),
             },
         }
     }
 
-    fn begin_call(&self, world: &World, item: &Item, ask: u32) -> Option<World> {
+    fn begin_call(&self, world: &WorldState, item: &Item, ask: u32) -> Option<WorldState> {
         if item.via.is_some() {
             return Some(at_fault(world, Fault::AsksAgain));
         }
-        if matches!(item.view, View::OldLedger | View::Torn) {
+        if matches!(item.view, InstanceView::OldLedger | InstanceView::Torn) {
             return None;
         }
         let mut next = world.clone();
         let journey = Arc::make_mut(&mut next.orders[item.order]);
         match item.cause {
-            Cause::Command(_) | Cause::Stock => journey.confirms = journey.confirms.checked_sub(1)?,
-            Cause::Heard(ear) => {
+            InputCause::Command(_) | InputCause::Stock => {
+                journey.confirms = journey.confirms.checked_sub(1)?
+            }
+            InputCause::Heard(ear) => {
                 if journey.settled & (1 << ear) != 0 || journey.in_hand(item.cause) {
                     next.doubles = next.doubles.checked_sub(1)?;
                 }
@@ -387,7 +390,7 @@ impl Choreography {
                 }
             }
         }
-        journey.calls.push(Call {
+        journey.calls.push(PendingCall {
             who: item.who,
             cause: item.cause,
             stage: Stage::Asked(ask),
@@ -399,24 +402,24 @@ impl Choreography {
     /// One atomic commit, whose check has passed (or was left out).
     fn commit(
         &self,
-        world: &World,
+        world: &WorldState,
         item: &Item,
         facts: &[FactId],
         slots: &[(usize, Slot)],
         deadline: &Deadline<FactId>,
-    ) -> World {
+    ) -> WorldState {
         let mut next = world.clone();
-        if let Cause::Heard(ear) = item.cause
+        if let InputCause::Heard(ear) = item.cause
             && item.via.is_none()
             && world.orders[item.order].settled & (1 << ear) != 0
         {
             next.fault = Some(Fault::AnsweredTwice(self.ears[usize::from(ear)].name.subject));
             return next;
         }
-        if item.cause == Cause::Stock {
+        if item.cause == InputCause::Stock {
             next.puts -= 1;
         }
-        let torn = item.view == View::Torn && facts.len() + slots.len() > 1;
+        let torn = item.view == InstanceView::Torn && facts.len() + slots.len() > 1;
         let journey = Arc::make_mut(&mut next.orders[item.order]);
         for fact in facts.iter().take(if torn { 1 } else { facts.len() }) {
             if journey.facts.said_any(event_of(*fact)) {
@@ -455,8 +458,8 @@ impl Choreography {
         settle(&mut next, item);
 
         let said = match item.cause {
-            Cause::Stock => &[][..],
-            Cause::Heard(_) | Cause::Command(_) => &next.orders[item.order].said[item.who as usize],
+            InputCause::Stock => &[][..],
+            InputCause::Heard(_) | InputCause::Command(_) => &next.orders[item.order].said[item.who as usize],
         };
         let again = self.weigh(
             item.order,
@@ -465,7 +468,7 @@ impl Choreography {
             item.input,
             Self::slots(&next, item.who),
         );
-        if let Verdict::Say { facts, .. } = &again.verdict {
+        if let ModelledAnswer::Say { facts, .. } = &again.verdict {
             let name = facts
                 .first()
                 .map_or("", |fact| self.fact(item.order, *fact).name.subject);
@@ -475,10 +478,10 @@ impl Choreography {
     }
 
     /// The outside world does what it was asked.
-    fn act(&self, world: &World, order: usize, call: usize, luck: bool) -> World {
+    fn act(&self, world: &WorldState, order: usize, call: usize, luck: bool) -> WorldState {
         let mut next = world.clone();
         let journey = Arc::make_mut(&mut next.orders[order]);
-        let Call { who, stage, .. } = journey.calls[call];
+        let PendingCall { who, stage, .. } = journey.calls[call];
         let (Stage::Asked(ask) | Stage::Orphan(ask)) = stage else {
             unreachable!("it was done already")
         };
@@ -500,7 +503,7 @@ impl Choreography {
         next
     }
 
-    fn crash(world: &World, order: usize, call: usize, orphan: bool) -> Option<World> {
+    fn crash(world: &WorldState, order: usize, call: usize, orphan: bool) -> Option<WorldState> {
         let mut next = world.clone();
         next.crashes = next.crashes.checked_sub(1)?;
         let journey = Arc::make_mut(&mut next.orders[order]);
@@ -512,7 +515,7 @@ impl Choreography {
         Some(next)
     }
 
-    fn expire(world: &World, order: usize) -> Option<World> {
+    fn expire(world: &WorldState, order: usize) -> Option<WorldState> {
         let mut next = world.clone();
         let journey = Arc::make_mut(&mut next.orders[order]);
         let says = journey.due.take().or_else(|| journey.ghost.take())?;
@@ -524,14 +527,14 @@ impl Choreography {
         Some(next)
     }
 
-    fn item(&self, world: &World, action: &Action) -> Option<Item> {
+    fn item(&self, world: &WorldState, action: &WorldAction) -> Option<Item> {
         match *action {
-            Action::Deliver { order, ear, view } => {
+            WorldAction::Deliver { order, ear, view } => {
                 let heard = self.ears[usize::from(ear)];
                 let order = usize::from(order);
                 let said = &world.orders[order].said[heard.speaker as usize];
                 let fact = *said.iter().find(|fact| event_of(**fact) == heard.event)?;
-                let cause = Cause::Heard(ear);
+                let cause = InputCause::Heard(ear);
                 Some(Item {
                     order,
                     who: heard.who,
@@ -541,8 +544,8 @@ impl Choreography {
                     view,
                 })
             }
-            Action::Command { order, command, view } => {
-                let (cause, input) = (Cause::Command(command), Stimulus::Command(command));
+            WorldAction::Command { order, command, view } => {
+                let (cause, input) = (InputCause::Command(command), Stimulus::Command(command));
                 Some(Item {
                     order: order.into(),
                     who: command.to(),
@@ -552,8 +555,9 @@ impl Choreography {
                     view,
                 })
             }
-            Action::Outcome { order, call, view } => {
-                let Call { who, cause, stage } = world.orders[usize::from(order)].calls[usize::from(call)];
+            WorldAction::Outcome { order, call, view } => {
+                let PendingCall { who, cause, stage } =
+                    world.orders[usize::from(order)].calls[usize::from(call)];
                 match stage {
                     Stage::Answered(outcome) => {
                         let via = Some(usize::from(call));
@@ -569,8 +573,8 @@ impl Choreography {
                     Stage::Asked(_) | Stage::Orphan(_) => None,
                 }
             }
-            Action::Stock { quantity, view } => {
-                let (cause, input) = (Cause::Stock, Stimulus::Stock(quantity));
+            WorldAction::Stock { quantity, view } => {
+                let (cause, input) = (InputCause::Stock, Stimulus::Stock(quantity));
                 Some(Item {
                     order: 0,
                     who: Who::Inventory,
@@ -580,18 +584,22 @@ impl Choreography {
                     view,
                 })
             }
-            Action::Act { .. } | Action::Crash { .. } | Action::Expire { .. } => None,
+            WorldAction::Act { .. } | WorldAction::Crash { .. } | WorldAction::Expire { .. } => None,
         }
     }
 
     /// What this action's input is, and what the service makes of it, in the state before it.
-    pub(crate) fn weigh_action(&self, world: &World, action: &Action) -> Option<(Who, Arc<Weighed>)> {
+    pub(crate) fn weigh_action(
+        &self,
+        world: &WorldState,
+        action: &WorldAction,
+    ) -> Option<(Who, Arc<Weighed>)> {
         let item = self.item(world, action)?;
         let said = &world.orders[item.order].said[item.who as usize];
         let seen = match item.view {
-            _ if item.cause == Cause::Stock => &[],
-            View::Remembered(n) => &said[..usize::from(n)],
-            View::Fresh | View::OldLedger | View::Torn => &said[..],
+            _ if item.cause == InputCause::Stock => &[],
+            InstanceView::Remembered(n) => &said[..usize::from(n)],
+            InstanceView::Fresh | InstanceView::OldLedger | InstanceView::Torn => &said[..],
         };
         Some((
             item.who,
@@ -605,21 +613,23 @@ impl Choreography {
         ))
     }
 
-    pub(crate) fn step(&self, world: &World, action: &Action) -> Option<World> {
+    pub(crate) fn step(&self, world: &WorldState, action: &WorldAction) -> Option<WorldState> {
         match *action {
-            Action::Deliver { .. }
-            | Action::Command { .. }
-            | Action::Stock { .. }
-            | Action::Outcome { .. } => self.process(world, &self.item(world, action)?),
-            Action::Act { order, call, luck } => Some(self.act(world, order.into(), call.into(), luck)),
-            Action::Crash { order, call, orphan } => Self::crash(world, order.into(), call.into(), orphan),
-            Action::Expire { order } => Self::expire(world, order.into()),
+            WorldAction::Deliver { .. }
+            | WorldAction::Command { .. }
+            | WorldAction::Stock { .. }
+            | WorldAction::Outcome { .. } => self.process(world, &self.item(world, action)?),
+            WorldAction::Act { order, call, luck } => Some(self.act(world, order.into(), call.into(), luck)),
+            WorldAction::Crash { order, call, orphan } => {
+                Self::crash(world, order.into(), call.into(), orphan)
+            }
+            WorldAction::Expire { order } => Self::expire(world, order.into()),
         }
     }
 
     /// How far the end is. It comes nearer with every step, so that every path ends: first by what people and accidents
     /// may still do, then by what can still be said, then by the work in hand.
-    pub(crate) fn distance(&self, world: &World) -> (usize, usize, usize) {
+    pub(crate) fn distance(&self, world: &WorldState) -> (usize, usize, usize) {
         let mut chances = usize::from(world.crashes) + usize::from(world.doubles) + usize::from(world.puts);
         let (mut unsaid, mut work) = (0, 0);
         for journey in &world.orders {
@@ -634,7 +644,7 @@ impl Choreography {
                 })
                 .sum::<usize>();
             for (ear, heard) in self.ears.iter().enumerate() {
-                let cause = Cause::Heard(ear as u8);
+                let cause = InputCause::Heard(ear as u8);
                 if journey.facts.said_any(heard.event) && journey.settled & (1 << ear) == 0 {
                     work += if journey.in_hand(cause) { 1 } else { 4 };
                 }
@@ -644,11 +654,11 @@ impl Choreography {
     }
 
     /// Whether nothing has to happen any more, though people may still try something.
-    pub fn is_quiet(&self, world: &World) -> bool {
+    pub fn is_quiet(&self, world: &WorldState) -> bool {
         world.orders.iter().zip(&self.placed).all(|(journey, placed)| {
             journey.facts.said::<Created>()
                 && journey.due.is_none()
-                && !journey.calls.iter().any(Call::is_live)
+                && !journey.calls.iter().any(PendingCall::is_live)
                 // The shop owner has to say yes or no, sooner or later.
                 && !(placed.approval == Approval::Manual && journey.facts.awaits_approval())
                 && self
@@ -660,34 +670,34 @@ impl Choreography {
     }
 }
 
-fn at_fault(world: &World, fault: Fault) -> World {
-    World {
+fn at_fault(world: &WorldState, fault: Fault) -> WorldState {
+    WorldState {
         fault: Some(fault),
         ..world.clone()
     }
 }
 
-fn settle(world: &mut World, item: &Item) {
+fn settle(world: &mut WorldState, item: &Item) {
     let journey = Arc::make_mut(&mut world.orders[item.order]);
     if let Some(call) = item.via {
         journey.calls.remove(call);
     }
     match item.cause {
-        Cause::Heard(ear) => journey.settled |= 1 << ear,
-        Cause::Command(_) | Cause::Stock => {}
+        InputCause::Heard(ear) => journey.settled |= 1 << ear,
+        InputCause::Command(_) | InputCause::Stock => {}
     }
 }
 
 fn command_order(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
     let order_id = placed.order_id.clone();
     let input = match stimulus {
-        Stimulus::Command(Command::Create) => order::Input::Create(placed.clone()),
-        Stimulus::Command(Command::Approve) => order::Input::Approve { order_id },
-        Stimulus::Command(Command::CancelOrder) => order::Input::Cancel {
+        Stimulus::Command(ModelCommand::Create) => order::Input::Create(placed.clone()),
+        Stimulus::Command(ModelCommand::Approve) => order::Input::Approve { order_id },
+        Stimulus::Command(ModelCommand::CancelOrder) => order::Input::Cancel {
             order_id,
             reason: "changed my mind".to_owned(),
         },
-        Stimulus::Command(Command::Confirm | Command::CancelPayment)
+        Stimulus::Command(ModelCommand::Confirm | ModelCommand::CancelPayment)
         | Stimulus::Stock(_)
         | Stimulus::Heard(_)
         | Stimulus::Outcome(_) => return None,
@@ -698,12 +708,12 @@ fn command_order(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<Opaqu
 fn command_payment(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
     let order_id = placed.order_id.clone();
     let input = match stimulus {
-        Stimulus::Command(Command::Confirm) => payment::Input::Confirm { order_id },
-        Stimulus::Command(Command::CancelPayment) => payment::Input::Cancel {
+        Stimulus::Command(ModelCommand::Confirm) => payment::Input::Confirm { order_id },
+        Stimulus::Command(ModelCommand::CancelPayment) => payment::Input::Cancel {
             order_id,
             reason: "changed my mind".to_owned(),
         },
-        Stimulus::Command(Command::Create | Command::Approve | Command::CancelOrder)
+        Stimulus::Command(ModelCommand::Create | ModelCommand::Approve | ModelCommand::CancelOrder)
         | Stimulus::Stock(_)
         | Stimulus::Heard(_)
         | Stimulus::Outcome(_) => return None,

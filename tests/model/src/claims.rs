@@ -10,7 +10,7 @@ use stateright::Property;
 use crate::choreography::Choreography;
 use crate::configuration::Configuration;
 use crate::participant::AskKind;
-use crate::world::{Fault, Journey, Slot, Stage, Who, World};
+use crate::world::{Fault, OrderJourney, Slot, Stage, Who, WorldState};
 
 /// The claims that make sense in a configuration.
 pub(crate) fn of(configuration: &Configuration) -> Vec<Property<Choreography>> {
@@ -27,11 +27,11 @@ pub(crate) fn of(configuration: &Configuration) -> Vec<Property<Choreography>> {
 
 /// Once true it stays true, so stateright's `eventually` cannot be misled by two paths that join; and no path has a
 /// cycle ([`Fault::NoProgress`]), so it cannot be misled by one either.
-fn all_ended(_: &Choreography, world: &World) -> bool {
+fn all_ended(_: &Choreography, world: &WorldState) -> bool {
     world.orders.iter().all(|journey| journey.facts.has_ended())
 }
 
-fn every(world: &World, holds: impl Fn(&Journey) -> bool) -> bool {
+fn every(world: &WorldState, holds: impl Fn(&OrderJourney) -> bool) -> bool {
     world.orders.iter().all(|journey| holds(journey))
 }
 
@@ -39,11 +39,11 @@ fn safety() -> Vec<Property<Choreography>> {
     vec![
         Property::always(
             "an order at rest has ended",
-            |model: &Choreography, world: &World| !model.is_quiet(world) || all_ended(model, world),
+            |model: &Choreography, world: &WorldState| !model.is_quiet(world) || all_ended(model, world),
         ),
         Property::always(
             "completed: charged once, reserved, one courier",
-            |model: &Choreography, world: &World| {
+            |model: &Choreography, world: &WorldState| {
                 !model.is_quiet(world)
                     || every(world, |journey| {
                         !journey.facts.said::<Completed>()
@@ -56,7 +56,7 @@ fn safety() -> Vec<Property<Choreography>> {
         ),
         Property::always(
             "cancelled: money, stock and courier are back",
-            |model: &Choreography, world: &World| {
+            |model: &Choreography, world: &WorldState| {
                 !model.is_quiet(world)
                     || every(world, |journey| {
                         !journey.facts.said::<OrderCancelled>()
@@ -68,7 +68,7 @@ fn safety() -> Vec<Property<Choreography>> {
         ),
         Property::always(
             "stock and load: within bounds, all accounted for",
-            |_, world: &World| {
+            |_, world: &WorldState| {
                 let held = count(world, |journey| journey.facts.holds_stock());
                 let loaded = count(world, |journey| journey.facts.has_courier());
                 let fits = |slot: &Slot| slot.used <= slot.there;
@@ -88,7 +88,7 @@ fn safety() -> Vec<Property<Choreography>> {
         ),
         Property::always(
             "at most one charge and one refund, at the provider too",
-            |_, world: &World| {
+            |_, world: &WorldState| {
                 every(world, |journey| {
                     let books = &journey.books;
                     books.taken <= 1
@@ -100,7 +100,7 @@ fn safety() -> Vec<Property<Choreography>> {
         ),
         Property::always(
             "what is said of money is so at the provider",
-            |_, world: &World| {
+            |_, world: &WorldState| {
                 every(world, |journey| {
                     let books = &journey.books;
                     (!journey.facts.said::<Charged>() || books.taken == 1)
@@ -109,7 +109,7 @@ fn safety() -> Vec<Property<Choreography>> {
                 })
             },
         ),
-        Property::always("nothing ends two ways", |_, world: &World| {
+        Property::always("nothing ends two ways", |_, world: &WorldState| {
             every(world, |journey| {
                 let at_most_one = |events: EventSet| journey.facts.events().and(events).len() <= 1;
                 at_most_one(event_set![Completed, OrderCancelled])
@@ -119,22 +119,23 @@ fn safety() -> Vec<Property<Choreography>> {
                     && at_most_one(event_set![Assigned, NoCourier])
             })
         }),
-        Property::always("no event twice", |_, world: &World| {
+        Property::always("no event twice", |_, world: &WorldState| {
             !matches!(world.fault, Some(Fault::SaidTwice(_)))
         }),
-        Property::always("what was answered is not answered again", |_, world: &World| {
-            !matches!(world.fault, Some(Fault::AnsweredTwice(_)))
-        }),
+        Property::always(
+            "what was answered is not answered again",
+            |_, world: &WorldState| !matches!(world.fault, Some(Fault::AnsweredTwice(_))),
+        ),
         Property::always(
             "what cannot be never is, and no event is refused",
-            |_, world: &World| !matches!(world.fault, Some(Fault::CannotBe(_) | Fault::EventRefused(_))),
+            |_, world: &WorldState| !matches!(world.fault, Some(Fault::CannotBe(_) | Fault::EventRefused(_))),
         ),
-        Property::always("a command that is answered holds", |_, world: &World| {
+        Property::always("a command that is answered holds", |_, world: &WorldState| {
             !matches!(world.fault, Some(Fault::Unkept))
         }),
         Property::always(
             "decisions keep to what they read and are asked",
-            |_, world: &World| {
+            |_, world: &WorldState| {
                 !matches!(
                     world.fault,
                     Some(Fault::AnotherOrder(_) | Fault::Unread | Fault::AsksAgain)
@@ -143,7 +144,7 @@ fn safety() -> Vec<Property<Choreography>> {
         ),
         Property::always(
             "a deadline is set exactly while a payment is open",
-            |_, world: &World| {
+            |_, world: &WorldState| {
                 every(world, |journey| {
                     journey.due.is_some() == journey.facts.awaits_payment()
                 })
@@ -151,7 +152,7 @@ fn safety() -> Vec<Property<Choreography>> {
         ),
         Property::always(
             "what needs approval waits for it",
-            |model: &Choreography, world: &World| {
+            |model: &Choreography, world: &WorldState| {
                 world.orders.iter().zip(&model.placed).all(|(journey, placed)| {
                     placed.approval == Approval::Auto
                         || !journey.facts.said::<CreateDelivery>()
@@ -159,13 +160,13 @@ fn safety() -> Vec<Property<Choreography>> {
                 })
             },
         ),
-        Property::always("every step brings the end nearer", |_, world: &World| {
+        Property::always("every step brings the end nearer", |_, world: &WorldState| {
             !matches!(world.fault, Some(Fault::NoProgress))
         }),
     ]
 }
 
-fn count(world: &World, holds: fn(&Journey) -> bool) -> usize {
+fn count(world: &WorldState, holds: fn(&OrderJourney) -> bool) -> usize {
     world.orders.iter().filter(|journey| holds(journey)).count()
 }
 
@@ -194,12 +195,12 @@ fn two(c: &Configuration) -> bool {
     c.orders.len() > 1
 }
 
-fn any(world: &World, holds: impl Fn(&Journey) -> bool) -> bool {
+fn any(world: &WorldState, holds: impl Fn(&OrderJourney) -> bool) -> bool {
     world.orders.iter().any(|journey| holds(journey))
 }
 
 /// Whether somebody has heard an event and settled it.
-fn heard(model: &Choreography, journey: &Journey, who: Who, event: EventSet) -> bool {
+fn heard(model: &Choreography, journey: &OrderJourney, who: Who, event: EventSet) -> bool {
     model
         .ears
         .iter()
@@ -219,37 +220,40 @@ fn witnesses() -> Vec<Witness> {
     vec![
         (
             |_| true,
-            Property::sometimes("completed", |_, w: &World| {
+            Property::sometimes("completed", |_, w: &WorldState| {
                 any(w, |j| j.facts.said::<Completed>())
             }),
         ),
         (
             |c| c.orders.iter().any(|(_, approval)| *approval == Approval::Manual),
-            Property::sometimes("completed after approval", |_, w: &World| {
+            Property::sometimes("completed after approval", |_, w: &WorldState| {
                 any(w, |j| j.facts.said_all(event_set![Completed, AwaitingApproval]))
             }),
         ),
         (
             |c| c.declines,
-            Property::sometimes("cancelled: declined", |_, w: &World| {
+            Property::sometimes("cancelled: declined", |_, w: &WorldState| {
                 any(w, |j| j.facts.said_all(event_set![PaymentFailed, OrderCancelled]))
             }),
         ),
         (
             |c| manual(c) && c.customer.cancels_payment,
-            Property::sometimes("cancelled: the customer cancels the payment", |_, w: &World| {
-                any(w, |j| {
-                    j.facts
-                        .said_all(event_set![Opened, PaymentCancelled, OrderCancelled])
-                        && !j
-                            .facts
-                            .said_any(event_set![Expired, CancelPayment, ReservationFailed])
-                })
-            }),
+            Property::sometimes(
+                "cancelled: the customer cancels the payment",
+                |_, w: &WorldState| {
+                    any(w, |j| {
+                        j.facts
+                            .said_all(event_set![Opened, PaymentCancelled, OrderCancelled])
+                            && !j
+                                .facts
+                                .said_any(event_set![Expired, CancelPayment, ReservationFailed])
+                    })
+                },
+            ),
         ),
         (
             manual,
-            Property::sometimes("cancelled: the deadline passes", |_, w: &World| {
+            Property::sometimes("cancelled: the deadline passes", |_, w: &WorldState| {
                 any(w, |j| {
                     j.facts
                         .said_all(event_set![Expired, PaymentCancelled, OrderCancelled])
@@ -258,7 +262,7 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             short,
-            Property::sometimes("cancelled: out of stock", |_, w: &World| {
+            Property::sometimes("cancelled: out of stock", |_, w: &WorldState| {
                 any(w, |j| {
                     j.facts.said_all(event_set![ReservationFailed, OrderCancelled])
                         && !j.facts.said::<CancelPayment>()
@@ -267,7 +271,7 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             no_courier,
-            Property::sometimes("cancelled: no courier, refunded", |_, w: &World| {
+            Property::sometimes("cancelled: no courier, refunded", |_, w: &WorldState| {
                 any(w, |j| {
                     j.facts.said_all(event_set![NoCourier, Refunded, OrderCancelled])
                         && !j.facts.said::<CancelPayment>()
@@ -276,16 +280,19 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             |c| c.customer.cancels_order,
-            Property::sometimes("cancelled: the customer, before the charge", |_, w: &World| {
-                any(w, |j| {
-                    j.facts
-                        .said_all(event_set![CancelPayment, PaymentCancelled, OrderCancelled])
-                })
-            }),
+            Property::sometimes(
+                "cancelled: the customer, before the charge",
+                |_, w: &WorldState| {
+                    any(w, |j| {
+                        j.facts
+                            .said_all(event_set![CancelPayment, PaymentCancelled, OrderCancelled])
+                    })
+                },
+            ),
         ),
         (
             |c| c.customer.cancels_order,
-            Property::sometimes("cancelled: the customer, refunded", |_, w: &World| {
+            Property::sometimes("cancelled: the customer, refunded", |_, w: &WorldState| {
                 any(w, |j| {
                     j.facts
                         .said_all(event_set![CancelPayment, Refunded, OrderCancelled])
@@ -296,7 +303,7 @@ fn witnesses() -> Vec<Witness> {
             |c| {
                 c.customer.cancels_order && c.orders.iter().any(|(_, approval)| *approval == Approval::Manual)
             },
-            Property::sometimes("cancelled: while it waits for approval", |_, w: &World| {
+            Property::sometimes("cancelled: while it waits for approval", |_, w: &WorldState| {
                 any(w, |j| {
                     j.facts.said_all(event_set![AwaitingApproval, OrderCancelled])
                         && !j.facts.said::<CreateDelivery>()
@@ -305,27 +312,30 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             |c| no_courier(c) || c.customer.cancels_order,
-            Property::sometimes("undone: stock released", |_, w: &World| {
+            Property::sometimes("undone: stock released", |_, w: &WorldState| {
                 any(w, |j| j.facts.said::<Released>())
             }),
         ),
         (
             |c| c.customer.cancels_order,
-            Property::sometimes("undone: courier called back", |_, w: &World| {
+            Property::sometimes("undone: courier called back", |_, w: &WorldState| {
                 any(w, |j| j.facts.said_all(event_set![Assigned, DeliveryCancelled]))
             }),
         ),
         (
             |c| (c.crashes > 0 || manual(c)) && !c.instant && c.customer.cancels_order,
-            Property::sometimes("undone: a charge nobody knows of is voided", |_, w: &World| {
-                any(w, |j| {
-                    j.books.voided && j.books.returned == 1 && !j.facts.said::<Charged>()
-                })
-            }),
+            Property::sometimes(
+                "undone: a charge nobody knows of is voided",
+                |_, w: &WorldState| {
+                    any(w, |j| {
+                        j.books.voided && j.books.returned == 1 && !j.facts.said::<Charged>()
+                    })
+                },
+            ),
         ),
         (
             |c| c.customer.cancels_order,
-            Property::sometimes("overtaken: the request to payment", |m, w: &World| {
+            Property::sometimes("overtaken: the request to payment", |m, w: &WorldState| {
                 any(w, |j| {
                     j.facts.said_all(event_set![CancelPayment, PaymentCancelled])
                         && j.facts.said_all(request(m))
@@ -336,7 +346,7 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             |c| c.customer.cancels_order,
-            Property::sometimes("overtaken: the request to inventory", |m, w: &World| {
+            Property::sometimes("overtaken: the request to inventory", |m, w: &WorldState| {
                 let request = match m.configuration.flow {
                     Flow::PayFirst => event_set![Charged],
                     Flow::ReserveFirst => event_set![Created],
@@ -348,7 +358,7 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             |c| c.customer.cancels_order,
-            Property::sometimes("overtaken: the request to delivery", |m, w: &World| {
+            Property::sometimes("overtaken: the request to delivery", |m, w: &WorldState| {
                 any(w, |j| {
                     j.facts.said::<DeliveryCancelled>()
                         && !j.facts.said::<Assigned>()
@@ -360,7 +370,7 @@ fn witnesses() -> Vec<Witness> {
             |c| manual(c) && !c.instant,
             Property::sometimes(
                 "raced: the deadline passes while the provider charges",
-                |_, w: &World| {
+                |_, w: &WorldState| {
                     any(w, |j| {
                         j.facts.said::<Expired>() && j.books.taken == 1 && !j.facts.said::<Charged>()
                     })
@@ -371,7 +381,7 @@ fn witnesses() -> Vec<Witness> {
             |c| manual(c) && c.late_expiry,
             Property::sometimes(
                 "late: the deadline fires after the charge, and is ignored",
-                |m, w: &World| {
+                |m, w: &WorldState| {
                     any(w, |j| {
                         j.facts.said_all(event_set![Expired, Completed])
                             && heard(m, j, Who::Payment, event_set![Expired])
@@ -383,14 +393,14 @@ fn witnesses() -> Vec<Witness> {
             |c| c.doubles > 0 && (!manual(c) || c.customer.confirms > 1),
             Property::sometimes(
                 "doubled: a charge that was made is asked for again",
-                |_, w: &World| any(w, |j| j.books.taken == 1 && asked_again(j)),
+                |_, w: &WorldState| any(w, |j| j.books.taken == 1 && asked_again(j)),
             ),
         ),
         (
             |c| c.crashes > 0,
             Property::sometimes(
                 "orphaned: a dead instance's charge is on its way",
-                |_, w: &World| {
+                |_, w: &WorldState| {
                     any(w, |j| {
                         j.calls.iter().any(|call| matches!(call.stage, Stage::Orphan(ask) if AskKind::of(ask) == AskKind::Charge))
                     })
@@ -399,7 +409,7 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             |c| c.puts > 0 && short(c),
-            Property::sometimes("stocked: what comes in late is sold", |m, w: &World| {
+            Property::sometimes("stocked: what comes in late is sold", |m, w: &WorldState| {
                 any(w, |j| j.facts.said::<Completed>())
                     && w.stock.iter().any(|slot| usize::from(slot.used) > beginning(m))
             }),
@@ -408,7 +418,7 @@ fn witnesses() -> Vec<Witness> {
             |c| two(c) && c.stocks.contains(&vec![1]),
             Property::sometimes(
                 "competed: one gets the last piece, the other its money back",
-                |_, w: &World| {
+                |_, w: &WorldState| {
                     w.stock.iter().all(|slot| slot.there == 1)
                         && any(w, |j| j.facts.said::<Completed>())
                         && any(w, |j| {
@@ -419,17 +429,20 @@ fn witnesses() -> Vec<Witness> {
         ),
         (
             |c| two(c) && c.customer.cancels_order && c.stocks.contains(&vec![1]),
-            Property::sometimes("competed: a released piece goes to the other", |_, w: &World| {
-                w.stock.iter().all(|slot| slot.there == 1)
-                    && any(w, |j| j.facts.said::<Completed>())
-                    && any(w, |j| j.facts.said::<Released>())
-            }),
+            Property::sometimes(
+                "competed: a released piece goes to the other",
+                |_, w: &WorldState| {
+                    w.stock.iter().all(|slot| slot.there == 1)
+                        && any(w, |j| j.facts.said::<Completed>())
+                        && any(w, |j| j.facts.said::<Released>())
+                },
+            ),
         ),
         (
             |c| two(c) && c.stocks.contains(&vec![2]),
             Property::sometimes(
                 "competed: one gets the last courier, the other its money back",
-                |_, w: &World| {
+                |_, w: &WorldState| {
                     any(w, |j| j.facts.said::<Completed>())
                         && any(w, |j| j.facts.said_all(event_set![NoCourier, OrderCancelled]))
                 },
@@ -449,7 +462,7 @@ fn beginning(model: &Choreography) -> usize {
         .map_or(0, |least| usize::from(*least))
 }
 
-fn asked_again(journey: &Journey) -> bool {
+fn asked_again(journey: &OrderJourney) -> bool {
     journey.calls.iter().any(|call| match call.stage {
         Stage::Asked(ask) | Stage::Orphan(ask) => AskKind::of(ask) == AskKind::Charge,
         Stage::Answered(_) => false,

@@ -7,7 +7,7 @@ use quadrille_events::{Approval, Currency, CustomerId, ItemId, Line, Order, Orde
 
 /// What people do at any moment at which they can. Whatever they do not do is explored as well: nobody has to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Customer {
+pub struct CustomerHabits {
     /// How often the customer sends a confirmation that reaches the provider.
     pub confirms: u8,
     /// Whether the customer may cancel the payment.
@@ -16,15 +16,15 @@ pub struct Customer {
     pub cancels_order: bool,
 }
 
-impl Customer {
+impl CustomerHabits {
     /// Does everything that is possible.
-    pub const RESTLESS: Customer = Customer {
+    pub const RESTLESS: CustomerHabits = CustomerHabits {
         confirms: 2,
         cancels_payment: true,
         cancels_order: true,
     };
     /// Confirms, perhaps, and may cancel the order.
-    pub const CALM: Customer = Customer {
+    pub const CALM: CustomerHabits = CustomerHabits {
         confirms: 1,
         cancels_payment: false,
         cancels_order: true,
@@ -45,7 +45,7 @@ pub struct Configuration {
     /// What the couriers' capacities may be at first: one beginning each.
     pub couriers: Vec<Vec<u8>>,
     /// What the customers do.
-    pub customer: Customer,
+    pub customer: CustomerHabits,
     /// How often the shop owner says how much of the first item was put in: one piece, or two.
     pub puts: u8,
     /// Whether the provider may decline.
@@ -72,7 +72,7 @@ impl Configuration {
             // The second line may be short: all or nothing.
             stocks: vec![vec![1, 1], vec![1, 0]],
             couriers: vec![vec![1], vec![]],
-            customer: Customer::RESTLESS,
+            customer: CustomerHabits::RESTLESS,
             puts: 0,
             declines: true,
             refusals: true,
@@ -90,7 +90,7 @@ impl Configuration {
             orders: vec![(payment, approval); 2],
             stocks: vec![vec![1], vec![2]],
             couriers: vec![vec![1], vec![2]],
-            customer: Customer::CALM,
+            customer: CustomerHabits::CALM,
             declines: false,
             refusals: false,
             crashes: 0,
@@ -183,9 +183,9 @@ pub fn quick() -> Vec<Configuration> {
                         ..one
                     },
                     Approval::Manual => Configuration {
-                        customer: Customer {
+                        customer: CustomerHabits {
                             confirms: 1,
-                            ..Customer::RESTLESS
+                            ..CustomerHabits::RESTLESS
                         },
                         ..one
                     },
@@ -203,9 +203,9 @@ pub fn quick() -> Vec<Configuration> {
 pub fn small() -> Vec<Configuration> {
     let one = |payment, approval| Configuration {
         late_expiry: false,
-        customer: Customer {
+        customer: CustomerHabits {
             confirms: 1,
-            ..Customer::RESTLESS
+            ..CustomerHabits::RESTLESS
         },
         ..Configuration::one(Flow::PayFirst, payment, approval)
     };

@@ -15,7 +15,7 @@
 //! What is left out: groups (a group is a run of steps that nothing interrupts, and its parts are here), more than two
 //! orders, retention, dead letters, and the code of the engine itself, which the stories and the faults are for.
 //!
-//! To read it: [`Configuration`] says which world; [`World`] is one state of it, and [`Choreography`] its steps; `model` says
+//! To read it: [`Configuration`] says which world; [`WorldState`] is one state of it, and [`Choreography`] its steps; `model` says
 //! which of them are possible; `claims` are what must hold in it; [`Mutation`] are the mistakes that the claims must catch;
 //! [`check`] explores.
 
@@ -27,12 +27,15 @@ mod mutation;
 mod outside;
 mod participant;
 mod run;
+mod stimulus;
 mod story;
-mod verdict;
 mod world;
 
-pub use choreography::{Action, Choreography};
-pub use configuration::{Configuration, Customer, full, quick, small};
+pub use choreography::{Choreography, WorldAction};
+pub use configuration::{Configuration, CustomerHabits, full, quick, small};
 pub use mutation::Mutation;
-pub use run::{Counterexample, Outcome, THREADS, catch, check, flow, run_all, run_mutants};
-pub use world::{Books, Call, Cause, Command, Fault, Journey, Slot, Stage, View, Who, World};
+pub use run::{Counterexample, THREADS, WorldReport, catch, check, flow, run_all, run_mutants};
+pub use world::{
+    Fault, InputCause, InstanceView, ModelCommand, OrderJourney, PendingCall, ProviderBooks, Slot, Stage,
+    Who, WorldState,
+};

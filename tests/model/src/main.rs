@@ -8,7 +8,7 @@ use quadrille_model::{full, quick, run_all, run_mutants};
 
 /// Checks the shipped decisions of the four services in a world where everything goes wrong.
 #[derive(Parser)]
-struct Arguments {
+struct ModelArguments {
     /// The large worlds as well: minutes, and some gigabytes of memory.
     #[arg(long)]
     full: bool,
@@ -27,7 +27,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = ModelArguments::parse();
     let good = if arguments.mutants {
         run_mutants(arguments.stories)
     } else {

@@ -4,27 +4,29 @@ use std::sync::Arc;
 
 use stateright::{Model, Property};
 
-use crate::choreography::{Action, Choreography};
+use crate::choreography::{Choreography, WorldAction};
 use crate::claims;
 use crate::participant::AskKind;
-use crate::verdict::Stimulus;
-use crate::world::{Books, Call, Command, Fault, Journey, Slot, Stage, Who, World, event_of};
+use crate::stimulus::Stimulus;
+use crate::world::{
+    Fault, ModelCommand, OrderJourney, PendingCall, ProviderBooks, Slot, Stage, Who, WorldState, event_of,
+};
 
 impl Model for Choreography {
-    type State = World;
-    type Action = Action;
+    type State = WorldState;
+    type Action = WorldAction;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<WorldState> {
         let configuration = &self.configuration;
-        let journey = Arc::new(Journey {
+        let journey = Arc::new(OrderJourney {
             confirms: configuration.customer.confirms,
-            ..Journey::default()
+            ..OrderJourney::default()
         });
         let alike = configuration.orders.windows(2).all(|pair| pair[0] == pair[1]);
         let mut worlds = Vec::new();
         for stock in &configuration.stocks {
             for couriers in &configuration.couriers {
-                worlds.push(World {
+                worlds.push(WorldState {
                     orders: vec![journey.clone(); configuration.orders.len()],
                     stock: unused(stock),
                     couriers: unused(couriers),
@@ -40,7 +42,7 @@ impl Model for Choreography {
         worlds
     }
 
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+    fn actions(&self, world: &WorldState, actions: &mut Vec<WorldAction>) {
         if world.fault.is_some() {
             return;
         }
@@ -51,7 +53,7 @@ impl Model for Choreography {
             && world
                 .orders
                 .iter()
-                .any(|journey| journey.calls.iter().any(Call::is_live));
+                .any(|journey| journey.calls.iter().any(PendingCall::is_live));
         for (order, journey) in world.orders.iter().enumerate() {
             for call in 0..journey.calls.len() {
                 self.calls(world, order, call, actions);
@@ -60,14 +62,14 @@ impl Model for Choreography {
                 continue;
             }
             if journey.due.is_some() || journey.ghost.is_some() {
-                actions.push(Action::Expire { order: order as u8 });
+                actions.push(WorldAction::Expire { order: order as u8 });
             }
             self.commands(world, order, actions);
             self.deliveries(world, order, actions);
         }
     }
 
-    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+    fn next_state(&self, world: &WorldState, action: WorldAction) -> Option<WorldState> {
         let mut next = self.step(world, &action)?;
         if next.fault.is_none() && self.distance(&next) >= self.distance(world) {
             next.fault = Some(Fault::NoProgress);
@@ -82,20 +84,20 @@ impl Model for Choreography {
 
 impl Choreography {
     /// The shop owner says how much was put in.
-    fn puts(&self, world: &World, actions: &mut Vec<Action>) {
+    fn puts(&self, world: &WorldState, actions: &mut Vec<WorldAction>) {
         let mut views = Vec::new();
         for quantity in [1, 2] {
             self.views(world, 0, Who::Inventory, Stimulus::Stock(quantity), &mut views);
-            actions.extend(views.drain(..).map(|view| Action::Stock { quantity, view }));
+            actions.extend(views.drain(..).map(|view| WorldAction::Stock { quantity, view }));
         }
     }
 
     /// An outside call is made, its outcome is decided on, or whoever waits for it dies.
-    fn calls(&self, world: &World, order: usize, at: usize, actions: &mut Vec<Action>) {
+    fn calls(&self, world: &WorldState, order: usize, at: usize, actions: &mut Vec<WorldAction>) {
         let journey = &world.orders[order];
-        let Call { who, stage, .. } = journey.calls[at];
+        let PendingCall { who, stage, .. } = journey.calls[at];
         let (n, call) = (order as u8, at as u8);
-        let crash = |orphan| Action::Crash {
+        let crash = |orphan| WorldAction::Crash {
             order: n,
             call,
             orphan,
@@ -103,7 +105,7 @@ impl Choreography {
         match stage {
             Stage::Asked(ask) | Stage::Orphan(ask) => {
                 let kind = AskKind::of(ask);
-                let act = |luck| Action::Act { order: n, call, luck };
+                let act = |luck| WorldAction::Act { order: n, call, luck };
                 actions.push(act(true));
                 if self.may_fail(kind, journey) {
                     actions.push(act(false));
@@ -122,7 +124,7 @@ impl Choreography {
                 actions.extend(
                     views
                         .into_iter()
-                        .map(|view| Action::Outcome { order: n, call, view }),
+                        .map(|view| WorldAction::Outcome { order: n, call, view }),
                 );
                 if world.crashes > 0 {
                     actions.push(crash(false));
@@ -132,8 +134,8 @@ impl Choreography {
     }
 
     /// Whether the outside world is free to say no.
-    fn may_fail(&self, kind: AskKind, journey: &Journey) -> bool {
-        let Books { charges, voided, .. } = &journey.books;
+    fn may_fail(&self, kind: AskKind, journey: &OrderJourney) -> bool {
+        let ProviderBooks { charges, voided, .. } = &journey.books;
         match kind {
             AskKind::Charge => self.configuration.declines && charges.is_empty() && !voided,
             AskKind::Desk => self.configuration.refusals && journey.desk.is_none(),
@@ -142,19 +144,19 @@ impl Choreography {
     }
 
     /// Somebody sends a command.
-    fn commands(&self, world: &World, order: usize, actions: &mut Vec<Action>) {
+    fn commands(&self, world: &WorldState, order: usize, actions: &mut Vec<WorldAction>) {
         let customer = &self.configuration.customer;
         let mut views = Vec::new();
-        for command in Command::ALL {
+        for command in ModelCommand::ALL {
             let may = match command {
-                Command::Create | Command::Approve => true,
-                Command::CancelOrder => customer.cancels_order,
-                Command::Confirm => world.orders[order].confirms > 0,
-                Command::CancelPayment => customer.cancels_payment,
+                ModelCommand::Create | ModelCommand::Approve => true,
+                ModelCommand::CancelOrder => customer.cancels_order,
+                ModelCommand::Confirm => world.orders[order].confirms > 0,
+                ModelCommand::CancelPayment => customer.cancels_payment,
             };
             if may {
                 self.views(world, order, command.to(), Stimulus::Command(command), &mut views);
-                actions.extend(views.drain(..).map(|view| Action::Command {
+                actions.extend(views.drain(..).map(|view| WorldAction::Command {
                     order: order as u8,
                     command,
                     view,
@@ -164,7 +166,7 @@ impl Choreography {
     }
 
     /// The broker delivers an event, for the first time or again.
-    fn deliveries(&self, world: &World, order: usize, actions: &mut Vec<Action>) {
+    fn deliveries(&self, world: &WorldState, order: usize, actions: &mut Vec<WorldAction>) {
         let journey = &world.orders[order];
         let mut views = Vec::new();
         for (at, ear) in self.ears.iter().enumerate() {
@@ -176,7 +178,7 @@ impl Choreography {
                 continue;
             };
             self.views(world, order, ear.who, Stimulus::Heard(*fact), &mut views);
-            actions.extend(views.drain(..).map(|view| Action::Deliver {
+            actions.extend(views.drain(..).map(|view| WorldAction::Deliver {
                 order: order as u8,
                 ear: at as u8,
                 view,

@@ -12,8 +12,8 @@ use quadrille_events::{
     ReservationFailed, Reserved,
 };
 
-use crate::verdict::{Stimulus, Verdict};
-use crate::world::{Command, Slot, Who};
+use crate::stimulus::{ModelledAnswer, Stimulus};
+use crate::world::{ModelCommand, Slot, Who};
 
 macro_rules! mutations {
     ($( $(#[$doc:meta])* $name:ident by $whose:ident: $words:literal; )+) => {
@@ -77,7 +77,7 @@ mutations! {
 }
 
 /// What a mistaken service looks at.
-pub(crate) struct Occasion<'a> {
+pub(crate) struct MistakeOccasion<'a> {
     pub who: Who,
     pub order: &'a Arc<Order>,
     pub said: OrderFacts,
@@ -85,7 +85,7 @@ pub(crate) struct Occasion<'a> {
     pub slots: &'a [Slot],
 }
 
-impl Occasion<'_> {
+impl MistakeOccasion<'_> {
     /// The event that was heard.
     fn heard(&self) -> Option<&'static EventName> {
         match self.stimulus {
@@ -106,18 +106,18 @@ impl Mutation {
     /// What the service answers instead of `answer`. `afresh` is what it would answer if it had said nothing.
     pub(crate) fn instead(
         self,
-        at: &Occasion<'_>,
-        answer: Verdict<Fact>,
-        afresh: impl Fn() -> Verdict<Fact>,
-    ) -> Verdict<Fact> {
+        at: &MistakeOccasion<'_>,
+        answer: ModelledAnswer<Fact>,
+        afresh: impl Fn() -> ModelledAnswer<Fact>,
+    ) -> ModelledAnswer<Fact> {
         match answer {
-            Verdict::Say {
+            ModelledAnswer::Say {
                 facts,
                 slots,
                 deadline,
             } => self.says_instead(at, facts, slots, deadline),
-            Verdict::Ignore(_) if self == Mutation::ActOnDuplicate && at.heard().is_some() => afresh(),
-            Verdict::Ignore(_)
+            ModelledAnswer::Ignore(_) if self == Mutation::ActOnDuplicate && at.heard().is_some() => afresh(),
+            ModelledAnswer::Ignore(_)
                 if self == Mutation::CompleteWhileCancelling && at.heard() == Some(Assigned::NAME) =>
             {
                 match at.stimulus {
@@ -125,9 +125,9 @@ impl Mutation {
                     Stimulus::Command(_) | Stimulus::Stock(_) | Stimulus::Outcome(_) => answer,
                 }
             }
-            Verdict::Refuse
+            ModelledAnswer::Refuse
                 if self == Mutation::CancelCompleted
-                    && matches!(at.stimulus, Stimulus::Command(Command::CancelOrder))
+                    && matches!(at.stimulus, Stimulus::Command(ModelCommand::CancelOrder))
                     && at.said.said::<Completed>() =>
             {
                 says(OrderEvent::from(CancelPayment {
@@ -135,19 +135,22 @@ impl Mutation {
                     reason: "late".to_owned(),
                 }))
             }
-            Verdict::Ask(_)
+            ModelledAnswer::Ask(_)
                 if self == Mutation::IgnoreLateCancel && at.heard() == Some(CancelPayment::NAME) =>
             {
-                Verdict::Ignore("late")
+                ModelledAnswer::Ignore("late")
             }
-            Verdict::Ask(_)
+            ModelledAnswer::Ask(_)
                 if self == Mutation::VoidOnlyIfOpened
                     && at.heard() == Some(PaymentCancelled::NAME)
                     && !at.said.said::<Opened>() =>
             {
-                Verdict::Ignore("never opened")
+                ModelledAnswer::Ignore("never opened")
             }
-            Verdict::Ask(_) | Verdict::Ignore(_) | Verdict::Refuse | Verdict::Broken(_) => answer,
+            ModelledAnswer::Ask(_)
+            | ModelledAnswer::Ignore(_)
+            | ModelledAnswer::Refuse
+            | ModelledAnswer::Broken(_) => answer,
         }
     }
 
@@ -157,11 +160,11 @@ impl Mutation {
     )]
     fn says_instead(
         self,
-        at: &Occasion<'_>,
+        at: &MistakeOccasion<'_>,
         mut facts: Vec<Fact>,
         mut changed: Vec<(usize, Slot)>,
         mut deadline: Deadline<Fact>,
-    ) -> Verdict<Fact> {
+    ) -> ModelledAnswer<Fact> {
         let says = |name: &EventName| facts.iter().any(|fact| fact.name == name);
         let heard = at.heard();
         match self {
@@ -171,16 +174,18 @@ impl Mutation {
                     && at.said.events().is_empty()
                     && heard == Some(CancelPayment::NAME) =>
             {
-                return Verdict::Ignore("not mine");
+                return ModelledAnswer::Ignore("not mine");
             }
-            Mutation::IgnoreExpiry if heard == Some(Expired::NAME) => return Verdict::Ignore("so what"),
+            Mutation::IgnoreExpiry if heard == Some(Expired::NAME) => {
+                return ModelledAnswer::Ignore("so what");
+            }
             Mutation::DeadlineLeftSet if deadline == Deadline::Clear => deadline = Deadline::Keep,
             Mutation::DeadlineNeverSet if deadline != Deadline::Clear => deadline = Deadline::Keep,
             Mutation::ForgetReleasedStock if says(Released::NAME) => changed.clear(),
             Mutation::NoInventoryTombstone
                 if says(ReservationFailed::NAME) && heard == Some(OrderCancelled::NAME) =>
             {
-                return Verdict::Ignore("not mine");
+                return ModelledAnswer::Ignore("not mine");
             }
             Mutation::Oversell if says(ReservationFailed::NAME) && heard != Some(OrderCancelled::NAME) => {
                 facts = vec![Fact::of(&InventoryEvent::from(Reserved {
@@ -195,7 +200,7 @@ impl Mutation {
             Mutation::ReserveOneLine if says(Reserved::NAME) => changed.truncate(1),
             Mutation::DoubleRelease if says(Released::NAME) => one_less(&mut changed),
             Mutation::NoDeliveryTombstone if says(DeliveryCancelled::NAME) && changed.is_empty() => {
-                return Verdict::Ignore("not mine");
+                return ModelledAnswer::Ignore("not mine");
             }
             Mutation::CourierStaysOut if says(DeliveryCancelled::NAME) => changed.clear(),
             Mutation::DoubleCallBack if says(DeliveryCancelled::NAME) => one_less(&mut changed),
@@ -205,7 +210,7 @@ impl Mutation {
                 }))];
             }
             Mutation::ForgetCancelOrder if says(OrderCancelled::NAME) && !at.said.said::<CancelPayment>() => {
-                return Verdict::Ignore("did not ask for it");
+                return ModelledAnswer::Ignore("did not ask for it");
             }
             Mutation::NeverCharged | Mutation::DeliveryNeverRequested => {
                 for old in &mut facts {
@@ -214,7 +219,7 @@ impl Mutation {
             }
             _ => {}
         }
-        Verdict::Say {
+        ModelledAnswer::Say {
             facts,
             slots: changed,
             deadline,
@@ -249,8 +254,8 @@ fn one_less(changed: &mut [(usize, Slot)]) {
     }
 }
 
-fn says(event: OrderEvent) -> Verdict<Fact> {
-    Verdict::Say {
+fn says(event: OrderEvent) -> ModelledAnswer<Fact> {
+    ModelledAnswer::Say {
         facts: vec![Fact::of(&event)],
         slots: Vec::new(),
         deadline: Deadline::Keep,
@@ -258,10 +263,10 @@ fn says(event: OrderEvent) -> Verdict<Fact> {
 }
 
 /// Takes `delivery.assigned` for the end.
-fn complete(heard: &Fact) -> Verdict<Fact> {
+fn complete(heard: &Fact) -> ModelledAnswer<Fact> {
     let event = heard.event();
     let Event::Delivery(DeliveryEvent::Assigned(assigned)) = event else {
-        return Verdict::Ignore("no delivery.assigned");
+        return ModelledAnswer::Ignore("no delivery.assigned");
     };
     says(OrderEvent::from(Completed {
         order: assigned.order,

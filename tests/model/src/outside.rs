@@ -12,12 +12,12 @@ use quadrille_payment::PaymentService;
 use quadrille_payment::provider::{self, ChargeResult, Provider};
 
 use crate::mutation::Mutation;
-use crate::world::{Books, digest};
+use crate::world::{ProviderBooks, digest};
 
 /// What the outside world knows of one order, while it is called.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outside {
-    pub books: Books,
+    pub books: ProviderBooks,
     pub desk: Option<bool>,
     /// What it answers if it is free to choose.
     pub luck: bool,

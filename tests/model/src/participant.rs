@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::outside::{Outside, meet};
-use crate::verdict::{Stimulus, Verdict};
+use crate::stimulus::{ModelledAnswer, Stimulus};
 use crate::world::{Fault, Slot, digest};
 
 /// What kind of outside call it is: the lowest bits of its number.
@@ -209,26 +209,26 @@ impl ModelledService {
         said: &[Arc<Fact>],
         stimulus: Stimulus<&Fact>,
         slots: &[Slot],
-    ) -> (bool, Verdict<Fact>) {
+    ) -> (bool, ModelledAnswer<Fact>) {
         let input = self.input(order, stimulus);
         let said: Vec<&Fact> = said.iter().map(|fact| &**fact).collect();
         let records = self.ledger.records(slots);
         let verdict = match self.participant.react(&said, &input, &records, NOW) {
             Reaction::Ask(ask) => {
                 let kind = (self.ask_kind)(&ask) as u32;
-                Verdict::Ask(self.asks.number(&order.order_id, ask, AskKind::BITS, kind))
+                ModelledAnswer::Ask(self.asks.number(&order.order_id, ask, AskKind::BITS, kind))
             }
-            Reaction::Ignore(reason) => Verdict::Ignore(reason),
-            Reaction::Refuse => Verdict::Refuse,
+            Reaction::Ignore(reason) => ModelledAnswer::Ignore(reason),
+            Reaction::Refuse => ModelledAnswer::Refuse,
             Reaction::Say {
                 facts,
                 records,
                 deadline,
             } => match self.ledger.slots(&records, &self.participant.reads(&input)) {
-                None => Verdict::Broken(Fault::Unread),
+                None => ModelledAnswer::Broken(Fault::Unread),
                 Some(slots) => match stray(order, &facts, &deadline) {
-                    Some(stray) => Verdict::Broken(Fault::AnotherOrder(stray.name.subject)),
-                    None => Verdict::Say {
+                    Some(stray) => ModelledAnswer::Broken(Fault::AnotherOrder(stray.name.subject)),
+                    None => ModelledAnswer::Say {
                         facts,
                         slots,
                         deadline,

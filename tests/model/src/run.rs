@@ -15,7 +15,7 @@ pub const THREADS: usize = 2;
 
 /// What came of exploring one world.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct WorldReport {
     /// Which.
     pub configuration: Configuration,
     /// How many different states were met.
@@ -45,7 +45,7 @@ pub struct Counterexample {
     pub story: Vec<String>,
 }
 
-impl Outcome {
+impl WorldReport {
     /// Whether all holds, and nothing holds for want of an occasion.
     pub fn is_good(&self) -> bool {
         self.counterexamples.is_empty() && self.missed.is_empty()
@@ -53,7 +53,7 @@ impl Outcome {
 }
 
 /// Explores one world: all of it, or until a claim fails. With one thread a counterexample is the shortest there is.
-pub fn check(configuration: &Configuration, mutation: Option<Mutation>, threads: usize) -> Outcome {
+pub fn check(configuration: &Configuration, mutation: Option<Mutation>, threads: usize) -> WorldReport {
     let began = Instant::now();
     let checker = Choreography::new(configuration.clone(), mutation)
         .checker()
@@ -82,7 +82,7 @@ pub fn check(configuration: &Configuration, mutation: Option<Mutation>, threads:
             }
         }
     }
-    Outcome {
+    WorldReport {
         configuration: configuration.clone(),
         states: checker.unique_state_count(),
         steps: checker.state_count(),
@@ -131,7 +131,7 @@ pub fn run_all(configurations: &[Configuration]) -> bool {
     good
 }
 
-fn print_trouble(outcome: &Outcome) {
+fn print_trouble(outcome: &WorldReport) {
     for Counterexample { claim, story } in &outcome.counterexamples {
         println!("\nDOES NOT HOLD: {claim}");
         for line in story {

@@ -2,13 +2,13 @@
 
 use stateright::Path;
 
-use crate::choreography::{Action, Choreography};
+use crate::choreography::{Choreography, WorldAction};
 use crate::participant::AskKind;
-use crate::verdict::Verdict;
-use crate::world::{Call, Cause, Command, Fault, Stage, View, Who, World};
+use crate::stimulus::ModelledAnswer;
+use crate::world::{Fault, InputCause, InstanceView, ModelCommand, PendingCall, Stage, Who, WorldState};
 
 /// One line a step.
-pub(crate) fn tell(model: &Choreography, path: Path<World, Action>) -> Vec<String> {
+pub(crate) fn tell(model: &Choreography, path: Path<WorldState, WorldAction>) -> Vec<String> {
     let steps = path.into_vec();
     let mut lines = Vec::new();
     if let Some((world, _)) = steps.first() {
@@ -51,7 +51,7 @@ pub(crate) fn tell(model: &Choreography, path: Path<World, Action>) -> Vec<Strin
     lines
 }
 
-fn prefix(world: &World, order: usize) -> String {
+fn prefix(world: &WorldState, order: usize) -> String {
     if world.orders.len() > 1 {
         format!("[order {}] ", order + 1)
     } else {
@@ -59,7 +59,7 @@ fn prefix(world: &World, order: usize) -> String {
     }
 }
 
-fn step(model: &Choreography, before: &World, action: &Action, after: &World) -> String {
+fn step(model: &Choreography, before: &WorldState, action: &WorldAction, after: &WorldState) -> String {
     let (order, happens) = happening(model, before, action);
     let comes = consequence(model, before, action, after, order);
     let fault = after
@@ -70,9 +70,9 @@ fn step(model: &Choreography, before: &World, action: &Action, after: &World) ->
 }
 
 /// What happens, and about which order.
-fn happening(model: &Choreography, before: &World, action: &Action) -> (usize, String) {
+fn happening(model: &Choreography, before: &WorldState, action: &WorldAction) -> (usize, String) {
     let (order, happens) = match action {
-        Action::Deliver { order, ear, view } => {
+        WorldAction::Deliver { order, ear, view } => {
             let heard = &model.ears[usize::from(*ear)];
             let again = before.orders[usize::from(*order)].settled & (1 << ear) != 0;
             let again = if again { " again" } else { "" };
@@ -86,25 +86,25 @@ fn happening(model: &Choreography, before: &World, action: &Action) -> (usize, S
                 ),
             )
         }
-        Action::Command { order, command, view } => {
+        WorldAction::Command { order, command, view } => {
             let words = match command {
-                Command::Create => "the customer places the order",
-                Command::Approve => "the shop owner approves",
-                Command::CancelOrder => "the customer cancels the order",
-                Command::Confirm => "the customer confirms the payment",
-                Command::CancelPayment => "the customer cancels the payment",
+                ModelCommand::Create => "the customer places the order",
+                ModelCommand::Approve => "the shop owner approves",
+                ModelCommand::CancelOrder => "the customer cancels the order",
+                ModelCommand::Confirm => "the customer confirms the payment",
+                ModelCommand::CancelPayment => "the customer cancels the payment",
             };
             (*order, format!("{words}{}", knowing(*view)))
         }
-        Action::Stock { quantity, view } => (
+        WorldAction::Stock { quantity, view } => (
             0,
             format!(
                 "the shop owner says that {quantity} were put in{}",
                 knowing(*view)
             ),
         ),
-        Action::Act { order, call, luck } => {
-            let Call { stage, who, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
+        WorldAction::Act { order, call, luck } => {
+            let PendingCall { stage, who, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
             let (Stage::Asked(ask) | Stage::Orphan(ask) | Stage::Answered(ask)) = stage;
             let whom = if who == Who::Delivery {
                 "the desk"
@@ -120,18 +120,18 @@ fn happening(model: &Choreography, before: &World, action: &Action) -> (usize, S
             let free = if *luck { "" } else { ": no" };
             (*order, format!("{whom} gets the {kind} call{free}{orphan}"))
         }
-        Action::Outcome { order, call, view } => {
-            let Call { who, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
+        WorldAction::Outcome { order, call, view } => {
+            let PendingCall { who, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
             (
                 *order,
                 format!("{} gets the outcome of its call{}", who.name(), knowing(*view)),
             )
         }
-        Action::Crash { order, call, orphan } => {
-            let Call { who, cause, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
+        WorldAction::Crash { order, call, orphan } => {
+            let PendingCall { who, cause, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
             let waits = match cause {
-                Cause::Heard(ear) => model.ears[usize::from(ear)].name.subject,
-                Cause::Command(_) | Cause::Stock => "a command",
+                InputCause::Heard(ear) => model.ears[usize::from(ear)].name.subject,
+                InputCause::Command(_) | InputCause::Stock => "a command",
             };
             let orphan = if *orphan {
                 "; its call is still on its way"
@@ -143,13 +143,19 @@ fn happening(model: &Choreography, before: &World, action: &Action) -> (usize, S
                 format!("an instance of {} dies with {waits} in hand{orphan}", who.name()),
             )
         }
-        Action::Expire { order } => (*order, "the deadline passes".to_owned()),
+        WorldAction::Expire { order } => (*order, "the deadline passes".to_owned()),
     };
     (usize::from(order), happens)
 }
 
 /// What comes of it.
-fn consequence(model: &Choreography, before: &World, action: &Action, after: &World, n: usize) -> String {
+fn consequence(
+    model: &Choreography,
+    before: &WorldState,
+    action: &WorldAction,
+    after: &WorldState,
+    n: usize,
+) -> String {
     let (old, new) = (&before.orders[n], &after.orders[n]);
     let mut said = Vec::new();
     for who in Who::ALL {
@@ -170,28 +176,28 @@ fn consequence(model: &Choreography, before: &World, action: &Action, after: &Wo
         return String::new();
     };
     match &weighed.verdict {
-        Verdict::Ignore(reason) => format!(" -> ignored: {reason}"),
-        Verdict::Refuse => " -> refused".to_owned(),
-        Verdict::Say { facts, .. } if facts.is_empty() => " -> noted".to_owned(),
-        Verdict::Say { facts, .. } => {
+        ModelledAnswer::Ignore(reason) => format!(" -> ignored: {reason}"),
+        ModelledAnswer::Refuse => " -> refused".to_owned(),
+        ModelledAnswer::Say { facts, .. } if facts.is_empty() => " -> noted".to_owned(),
+        ModelledAnswer::Say { facts, .. } => {
             let names: Vec<_> = facts
                 .iter()
                 .map(|fact| model.fact(n, *fact).name.subject)
                 .collect();
             format!(" -> would say {}", names.join(" + "))
         }
-        Verdict::Ask(_) => " -> would ask again".to_owned(),
-        Verdict::Broken(_) => String::new(),
+        ModelledAnswer::Ask(_) => " -> would ask again".to_owned(),
+        ModelledAnswer::Broken(_) => String::new(),
     }
 }
 
-fn knowing(view: View) -> &'static str {
+fn knowing(view: InstanceView) -> &'static str {
     match view {
-        View::Fresh => "",
-        View::Remembered(0) => " (guessing that nothing was said)",
-        View::Remembered(_) => " (remembering an older state)",
-        View::OldLedger => " (remembering an older ledger)",
-        View::Torn => " (and dies while it commits)",
+        InstanceView::Fresh => "",
+        InstanceView::Remembered(0) => " (guessing that nothing was said)",
+        InstanceView::Remembered(_) => " (remembering an older state)",
+        InstanceView::OldLedger => " (remembering an older ledger)",
+        InstanceView::Torn => " (and dies while it commits)",
     }
 }
 

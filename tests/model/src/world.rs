@@ -50,7 +50,7 @@ pub(crate) fn event_of(fact: FactId) -> EventSet {
 
 /// What people ask of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Command {
+pub enum ModelCommand {
     /// A customer places the order.
     Create,
     /// The shop owner approves.
@@ -63,43 +63,43 @@ pub enum Command {
     CancelPayment,
 }
 
-impl Command {
+impl ModelCommand {
     /// All of them.
-    pub const ALL: [Command; 5] = [
-        Command::Create,
-        Command::Approve,
-        Command::CancelOrder,
-        Command::Confirm,
-        Command::CancelPayment,
+    pub const ALL: [ModelCommand; 5] = [
+        ModelCommand::Create,
+        ModelCommand::Approve,
+        ModelCommand::CancelOrder,
+        ModelCommand::Confirm,
+        ModelCommand::CancelPayment,
     ];
 
     /// Whom it is sent to.
     pub fn to(self) -> Who {
         match self {
-            Command::Create | Command::Approve | Command::CancelOrder => Who::Order,
-            Command::Confirm | Command::CancelPayment => Who::Payment,
+            ModelCommand::Create | ModelCommand::Approve | ModelCommand::CancelOrder => Who::Order,
+            ModelCommand::Confirm | ModelCommand::CancelPayment => Who::Payment,
         }
     }
 }
 
 /// What brought an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
+pub enum InputCause {
     /// An event, heard through the ear of this number.
     Heard(u8),
     /// A command.
-    Command(Command),
+    Command(ModelCommand),
     /// A command about stock, which concerns no order.
     Stock,
 }
 
 /// An outside call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Call {
+pub struct PendingCall {
     /// Who makes it.
     pub who: Who,
     /// For which input.
-    pub cause: Cause,
+    pub cause: InputCause,
     /// How far it has come.
     pub stage: Stage,
 }
@@ -117,7 +117,7 @@ pub enum Stage {
 
 /// What the provider knows of one order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Books {
+pub struct ProviderBooks {
     /// What was answered to which idempotency key.
     pub charges: Vec<(u32, bool)>,
     /// The idempotency keys of refunds.
@@ -141,7 +141,7 @@ pub struct Slot {
 
 /// One order's way through the world.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Journey {
+pub struct OrderJourney {
     /// What each service has said about it, oldest first. The sequence that a commit must name is the length.
     pub said: [Vec<FactId>; 4],
     /// The same, folded.
@@ -149,20 +149,20 @@ pub struct Journey {
     /// Through which ears an event was heard and settled (acknowledged).
     pub settled: u32,
     /// The outside calls in flight, sorted.
-    pub calls: Vec<Call>,
+    pub calls: Vec<PendingCall>,
     /// What the broker will say at the deadline.
     pub due: Option<FactId>,
     /// What the broker may still say although the deadline is off.
     pub ghost: Option<FactId>,
     /// The provider's books.
-    pub books: Books,
+    pub books: ProviderBooks,
     /// What the desk has answered.
     pub desk: Option<bool>,
     /// How often the customer may still confirm.
     pub confirms: u8,
 }
 
-impl Journey {
+impl OrderJourney {
     /// The events that a service has said, oldest first.
     pub fn events_of(&self, who: Who) -> impl Iterator<Item = &'static EventName> {
         let said = self.said[who as usize].iter();
@@ -170,14 +170,14 @@ impl Journey {
     }
 
     /// Whether an instance that lives waits for the outcome of a call for this.
-    pub fn in_hand(&self, cause: Cause) -> bool {
+    pub fn in_hand(&self, cause: InputCause) -> bool {
         self.calls
             .iter()
             .any(|call| call.cause == cause && call.is_live())
     }
 }
 
-impl Call {
+impl PendingCall {
     /// Whether somebody waits for its outcome.
     pub fn is_live(&self) -> bool {
         match self.stage {
@@ -212,7 +212,7 @@ pub enum Fault {
 
 /// On what an instance decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
+pub enum InstanceView {
     /// What is stored at this moment.
     Fresh,
     /// The first so many of the order's entries: what some instance may remember; none is the guess.
@@ -226,9 +226,9 @@ pub enum View {
 
 /// A state of the world.
 #[derive(Clone, Debug, PartialEq)]
-pub struct World {
+pub struct WorldState {
     /// Each order's way.
-    pub orders: Vec<Arc<Journey>>,
+    pub orders: Vec<Arc<OrderJourney>>,
     /// The stock of each item.
     pub stock: Vec<Slot>,
     /// The load of each courier.
@@ -247,7 +247,7 @@ pub struct World {
     pub alike: bool,
 }
 
-impl Hash for World {
+impl Hash for WorldState {
     /// Two worlds that differ only in which order is which are one state.
     fn hash<H: Hasher>(&self, state: &mut H) {
         if self.alike {

@@ -8,7 +8,7 @@ use quadrille_events::{
     Approval, Body, Charged, EventName, Expired, PaymentCancelled, PaymentFailed, PaymentMode,
 };
 use quadrille_map::{Explorer, OrderModes};
-use quadrille_model::{Action, Choreography, Configuration, Who, World, quick};
+use quadrille_model::{Choreography, Configuration, Who, WorldAction, WorldState, quick};
 use stateright::{Checker, Model, Property};
 
 const CLAIM: &str = "what is said is on the map";
@@ -37,7 +37,7 @@ impl MappedModel {
         }
     }
 
-    fn is_on_the_map(&self, world: &World) -> bool {
+    fn is_on_the_map(&self, world: &WorldState) -> bool {
         let modes = |(payment, approval): &(PaymentMode, Approval)| OrderModes {
             manual_payment: *payment == PaymentMode::Manual,
             manual_approval: *approval == Approval::Manual,
@@ -65,18 +65,18 @@ impl MappedModel {
 }
 
 impl Model for MappedModel {
-    type State = World;
-    type Action = Action;
+    type State = WorldState;
+    type Action = WorldAction;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<WorldState> {
         self.model.init_states()
     }
 
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+    fn actions(&self, world: &WorldState, actions: &mut Vec<WorldAction>) {
         self.model.actions(world, actions);
     }
 
-    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+    fn next_state(&self, world: &WorldState, action: WorldAction) -> Option<WorldState> {
         self.model.next_state(world, action)
     }
 

@@ -13,8 +13,8 @@ const HEADER: &str = "\
 # What each service may have said about one order at any moment, in either flow, found by exploring the decisions of the
 # services. One line for each set of entries: the service, how the order is paid, how it is approved, and the entries.
 #
-# `expired` is in none of the sets in which the payment is decided, although the broker may say it after that: whether it was
-# said in vain follows from the sequences of the entries, which the audit looks at itself.
+# An `expired` that the broker says after the decision, because it fired while the schedule was being purged, is in none of
+# these sets. Whether it was said in vain follows from the sequences of the entries, which the audit looks at itself.
 ";
 
 impl Exploration {

@@ -2,13 +2,13 @@
 
 use quadrille_decision::Deadline;
 
-use crate::world::{Command, Fault, Slot};
+use crate::world::{Fault, ModelCommand, Slot};
 
 /// What a service has to answer.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum Stimulus<F> {
     Heard(F),
-    Command(Command),
+    Command(ModelCommand),
     /// The shop owner says how many pieces of the first item were put in.
     Stock(u8),
     Outcome(u32),
@@ -16,7 +16,7 @@ pub(crate) enum Stimulus<F> {
 
 /// What a service answers.
 #[derive(Clone, Debug)]
-pub(crate) enum Verdict<F> {
+pub(crate) enum ModelledAnswer<F> {
     Say {
         facts: Vec<F>,
         slots: Vec<(usize, Slot)>,
@@ -28,23 +28,23 @@ pub(crate) enum Verdict<F> {
     Broken(Fault),
 }
 
-impl<F> Verdict<F> {
+impl<F> ModelledAnswer<F> {
     /// The same with another form of what is said.
-    pub fn map<G>(self, mut form: impl FnMut(F) -> G) -> Verdict<G> {
+    pub fn map<G>(self, mut form: impl FnMut(F) -> G) -> ModelledAnswer<G> {
         match self {
-            Verdict::Say {
+            ModelledAnswer::Say {
                 facts,
                 slots,
                 deadline,
-            } => Verdict::Say {
+            } => ModelledAnswer::Say {
                 facts: facts.into_iter().map(&mut form).collect(),
                 slots,
                 deadline: deadline.map(form),
             },
-            Verdict::Ask(ask) => Verdict::Ask(ask),
-            Verdict::Ignore(reason) => Verdict::Ignore(reason),
-            Verdict::Refuse => Verdict::Refuse,
-            Verdict::Broken(fault) => Verdict::Broken(fault),
+            ModelledAnswer::Ask(ask) => ModelledAnswer::Ask(ask),
+            ModelledAnswer::Ignore(reason) => ModelledAnswer::Ignore(reason),
+            ModelledAnswer::Refuse => ModelledAnswer::Refuse,
+            ModelledAnswer::Broken(fault) => ModelledAnswer::Broken(fault),
         }
     }
 }
