@@ -1,4 +1,4 @@
-//! A payment provider behind HTTP, which fails, dawdles and loses its answers. Its own books are audited too.
+//! A payment provider behind HTTP that fails, is slow and loses answers. The audit checks its books too.
 
 use futures::future::join;
 use quadrille_audit::{Account, Books};
@@ -47,7 +47,7 @@ async fn a_provider_that_fails_and_loses_answers_charges_once() {
 }
 
 #[tokio::test]
-async fn a_slow_provider_holds_up_nobody_else() {
+async fn a_slow_call_to_the_provider_delays_no_other_order() {
     let (provider, url) = Provider::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
@@ -76,7 +76,7 @@ async fn a_slow_provider_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
+async fn an_order_cancelled_during_a_call_to_the_provider_is_refunded() {
     let (provider, url) = Provider::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
@@ -102,7 +102,7 @@ async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
 }
 
 #[tokio::test]
-async fn a_payment_service_that_dies_while_charging_charges_once() {
+async fn a_payment_service_killed_while_charging_charges_once() {
     let (provider, url) = Provider::start().await.unwrap();
     let options = World::with()
         .instances(2)
@@ -137,7 +137,7 @@ async fn a_payment_service_that_dies_while_charging_charges_once() {
 }
 
 #[tokio::test]
-async fn the_audit_finds_what_is_wrong_with_the_books() {
+async fn the_audit_finds_violations_in_the_providers_books() {
     let (provider, url) = Provider::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
