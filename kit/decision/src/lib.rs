@@ -3,8 +3,6 @@
 
 #![warn(missing_docs)]
 
-#![warn(missing_docs)]
-
 mod decision;
 pub mod erased;
 pub mod fate;

@@ -10,7 +10,7 @@ use quadrille_decision::testing::{self, Scenario, TestedService, every_pair, id}
 use quadrille_decision::{Refusal, Service};
 use quadrille_delivery::DeliveryService;
 use quadrille_delivery::decide::{Ask, Courier, Input, State, courier_of, key};
-use quadrille_delivery::desk::{Desk, DeskResult, Simulator};
+use quadrille_delivery::desk::{Desk, DeskResult, SimulatedDesk};
 use quadrille_delivery::samples::samples;
 use quadrille_events::*;
 
@@ -224,7 +224,7 @@ fn a_capacity_does_not_fall_below_the_load() {
 #[test]
 fn delivery_hears_the_order_service_only() {
     let service = DeliveryService {
-        desk: Box::new(Simulator::default()),
+        desk: Box::new(SimulatedDesk::default()),
     };
     let heard: Vec<_> = service.wires().iter().map(|wire| wire.name).collect();
     assert_eq!(heard, [CreateDelivery::NAME, OrderCancelled::NAME]);
@@ -233,13 +233,13 @@ fn delivery_hears_the_order_service_only() {
 #[tokio::test]
 async fn the_simulated_desk_refuses_at_its_rate_and_always_the_same_orders() {
     let refused =
-        async |desk: Simulator, order: &Order| desk.request(order).await != Ok(DeskResult::Accepted);
+        async |desk: SimulatedDesk, order: &Order| desk.request(order).await != Ok(DeskResult::Accepted);
     let (always, never) = (
-        Simulator {
+        SimulatedDesk {
             failure_rate: 1.0,
             seed: 0,
         },
-        Simulator::default(),
+        SimulatedDesk::default(),
     );
     let unlucky = Order {
         address: "test-no-courier, 1 Main St".to_owned(),
@@ -248,7 +248,7 @@ async fn the_simulated_desk_refuses_at_its_rate_and_always_the_same_orders() {
     assert!(refused(always, &testing::order("42")).await);
     assert!(!refused(never, &testing::order("42")).await);
     assert!(refused(never, &unlucky).await);
-    let sometimes = Simulator {
+    let sometimes = SimulatedDesk {
         failure_rate: 0.5,
         seed: 7,
     };

@@ -11,7 +11,7 @@ use quadrille_decision::testing::{NOW, Scenario, TestedService, every_pair, id, 
 use quadrille_decision::{Deadline, Decision, Refusal, Service};
 use quadrille_events::*;
 use quadrille_payment::decide::{Ask, Input};
-use quadrille_payment::provider::{ChargeResult, Simulator};
+use quadrille_payment::provider::{ChargeResult, SimulatedProvider};
 use quadrille_payment::samples::samples;
 use quadrille_payment::{PAYMENT_DEADLINE, PaymentService};
 
@@ -443,7 +443,7 @@ fn only_the_end_of_an_open_payment_removes_the_deadline() {
 #[test]
 fn the_flow_sets_which_event_requests_the_payment() {
     let heard = |flow| -> Vec<_> {
-        let provider = Box::new(Simulator::default());
+        let provider = Box::new(SimulatedProvider::default());
         let service = PaymentService {
             flow,
             pay_within: PAYMENT_DEADLINE,

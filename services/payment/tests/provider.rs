@@ -17,7 +17,7 @@ use quadrille_decision::{AskError, Service};
 use quadrille_events::{Flow, Order, OrderId};
 use quadrille_payment::PaymentService;
 use quadrille_payment::decide::{Ask, Input};
-use quadrille_payment::provider::{ChargeResult, HttpProvider, Provider, Simulator};
+use quadrille_payment::provider::{ChargeResult, HttpProvider, Provider, SimulatedProvider};
 use serde_json::{Value, json};
 
 const KEY: &str = "payment/charged.42";
@@ -39,7 +39,7 @@ mod simulator {
 
     #[tokio::test]
     async fn it_approves_every_charge_by_default() {
-        let simulator = Simulator::default();
+        let simulator = SimulatedProvider::default();
         assert_eq!(simulator.charge(&order("42"), KEY).await, Ok(approved("sim-42")));
         assert_eq!(simulator.refund(&order("42"), KEY).await, Ok(()));
         assert_eq!(simulator.void(&order("42"), KEY).await, Ok(()));
@@ -47,7 +47,7 @@ mod simulator {
 
     #[tokio::test]
     async fn it_declines_at_its_rate_and_always_the_same_orders() {
-        let simulator = Simulator {
+        let simulator = SimulatedProvider {
             decline_rate: 0.5,
             seed: 7,
             latency: Duration::ZERO,
@@ -68,13 +68,13 @@ mod simulator {
             customer_id: "test-declined".parse().unwrap(),
             ..order("42")
         };
-        let result = Simulator::default().charge(&order, KEY).await;
+        let result = SimulatedProvider::default().charge(&order, KEY).await;
         assert!(matches!(result, Ok(ChargeResult::Declined { .. })), "{result:?}");
     }
 
     #[test]
     fn without_latency_it_answers_at_once() {
-        let (simulator, order) = (Simulator::default(), order("42"));
+        let (simulator, order) = (SimulatedProvider::default(), order("42"));
         let mut charge = simulator.charge(&order, KEY);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(charge.as_mut().poll(&mut context).is_ready());
@@ -84,9 +84,9 @@ mod simulator {
     async fn with_latency_it_answers_after_the_latency() {
         let latency = Duration::from_millis(30);
         let start = Instant::now();
-        let simulator = Simulator {
+        let simulator = SimulatedProvider {
             latency,
-            ..Simulator::default()
+            ..SimulatedProvider::default()
         };
         assert_eq!(simulator.charge(&order("42"), KEY).await, Ok(approved("sim-42")));
         assert!(start.elapsed() >= latency);
