@@ -23,10 +23,10 @@ use tokio::sync::watch;
 /// | `flaky` | the first two calls fail without effect |
 /// | `busy` | the first call is answered 409: a call with this key is in progress |
 /// | `lossy` | the first call takes effect, and its answer is lost (502) |
-/// | `kept-waiting` | the call takes effect, and is answered after [`Provider::release`] |
+/// | `kept-waiting` | the call takes effect, and is answered after [`ProviderServer::release`] |
 /// | any other | the charge is approved |
 #[derive(Clone)]
-pub struct Provider {
+pub struct ProviderServer {
     ledger: Arc<Mutex<Ledger>>,
     /// Whether calls of `kept-waiting` are answered.
     released: watch::Sender<bool>,
@@ -48,7 +48,7 @@ struct Call {
     amount: Money,
 }
 
-impl Provider {
+impl ProviderServer {
     /// Starts a provider on a free port; returns its URL too.
     pub async fn start() -> Result<(Self, String)> {
         let provider = Self {
@@ -104,7 +104,7 @@ fn key(headers: &HeaderMap) -> Result<String, CallReply> {
 }
 
 async fn charge(
-    State(provider): State<Provider>,
+    State(provider): State<ProviderServer>,
     headers: HeaderMap,
     Json(call): Json<Call>,
 ) -> Result<CallReply, CallReply> {
@@ -134,7 +134,7 @@ async fn charge(
 }
 
 async fn refund(
-    State(provider): State<Provider>,
+    State(provider): State<ProviderServer>,
     headers: HeaderMap,
     Json(call): Json<Call>,
 ) -> Result<CallReply, CallReply> {
@@ -146,7 +146,7 @@ async fn refund(
     Ok((StatusCode::OK, Json(json!({}))))
 }
 
-async fn void(State(provider): State<Provider>, Json(call): Json<Call>) -> CallReply {
+async fn void(State(provider): State<ProviderServer>, Json(call): Json<Call>) -> CallReply {
     let mut ledger = provider.ledger();
     ledger.voided.insert(call.order_id.clone());
     let account = ledger.account(&call);

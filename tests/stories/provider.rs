@@ -5,7 +5,7 @@ use quadrille_audit::{Account, Books};
 use quadrille_events::Ending;
 use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
-use quadrille_tests::{PATIENCE, Provider, World};
+use quadrille_tests::{PATIENCE, ProviderServer, World};
 
 fn order() -> NewOrder {
     NewOrder::new().line(2, "apple", 250)
@@ -13,7 +13,7 @@ fn order() -> NewOrder {
 
 #[tokio::test]
 async fn a_provider_that_fails_and_loses_answers_charges_once() {
-    let (provider, url) = Provider::start().await.unwrap();
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -48,7 +48,7 @@ async fn a_provider_that_fails_and_loses_answers_charges_once() {
 
 #[tokio::test]
 async fn a_slow_call_to_the_provider_delays_no_other_order() {
-    let (provider, url) = Provider::start().await.unwrap();
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -77,7 +77,7 @@ async fn a_slow_call_to_the_provider_delays_no_other_order() {
 
 #[tokio::test]
 async fn an_order_cancelled_during_a_call_to_the_provider_is_refunded() {
-    let (provider, url) = Provider::start().await.unwrap();
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -103,7 +103,7 @@ async fn an_order_cancelled_during_a_call_to_the_provider_is_refunded() {
 
 #[tokio::test]
 async fn a_payment_service_killed_while_charging_charges_once() {
-    let (provider, url) = Provider::start().await.unwrap();
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let options = World::with()
         .instances(2)
         .env("PAYMENT_PROVIDER_URL", &url)
@@ -138,7 +138,7 @@ async fn a_payment_service_killed_while_charging_charges_once() {
 
 #[tokio::test]
 async fn the_audit_finds_violations_in_the_providers_books() {
-    let (provider, url) = Provider::start().await.unwrap();
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
