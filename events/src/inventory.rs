@@ -11,7 +11,7 @@ crate::said! {
     InventoryEvent by "inventory" {
         /// Stock is reserved for every line of the order.
         Reserved(Reserved) = "reserved" => "inventory.reserved" undone by "released",
-        /// Nothing is reserved, because the stock of at least one item does not suffice.
+        /// Nothing is reserved, because not all lines could be reserved.
         ReservationFailed(ReservationFailed) = "reservation-failed" => "inventory.reservation.failed" with reason,
         /// The reserved stock is available again.
         Released(Released) = "released" => "inventory.released" for outside,
