@@ -1,4 +1,4 @@
-//! The order itself, as every event carries it.
+//! The order, as every event about it carries it.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,40 +9,40 @@ use crate::{CustomerId, ItemId, OrderId};
 /// An amount in minor units of its currency (cents, pence, yen).
 pub type Money = u64;
 
-/// The largest amount: what every JSON reader holds exactly (RFC 8259 section 6, 2^53 - 1).
+/// The largest amount: the largest integer that every JSON reader keeps exactly (RFC 8259 section 6, 2^53 - 1).
 pub const MAX_MONEY: Money = 9_007_199_254_740_991;
 
-/// The most lines of one order: what keeps every event far below the broker's `max_payload`, and every commit below
-/// the thousand messages of a batch (ADR-50).
+/// The most lines of one order. Keeps every event far below the broker's `max_payload`, and every commit below the 1,000
+/// messages of a batch (ADR-50).
 pub const MAX_LINES: usize = 100;
 
 /// The longest address, in bytes.
 pub const MAX_ADDRESS: usize = 500;
 
-/// An order as its customer placed it. It never changes; what happens to it is events.
+/// An order as its customer placed it. An order never changes: what happens to it afterwards is told by events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Order {
-    /// Which order.
+    /// The id of the order.
     pub order_id: OrderId,
-    /// Who pays.
+    /// The customer, who pays.
     pub customer_id: CustomerId,
-    /// What is bought: 1 to [`MAX_LINES`] lines.
+    /// The lines: 1 to [`MAX_LINES`] lines.
     #[cfg_attr(feature = "schema", schema(min_items = 1, max_items = 100))]
     pub lines: Vec<Line>,
     /// The sum of all lines, in minor units.
     #[cfg_attr(feature = "schema", schema(value_type = u64, maximum = 9_007_199_254_740_991_u64))]
     pub total: Money,
-    /// ISO 4217.
+    /// The currency of all amounts: ISO 4217.
     #[cfg_attr(feature = "schema", schema(value_type = String, pattern = "^[A-Z]{3}$"))]
     pub currency: Currency,
-    /// Where it goes.
+    /// Where to deliver: 1 to [`MAX_ADDRESS`] bytes.
     #[cfg_attr(feature = "schema", schema(min_length = 1, max_length = 500))]
     pub address: String,
-    /// When to charge.
+    /// Whether the payment is charged at once or waits for the customer.
     #[serde(default)]
     pub payment: PaymentMode,
-    /// Who confirms.
+    /// Whether the order waits for the shop owner.
     #[serde(default)]
     pub approval: Approval,
 }
@@ -52,12 +52,12 @@ pub struct Order {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Line {
-    /// What.
+    /// The item.
     pub item_id: ItemId,
-    /// How many, at least 1.
+    /// The number of pieces, at least 1.
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 4_294_967_295_u64))]
     pub quantity: u32,
-    /// For how much apiece, in minor units.
+    /// The price of one piece, in minor units.
     #[cfg_attr(feature = "schema", schema(value_type = u64, maximum = 9_007_199_254_740_991_u64))]
     pub unit_price: Money,
 }
@@ -67,21 +67,21 @@ pub struct Line {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PaymentMode {
-    /// When the customer confirms; until then it is open, up to the deadline.
+    /// When the customer confirms. Until then the payment is open; at the deadline it is cancelled.
     #[default]
     Manual,
-    /// At once.
+    /// As soon as the payment service hears of the order.
     Auto,
 }
 
-/// Who confirms an order that is paid and reserved.
+/// Whether an order that is paid and reserved needs an approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Approval {
-    /// Nobody has to.
+    /// No approval: delivery is asked at once.
     #[default]
     Auto,
-    /// The shop owner.
+    /// The shop owner approves.
     Manual,
 }

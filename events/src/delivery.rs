@@ -1,4 +1,4 @@
-//! What the delivery service says.
+//! The events of the delivery service.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::{CourierId, Order};
 
 crate::said! {
-    /// What the delivery service says about an order's delivery.
+    /// Everything that the delivery service says about an order.
     DeliveryEvent by "delivery" {
         /// A courier is on the way.
         Assigned(Assigned) = "assigned" => "delivery.assigned" undone by "cancelled",
-        /// Nobody can bring it: payment is asked to refund.
+        /// No courier can deliver the order: payment is asked to refund.
         CancelPayment(NoCourier) = "cancel-payment" => "cancel-payment" with reason,
-        /// The courier was called back, or will never be sent.
+        /// The courier was called back, or none will be sent.
         Cancelled(DeliveryCancelled) = "cancelled" => "delivery.cancelled" for outside,
     }
 }
@@ -22,9 +22,9 @@ crate::said! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Assigned {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Who brings it.
+    /// The courier, who is on the way.
     pub courier_id: CourierId,
 }
 
@@ -32,9 +32,9 @@ pub struct Assigned {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NoCourier {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Why nobody can bring it, in words for the customer.
+    /// Why no courier can deliver the order, in words for the customer.
     pub reason: String,
 }
 
@@ -42,9 +42,9 @@ pub struct NoCourier {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DeliveryCancelled {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Who was called back; nobody if the cancellation came before a courier was assigned.
+    /// The courier who was called back; `None` if the cancellation came before a courier was assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub courier_id: Option<CourierId>,
 }

@@ -1,47 +1,48 @@
-//! What accompanies an event in its NATS headers: CloudEvents 1.0 attributes, correlation, causation, trace.
+//! The envelope of an event, in its NATS headers: CloudEvents 1.0 attributes, correlation, causation, trace.
 
 use jiff::Timestamp;
 
 use crate::{AggregateId, EventName, Lifetime};
 
-/// The attributes of one event, as NATS headers after the CloudEvents NATS protocol binding 1.0 (binary mode), with the
+/// The attributes of one event. As NATS headers they follow the CloudEvents NATS protocol binding 1.0 (binary mode), with the
 /// extensions `correlationid`, `causationid` and `eventversion`, and the W3C Trace Context header `traceparent`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    /// CloudEvents `id`: the name of the entry, `charged.<order_id>`. Unique within its `source`: an entry that is rewritten
-    /// has the revision behind it that it was decided on, `item.updated.<item_id>@17`.
+    /// CloudEvents `id`: the name of the entry, `charged.<order_id>`. Unique within its `source`: for an entry that is rewritten
+    /// the revision that it was decided on is appended, `item.updated.<item_id>@17`.
     pub id: String,
-    /// CloudEvents `source`: the service that said it.
+    /// CloudEvents `source`: the service that said the event.
     pub source: String,
     /// CloudEvents `type`: the subject without the id, `payment.charged`.
     pub kind: String,
-    /// CloudEvents `time`: when it was decided.
+    /// CloudEvents `time`: when the event was decided.
     pub time: Timestamp,
     /// Extension `eventversion`: the version of the body.
     pub version: u32,
-    /// Extension `correlationid`: the id of the order, or other aggregate, that it is about, which is also the last token of
-    /// the NATS subject. (CloudEvents `subject`, which is optional, would repeat it, and every header costs at every hop.)
+    /// Extension `correlationid`: the id of the order (or other aggregate) that the event is about, which is also the last
+    /// token of the NATS subject. (CloudEvents `subject`, which is optional, would repeat it, and every header costs at every
+    /// hop.)
     pub about: AggregateId,
-    /// Extension `causationid`: `<source>/<id>` of the event that this one answers, or the HTTP command.
+    /// Extension `causationid`: `<source>/<id>` of the event that this one answers, or `http/<command>`.
     pub causation_id: String,
     /// W3C Trace Context: one trace per order (or other aggregate).
     pub traceparent: TraceParent,
 }
 
-/// Why a message's headers are no envelope.
+/// Why the headers of a message are no envelope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// A header that every event carries is not there.
+    /// A header that every event carries is missing.
     #[error("the header `{0}` is missing")]
     Missing(&'static str),
-    /// A header is there and makes no sense.
+    /// A header has a value that is not allowed.
     #[error("the header `{name}` is `{value}`: {problem}")]
     Invalid {
-        /// Which.
+        /// The name of the header.
         name: &'static str,
-        /// What it says.
+        /// The first 80 characters of the header's value.
         value: String,
-        /// What it should say.
+        /// What is wrong with the value.
         problem: &'static str,
     },
 }
@@ -75,12 +76,12 @@ impl Envelope {
         }
     }
 
-    /// `<source>/<id>`, by which the events it causes name it.
+    /// `<source>/<id>`: the causation id of the events that answer this one.
     pub fn reference(&self) -> String {
         format!("{}/{}", self.source, self.id)
     }
 
-    /// The headers to send.
+    /// The NATS headers: names and values.
     pub fn headers(self) -> [(&'static str, String); 10] {
         [
             ("ce-specversion", SPEC_VERSION.to_owned()),
@@ -96,7 +97,7 @@ impl Envelope {
         ]
     }
 
-    /// Reads the headers of a message that claims to be `name` about `about`.
+    /// Reads the headers of a message that is stored as the event `name` about `about`.
     ///
     /// # Errors
     /// [`EnvelopeError`] names the header that is missing or wrong.
@@ -127,7 +128,7 @@ impl Envelope {
         expect(
             "ce-source",
             name.service,
-            "an event is said by the owner of its bucket",
+            "must be the service that owns the bucket",
         )?;
         expect(
             "ce-type",
@@ -189,9 +190,9 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// The trace of an order (or other aggregate) whose caller sent none: derived from the id, so that deriving it again names
-    /// the same trace. It is not marked as sampled: nobody asked for it to be recorded (and nats-server looks closer at
-    /// every message that is).
+    /// The trace of an order (or other aggregate) whose client sent none. Derived from the id, so that a repeated derivation
+    /// gives the same trace. Not marked as sampled: nobody asked for it to be recorded, and nats-server does extra work for
+    /// every sampled message.
     pub fn of(about: &AggregateId) -> Self {
         let tokens = about.tokens();
         let bytes = tokens.as_bytes();
@@ -203,7 +204,7 @@ impl TraceParent {
         }
     }
 
-    /// Reads a header.
+    /// Reads the header `traceparent`; `None` unless it is of version 00 and valid.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -225,23 +226,22 @@ impl TraceParent {
         })
     }
 
-    /// The trace: 16 bytes, never 0.
+    /// The trace id: 16 bytes, never 0.
     pub fn trace_id(&self) -> u128 {
         self.trace_id
     }
 
-    /// The span in it: 8 bytes, never 0.
+    /// The span id: 8 bytes, never 0.
     pub fn span_id(&self) -> u64 {
         self.span_id
     }
 
-    /// Whether whoever began the trace has it recorded. It says nothing in a trace of [`TraceParent::of`], which
-    /// nobody began.
+    /// Whether the client that started the trace records it. Always false for [`TraceParent::of`], which has no such client.
     pub fn is_sampled(&self) -> bool {
         self.flags & 1 == 1
     }
 
-    /// The position of event `id` of `source` in the same trace. Derived, so that deciding again gives the same.
+    /// The position of event `id` of `source` in the same trace. Derived, so that a repeated decision gives the same position.
     pub fn child(&self, source: &str, id: &str) -> Self {
         let span_id = fnv1a(id.as_bytes(), fnv1a(source.as_bytes(), self.trace_id as u64)).max(1);
         Self {
@@ -261,7 +261,7 @@ impl std::fmt::Display for TraceParent {
     }
 }
 
-/// FNV-1a, 64 bits, which is stable across machines and releases, as std's hasher is not.
+/// FNV-1a, 64 bits. Stable across machines and releases, which the standard library's hasher is not.
 fn fnv1a(bytes: &[u8], seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bytes.iter().fold(start, |hash, byte| {

@@ -1,9 +1,9 @@
 //! The one fold of an order's history: what was said about the order, and what follows from it.
 //!
-//! Nobody coordinates, so nobody is told how far an order is: whoever wants to know folds what was said about it. The
-//! audit, the console, `quadrille stuck` and `trace`, the faults and the model all ask [`OrderFacts`]. The fold keeps only
-//! *which* events were said, never in which order they were heard, because the EVENTS log sources many buckets and may
-//! show an effect before its cause.
+//! There is no coordinator that knows how far an order is: it follows from the events about the order. The audit, the
+//! console, `quadrille stuck` and `trace`, the faults and the model all use [`OrderFacts`]. The fold keeps only *which* events
+//! were said, not in which order they were heard, because the EVENTS log sources many buckets and can show an effect before
+//! its cause.
 
 use crate::{
     Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Charged, Completed, CreateDelivery,
@@ -34,8 +34,8 @@ pub const SETBACKS: [&EventName; 11] = [
 /// The order is cancelled, or something was undone that only a cancelled order has undone.
 const CALLED_OFF: EventSet = event_set![OrderCancelled, Released, DeliveryCancelled];
 
-/// Whether an order's way depends on an event: whether somebody waits for it, or for what follows from it. Total, so that
-/// the compiler asks for each new event; where the answer is `true`, [`OrderFacts::step`] has to tell what it changes.
+/// Whether the step of an order depends on an event, or on an event that follows from it. Total, so that the compiler asks for
+/// each new event. If the answer is `true`, [`OrderFacts::step`] must use the event.
 fn moves_the_order(event: &Event) -> bool {
     match event {
         Event::Order(
@@ -65,7 +65,7 @@ fn moves_the_order(event: &Event) -> bool {
 }
 
 impl OrderFacts {
-    /// Takes in an event, and returns whether the order's way depends on it. Hearing an event twice changes nothing.
+    /// Adds an event, and returns whether the step of the order depends on it. An event that is added twice changes nothing.
     pub fn hear(&mut self, event: &Event) -> bool {
         let counts = moves_the_order(event);
         if counts {
@@ -74,15 +74,15 @@ impl OrderFacts {
         counts
     }
 
-    /// Takes in an event by its name.
+    /// Adds an event by its name.
     ///
     /// # Panics
-    /// If it is not in the contract.
+    /// If the event is not in the contract.
     pub fn insert(&mut self, name: &EventName) {
         self.0.insert(name);
     }
 
-    /// Takes in several events.
+    /// Adds several events.
     pub fn add(&mut self, events: EventSet) {
         self.0 = self.0.or(events);
     }
@@ -107,13 +107,13 @@ impl OrderFacts {
         self.0.has_all(events)
     }
 
-    /// Whether the order service has said its last word: completed or cancelled. Of a cancelled order something may still
-    /// have to be undone; [`Step::is_over`] says when that is done, too.
+    /// Whether the order service has said its last event: completed or cancelled. For a cancelled order, other services may
+    /// still have to undo something; [`Step::is_over`] is true once that is done too.
     pub fn has_ended(self) -> bool {
         self.said_any(event_set![Completed, OrderCancelled])
     }
 
-    /// How the order ended; `None` while it has not.
+    /// How the order ended; `None` if it has not ended.
     pub fn ending(self) -> Option<Ending> {
         if self.said::<Completed>() {
             return Some(Ending::Completed);
@@ -121,7 +121,7 @@ impl OrderFacts {
         if !self.said::<OrderCancelled>() {
             return None;
         }
-        // Several may have come together; the first of these is what the others result from.
+        // Several can apply; the first of them is the cause of the others.
         Some(if self.said::<PaymentFailed>() {
             Ending::Declined
         } else if self.said_all(event_set![Expired, PaymentCancelled]) {
@@ -170,10 +170,10 @@ impl OrderFacts {
         }
     }
 
-    /// Who is to speak next: a service, `customer` or `shop owner`; `None` at the ends.
+    /// Who must act next: a service, `customer` or `shop owner`; `None` at the ends.
     pub fn waits_for(self) -> Option<&'static str> {
         match self.step() {
-            // In the flow reserve-first it is inventory; what was said so far does not tell.
+            // In the flow reserve-first it is inventory, but the events so far do not show the flow.
             Step::Created => Some("payment"),
             Step::Opened => Some("customer"),
             Step::Charged => Some("inventory"),
@@ -199,18 +199,18 @@ impl OrderFacts {
         self.said::<Opened>() && !self.said_any(event_set![Charged, PaymentFailed, PaymentCancelled, Expired])
     }
 
-    /// Whether the order's lines are set aside.
+    /// Whether the order's lines are reserved.
     pub fn holds_stock(self) -> bool {
         self.said::<Reserved>() && !self.said::<Released>()
     }
 
-    /// Whether a courier carries the order.
+    /// Whether a courier is assigned to the order.
     pub fn has_courier(self) -> bool {
         self.said::<Assigned>() && !self.said::<DeliveryCancelled>()
     }
 
-    /// Whether what these events result from was heard, too. `false` where the EVENTS log shows an effect before its
-    /// cause: then more is to come even of an order that is over.
+    /// Whether the causes of these events were heard too. `false` if the EVENTS log shows an effect before its cause: then more
+    /// events follow, even about an order that is over.
     pub fn is_whole(self) -> bool {
         let results = |effect: EventSet, causes: EventSet| !self.said_any(effect) || self.said_all(causes);
         let settled = event_set![PaymentFailed, PaymentCancelled, Refunded];
@@ -233,13 +233,12 @@ impl OrderFacts {
             PaymentCancelled,
             Refunded,
         ];
-        // The broker's timer may fire although the payment was charged just before: then the charge stands.
+        // The broker's timer can fire right after the payment was charged; then the charge stands.
         let is_too_late = self.said::<Expired>() && !self.said::<Charged>();
         self.said_any(REASONS) || is_too_late
     }
 
-    /// Whether everybody who had done something, or had been asked to, has undone it or said that there is nothing to
-    /// undo.
+    /// Whether every service that has done something, or was asked to, has undone it or said that there is nothing to undo.
     fn is_undone(self) -> bool {
         let asked_for_stock = self.said_any(event_set![Charged, Reserved]);
         let stock = !asked_for_stock || self.said_any(event_set![ReservationFailed, Released]);

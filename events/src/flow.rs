@@ -1,12 +1,12 @@
-//! The business setting `FLOW`: whether money or stock is asked for first.
+//! The business setting `FLOW`: whether an order is charged or its stock reserved first.
 
-/// In which order money and stock are asked for. Three wires differ and no decision.
+/// Whether an order is charged or its stock reserved first. The two flows differ in three wires and in no decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
-    /// Charge, then reserve: an order that cannot be paid never touches stock.
+    /// Charge, then reserve: no stock is reserved for an order that cannot be paid.
     #[default]
     PayFirst,
-    /// Reserve, then charge: a customer is never charged for what is not there.
+    /// Reserve, then charge: no customer is charged for items that are out of stock.
     ReserveFirst,
 }
 

@@ -1,24 +1,25 @@
-//! Ids. Each is one token of a NATS subject, so that it can be part of a name; and an id that events are about says which
-//! kind of aggregate it names.
+//! Ids. Each id is one token of a NATS subject, so that subjects can contain it. The type of an aggregate's id also gives the
+//! kind of the aggregate.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The longest id, in bytes. A subject holds at most two of them beside short names.
+/// The longest id, in bytes. A subject contains at most two ids beside short names.
 pub const MAX_ID: usize = 64;
 
-/// Why a text is no id.
+/// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// It is empty.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// It is longer than [`MAX_ID`] bytes.
+    /// The text is longer than [`MAX_ID`] bytes.
     #[error("must be at most {MAX_ID} bytes long")]
     TooLong,
-    /// It holds a character that cannot stand in a subject token, or that not every tool can type.
+    /// The text contains a character other than `A-Z a-z 0-9 - _`: it could not be a token of a NATS subject, or would need
+    /// quoting in a shell or URL.
     #[error("must be letters, digits, `-` and `_` only (it becomes a token of a NATS subject), not {0:?}")]
     Character(char),
 }
@@ -47,27 +48,28 @@ fn check(text: &str) -> Result<(), IdError> {
     }
 }
 
-/// A kind of aggregate, by its name: what events are about. Every kind but the order stands as one more token in the names of
-/// its entries (`$KV.inventory.item.listed.<item_id>`), so that ids of two kinds never meet in one filter.
+/// The kind of an aggregate, by name. For every kind but the order, the kind is one more token in the names of its entries
+/// (`$KV.inventory.item.listed.<item_id>`), so that no filter matches ids of two kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AggregateKind(&'static str);
 
 impl AggregateKind {
-    /// The order: the kind that most events are about. Its entries name no kind: `$KV.payment.charged.<order_id>`.
+    /// The order, the kind that most events are about. The names of its entries do not contain the kind:
+    /// `$KV.payment.charged.<order_id>`.
     pub const ORDER: Self = Self("order");
 
-    /// The kind of this name, which is one token of a NATS subject: `item`. The names `order`, `schedule` and `dead-letter`
-    /// are taken, and so is the first token of every ledger key (`stock`, `courier`).
+    /// The kind with this name, which must be one token of a NATS subject: `item`. Not allowed are `order`, `schedule`,
+    /// `dead-letter` and the first token of any ledger key (`stock`, `courier`).
     pub const fn new(name: &'static str) -> Self {
         Self(name)
     }
 
-    /// Its name: `order`, `item`.
+    /// The name: `order`, `item`.
     pub const fn name(self) -> &'static str {
         self.0
     }
 
-    /// The token that stands before the event's own in the name of an entry, if there is one.
+    /// The token before the event's own in the name of an entry; `None` for an order.
     pub fn token(self) -> Option<&'static str> {
         (self != Self::ORDER).then_some(self.0)
     }
@@ -79,19 +81,19 @@ impl fmt::Display for AggregateKind {
     }
 }
 
-/// The id of an aggregate as the contract types it: an [`OrderId`], or an id of the participant's own that is declared with
+/// A typed id of an aggregate: an [`OrderId`], or a type that a participant declares with
 /// [`aggregate_id!`](crate::aggregate_id).
 pub trait TypedId:
     Clone + fmt::Debug + fmt::Display + Eq + Ord + Hash + FromStr<Err = IdError> + Send + Sync + 'static
 {
-    /// The kind of aggregate that it names.
+    /// The kind of aggregate that ids of this type name.
     const KIND: AggregateKind;
 
-    /// The aggregate that it names, whatever its type.
+    /// The same id without the static type.
     fn aggregate(&self) -> AggregateId;
 }
 
-/// An aggregate that events are about, of whichever kind: the kind and the id. Shown as the id alone.
+/// The id of an aggregate of any kind: the kind and the id. Displayed as the id alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AggregateId {
     kind: AggregateKind,
@@ -99,14 +101,14 @@ pub struct AggregateId {
 }
 
 impl Hash for AggregateId {
-    /// Hashes the id alone: two kinds rarely share one, and a kind costs as much as a short id.
+    /// Hashes the id alone: two kinds rarely have the same id, and hashing the kind costs as much as hashing a short id.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.id.hash(state);
     }
 }
 
 impl AggregateId {
-    /// Takes a text that is one subject token as the id of an aggregate of this kind.
+    /// The id `text` of an aggregate of this kind. `text` must be one token of a NATS subject.
     ///
     /// # Errors
     /// [`IdError`] says what is wrong with the text.
@@ -133,12 +135,12 @@ impl AggregateId {
         &self.id
     }
 
-    /// The order that it names; `None` if it names something else.
+    /// The order id; `None` if the aggregate is not an order.
     pub fn order_id(&self) -> Option<OrderId> {
         (self.kind == AggregateKind::ORDER).then(|| OrderId(self.id.clone()))
     }
 
-    /// The id behind its kind, if entries name the kind: `42`, `item.apple`.
+    /// The id, preceded by the kind if entry names contain it: `42`, `item.apple`.
     pub fn tokens(&self) -> String {
         match self.kind.token() {
             None => self.id.as_ref().to_owned(),
@@ -165,7 +167,7 @@ macro_rules! __id {
         pub struct $name(::std::sync::Arc<str>);
 
         impl $name {
-            /// Takes a text that is one subject token.
+            /// The id `text`, which must be one token of a NATS subject.
             ///
             /// # Errors
             /// [`IdError`]($crate::IdError) says what is wrong with the text.
@@ -174,7 +176,7 @@ macro_rules! __id {
                 Ok(Self(text.as_ref().into()))
             }
 
-            /// The text.
+            /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -232,7 +234,7 @@ macro_rules! __id_schema {
     ($name:ident $($means:literal)*) => {};
 }
 
-/// Declares the type of an aggregate's id, and the kind that it names: `aggregate_id! { /// Which gift card. CardId of "card" }`.
+/// Declares the type of an aggregate's id and its kind: `aggregate_id! { /// The id of a gift card. CardId of "card" }`.
 #[macro_export]
 macro_rules! aggregate_id {
     ($(#[doc = $means:literal])* $name:ident of $kind:expr) => {
@@ -249,19 +251,19 @@ macro_rules! aggregate_id {
 }
 
 aggregate_id! {
-    /// Which order: the last token of every subject about it.
+    /// The id of an order: the last token of every subject about it.
     OrderId of "order"
 }
 __id! {
-    /// Whose order.
+    /// The id of a customer.
     CustomerId
 }
 __id! {
-    /// Which article of the shop.
+    /// The id of an item in stock.
     ItemId
 }
 __id! {
-    /// Which courier.
+    /// The id of a courier.
     CourierId
 }
 

@@ -1,4 +1,4 @@
-//! What the inventory service says.
+//! The events of the inventory service.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::Order;
 
 crate::said! {
-    /// What the inventory service says about an order's lines.
+    /// Everything that the inventory service says about an order.
     InventoryEvent by "inventory" {
-        /// All lines are set aside.
+        /// Stock is reserved for every line of the order.
         Reserved(Reserved) = "reserved" => "inventory.reserved" undone by "released",
-        /// Not one line is set aside, because not all could be.
+        /// Nothing is reserved, because not all lines could be reserved.
         ReservationFailed(ReservationFailed) = "reservation-failed" => "inventory.reservation.failed" with reason,
-        /// What was set aside is on the shelf again.
+        /// The reserved stock is available again.
         Released(Released) = "released" => "inventory.released" for outside,
     }
 }
@@ -22,7 +22,7 @@ crate::said! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Reserved {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
 }
 
@@ -30,9 +30,9 @@ pub struct Reserved {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ReservationFailed {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Which item is short, in words for the customer.
+    /// Why not all lines could be reserved, in words for the customer.
     pub reason: String,
 }
 
@@ -40,6 +40,6 @@ pub struct ReservationFailed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Released {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
 }

@@ -1,4 +1,4 @@
-//! What the exported macros need of other crates, and of this one.
+//! Items of this and other crates that the exported macros use.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -9,7 +9,7 @@ pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[cfg(feature = "schema")]
 pub use utoipa;
 
-/// Reads an id from the text where it stands, without a copy in between.
+/// Deserializes an id from the borrowed text, without a copy.
 #[derive(Debug)]
 pub struct IdVisitor<T>(std::marker::PhantomData<T>);
 

@@ -1,4 +1,4 @@
-//! Names of events, and the one way of reading and writing their bodies.
+//! The names of events, and how their bodies are encoded and decoded.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -8,38 +8,38 @@ use crate::{AggregateId, AggregateKind, Order, TypedId};
 /// How often the entry of an event is written, and how long it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lifetime {
-    /// Created, and never written again; kept for `RETENTION`. The event is an idempotency key.
+    /// Written once and kept for `RETENTION`. The name of the entry is an idempotency key.
     Once,
-    /// Rewritten under its revision, and kept for ever. Its body carries the whole state, so that a listener that hears only the
-    /// newest has missed nothing.
+    /// Rewritten under its revision and kept for ever. The body carries the whole state, so that a listener that hears only the
+    /// newest version misses nothing.
     Latest,
 }
 
-/// What an event is called: in its owner's bucket and on plain subjects.
+/// The name of an event: in its owner's bucket, and on the subjects of the EVENTS log.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventName {
-    /// The service that says it, and the name of its bucket: `payment`.
+    /// The service that says the event, which is also the name of the bucket: `payment`.
     pub service: &'static str,
-    /// The kind of aggregate that it is about.
+    /// The kind of aggregate that the event is about.
     pub about: AggregateKind,
-    /// Its token in the bucket, one per event and kind: `reservation-failed`.
+    /// The event's token in the bucket, unique per service and kind of aggregate: `reservation-failed`.
     pub entry: &'static str,
-    /// Its subject in the EVENTS log without the id, and its CloudEvents `type`: `inventory.reservation.failed`.
+    /// The subject in the EVENTS log without the id, which is also the CloudEvents `type`: `inventory.reservation.failed`.
     pub subject: &'static str,
-    /// Whether its entry is written once, or rewritten.
+    /// Whether the entry is written once or rewritten.
     pub lifetime: Lifetime,
-    /// The version of its body. A listener parks versions that it does not know.
+    /// The version of the body. A listener makes a dead letter of a version that it does not know.
     pub version: u32,
-    /// What it means, in a sentence.
+    /// What the event means, in a sentence or two.
     pub means: &'static str,
-    /// Whether it is a fact for the outside: no participant has to hear it.
+    /// Whether the event is meant for other programs: no participant hears it.
     pub for_outside: bool,
-    /// The entry by which the same service gives back what this event takes, if it takes something.
+    /// The entry by which the same service undoes this event, if it can be undone: `refunded`.
     pub undone_by: Option<&'static str>,
 }
 
 impl EventName {
-    /// Its name in the bucket, without the id: `charged`, and `item.listed` where it is about an item.
+    /// The name of the entry without the id: `charged`; `item.listed` for an event about an item.
     pub fn key(&self) -> String {
         match self.about.token() {
             None => self.entry.to_owned(),
@@ -47,7 +47,7 @@ impl EventName {
         }
     }
 
-    /// Whether it is stored under this name (without the id): `charged`, `item.listed`.
+    /// Whether `key` is the name of the entry without the id: `charged`, `item.listed`.
     pub fn has_key(&self, key: &str) -> bool {
         match self.about.token() {
             None => key == self.entry,
@@ -55,7 +55,7 @@ impl EventName {
         }
     }
 
-    /// The subject under which it is stored: `$KV.payment.charged.<order_id>`, `$KV.inventory.item.listed.<item_id>`.
+    /// The subject under which the event is stored: `$KV.payment.charged.<order_id>`, `$KV.inventory.item.listed.<item_id>`.
     pub fn stored_as(&self, id: &impl Display) -> String {
         let Self { service, entry, .. } = self;
         match self.about.token() {
@@ -69,13 +69,13 @@ impl EventName {
         self.stored_as(&'*')
     }
 
-    /// The subject under which the EVENTS log shows it: `payment.charged.<order_id>`, `item.listed.<item_id>`.
+    /// The subject of the event in the EVENTS log: `payment.charged.<order_id>`, `item.listed.<item_id>`.
     pub fn heard_as(&self, id: &impl Display) -> String {
         format!("{}.{id}", self.subject)
     }
 
-    /// The name of its entry: `charged.<order_id>`. Its CloudEvents `id`, if the entry is written once: together with the
-    /// `source` (the service) it names this one event for ever, and nothing in it is random.
+    /// The name of the entry: `charged.<order_id>`. If the entry is written once, this is the CloudEvents `id`: together with
+    /// the `source` (the service) it identifies the event, and it contains nothing random.
     pub fn id(&self, id: &impl Display) -> String {
         let entry = self.entry;
         match self.about.token() {
@@ -91,37 +91,37 @@ impl std::fmt::Display for EventName {
     }
 }
 
-/// The name of an entry, split: `$KV.payment.charged.42` is `payment`, `charged`, `42`; `$KV.inventory.item.listed.apple` is
-/// `inventory`, `item.listed`, `apple`. `None` for what has another shape; ledger records, schedules and dead letters can have
-/// the second shape, so only a [`Contract`] knows whether it is an event.
+/// Splits the subject of an entry into service, name without id, and id: `$KV.payment.charged.42` into `payment`, `charged`,
+/// `42`; `$KV.inventory.item.listed.apple` into `inventory`, `item.listed`, `apple`. `None` for a subject of another form.
+/// Ledger records, schedules and dead letters can have the second form: whether it is an event, only a [`Contract`] says.
 pub fn split_entry(subject: &str) -> Option<(&str, &str, &str)> {
     let (service, rest) = subject.strip_prefix("$KV.")?.split_once('.')?;
     let (key, id) = rest.rsplit_once('.')?;
     (key.split('.').count() <= 2).then_some((service, key, id))
 }
 
-/// Why a stored message is not the event that its name promises.
+/// Why a stored message is not the event that its subject names.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The name is none of the contract's.
+    /// The contract has no event of this name.
     #[error("there is no event `{entry}` of service `{service}`")]
     UnknownEvent {
-        /// The bucket it was found in.
+        /// The bucket that holds the entry.
         service: String,
-        /// The name it was found under, without the id.
+        /// The name of the entry, without the id.
         entry: String,
     },
-    /// The body does not fit the name.
+    /// The body is not that of the event.
     #[error("the body is no `{event}`: {}", brief(source))]
     Body {
-        /// What it should have been.
+        /// The subject of the expected event, without the id.
         event: &'static str,
-        /// What JSON decoding had to say, with line and column.
+        /// The error of the JSON decoder, with line and column.
         source: serde_json::Error,
     },
 }
 
-/// The most that is repeated of what JSON decoding had to say, in characters: it quotes the body, which may be anything.
+/// The most that is shown of an error of the JSON decoder, in characters: it quotes the body, which can be anything.
 const MAX_PROBLEM: usize = 300;
 
 fn brief(problem: &serde_json::Error) -> String {
@@ -137,48 +137,48 @@ fn brief(problem: &serde_json::Error) -> String {
     }
 }
 
-/// Everything that one service says: an enum with a variant per event.
+/// The events that one service says: an enum with a variant per event, written by [`said!`](crate::said).
 pub trait Said: Clone + std::fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
-    /// The service, and the name of its bucket.
+    /// The service, which is also the name of its bucket.
     const SERVICE: &'static str;
-    /// All its events.
+    /// All events of the service.
     const NAMES: &'static [&'static EventName];
 
-    /// What the event is called.
+    /// The name of the event.
     fn name(&self) -> &'static EventName;
-    /// The aggregate that it is about.
+    /// The aggregate that the event is about.
     fn about(&self) -> AggregateId;
-    /// The order that it carries, if it is about one.
+    /// The order that the event carries; `None` if it is about another kind of aggregate.
     fn order(&self) -> Option<&Arc<Order>>;
-    /// Why, if it gives a reason.
+    /// The reason, if the event has one.
     fn reason(&self) -> Option<&str>;
-    /// Its JSON body.
+    /// The JSON body.
     fn encode(&self) -> Vec<u8>;
-    /// Reads a body back by the name that it is stored under, without the id: `charged`, `item.listed`.
+    /// Decodes the body of the entry `key`, a name without the id: `charged`, `item.listed`.
     ///
     /// # Errors
-    /// [`DecodeError`] if the service has no such event or the body is not one.
+    /// [`DecodeError`] if the service has no such event or the body is not that of the event.
     fn decode(key: &str, body: &[u8]) -> Result<Self, DecodeError>;
 }
 
-/// The body of one event: what a listener wires to an input of its own.
+/// The body of one event. A listener's wires turn bodies into its inputs.
 pub trait Body: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static {
-    /// What the event is called.
+    /// The name of the event.
     const NAME: &'static EventName;
-    /// The type of the id of what it is about.
+    /// The type of the id of the aggregate that the event is about.
     type Id: TypedId;
 
-    /// The id of what it is about.
+    /// The id of the aggregate that the event is about.
     fn id(&self) -> &Self::Id;
 
-    /// The order that it carries, if it is about one.
+    /// The order that the event carries; `None` if it is about another kind of aggregate.
     fn order(&self) -> Option<&Arc<Order>> {
         None
     }
 
-    /// Writes it as JSON.
+    /// Encodes the body as JSON.
     fn encode(&self) -> Vec<u8> {
-        // Most orders are shorter; growing to this size would take five allocations.
+        // Most bodies are shorter; growing to this size would take five allocations.
         let mut encoded = Vec::with_capacity(512);
         match serde_json::to_writer(&mut encoded, self) {
             Ok(()) => encoded,
@@ -186,10 +186,10 @@ pub trait Body: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + '
         }
     }
 
-    /// Reads it.
+    /// Decodes a JSON body.
     ///
     /// # Errors
-    /// [`DecodeError::Body`] repeats what JSON decoding reported.
+    /// [`DecodeError::Body`] with the error of the JSON decoder.
     fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         serde_json::from_slice(body).map_err(|source| DecodeError::Body {
             event: Self::NAME.subject,
@@ -198,17 +198,17 @@ pub trait Body: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + '
     }
 }
 
-/// A service and all its events.
+/// A service and its events.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
-    /// The service, and the name of its bucket.
+    /// The service, which is also the name of its bucket.
     pub service: &'static str,
-    /// Its events.
+    /// All events of the service.
     pub events: &'static [&'static EventName],
 }
 
 impl Owner {
-    /// The owner of everything that `S` says.
+    /// The owner of the events `S`.
     pub const fn of<S: Said>() -> Self {
         Self {
             service: S::SERVICE,
@@ -217,7 +217,7 @@ impl Owner {
     }
 }
 
-/// The services of a choreography, and all that they say: which buckets there are, and which events are in them.
+/// The services of a choreography and their events: which buckets there are, and which events each of them holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Contract(&'static [Owner]);
 
@@ -237,13 +237,13 @@ impl Contract {
         self.0.iter().map(|owner| owner.service)
     }
 
-    /// Every event there is.
+    /// All events, service by service.
     pub fn names(self) -> impl Iterator<Item = &'static EventName> {
         self.0.iter().flat_map(|owner| owner.events).copied()
     }
 
-    /// The event that is stored under this subject, and the id that it is about: `$KV.payment.charged.42`. `None` if the
-    /// contract has no such event.
+    /// The event that is stored under this subject, and the id of its aggregate: `payment.charged` and `42` for
+    /// `$KV.payment.charged.42`. `None` if the contract has no such event.
     pub fn stored(self, subject: &str) -> Option<(&'static EventName, &str)> {
         let (service, key, id) = split_entry(subject)?;
         let mut names = self.names();
@@ -261,11 +261,11 @@ impl Contract {
 /// The JSON schema of an event's body.
 #[cfg(feature = "schema")]
 pub struct BodySchema {
-    /// Whose.
+    /// The event.
     pub event: &'static EventName,
-    /// What it is called among the components.
+    /// The name of the schema among the components.
     pub name: String,
-    /// It, and what it refers to.
+    /// The schema and all schemas that it refers to.
     pub components: Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
 }
 
@@ -284,14 +284,15 @@ impl BodySchema {
     }
 }
 
-/// Writes the enum of everything a service says from one line per event: `Variant(Body) = "entry" => "subject"`, after which
-/// may stand, in this order:
+/// Declares the enum of a service's events from one line per event: `Variant(Body) = "entry" => "subject"`, followed by any
+/// of these, in this order:
 ///
-/// - `about field: Id`, if it is not about an order: the body's field that holds the id, and the type of that id;
-/// - `as latest`, if its entry is rewritten ([`Lifetime::Latest`]);
-/// - `with reason`, if the body has that field;
-/// - `for outside`, if no participant has to hear it;
-/// - `undone by "entry"`, if it takes something. The map's tests hold the last two against what the services do.
+/// - `about field: Id`, if the event is not about an order: the body's field that holds the id, and the type of that id;
+/// - `as latest`, if the entry is rewritten ([`Lifetime::Latest`]);
+/// - `with reason`, if the body has a field `reason`;
+/// - `for outside`, if no participant hears the event;
+/// - `undone by "entry"`, if another event of the service undoes this one. The map's tests compare the last two with what the
+///   services do.
 ///
 /// The body of an event about an order has the field `order: Arc<Order>`.
 #[macro_export]
@@ -405,14 +406,14 @@ macro_rules! said {
     };
 }
 
-/// The schemas of everything a service says, where schemas are generated.
+/// The schemas of a service's events, where schemas are generated.
 #[cfg(feature = "schema")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __schemas {
     ($name:ident $($body:ident)+) => {
         impl $name {
-            /// The schema of every body, and of everything that it refers to.
+            /// The schema of every body, and of all that it refers to.
             pub fn schemas() -> Vec<$crate::BodySchema> {
                 vec![ $( $crate::BodySchema::of::<$body>() ),+ ]
             }
@@ -427,29 +428,29 @@ macro_rules! __schemas {
     ($name:ident $($body:ident)+) => {};
 }
 
-/// Writes [`Event`](crate::Event) from one line per service: `Variant(EnumOfAllItSays)`.
+/// Declares [`Event`](crate::Event) from one line per service: `Variant(EnumOfItsEvents)`.
 macro_rules! events {
     ( $( $(#[$doc:meta])* $variant:ident($said:ident) ),+ $(,)? ) => {
-        /// Any event of the choreography, by the service that says it.
+        /// Any event of the contract, by the service that says it.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Event { $( $(#[$doc])* $variant($said) ),+ }
 
         impl Event {
-            /// The services that say something, each the owner of one bucket.
+            /// The services, each the owner of one bucket.
             pub const SERVICES: [&'static str; [$( $said::SERVICE ),+].len()] = [ $( $said::SERVICE ),+ ];
 
-            /// Every event there is, in the order of the files.
+            /// All events, in the order of the files.
             pub fn names() -> impl Iterator<Item = &'static EventName> {
                 Self::CONTRACT.names()
             }
 
-            /// The services and all that they say.
+            /// The services and their events.
             pub const CONTRACT: Contract = Contract::new(&[ $( Owner::of::<$said>() ),+ ]);
 
             /// Decodes the body of the entry `$KV.<service>.<key>.<id>`: `charged`, `item.listed`.
             ///
             /// # Errors
-            /// [`DecodeError`] if no such event exists or the body is not one.
+            /// [`DecodeError`] if no such event exists or the body is not that of the event.
             pub fn decode(service: &str, key: &str, body: &[u8]) -> Result<Self, DecodeError> {
                 match service {
                     $( $said::SERVICE => $said::decode(key, body).map(Self::$variant), )+
@@ -460,27 +461,27 @@ macro_rules! events {
                 }
             }
 
-            /// Its JSON body.
+            /// The JSON body.
             pub fn encode(&self) -> Vec<u8> {
                 match self { $( Self::$variant(said) => said.encode() ),+ }
             }
 
-            /// What it is called.
+            /// The name of the event.
             pub fn name(&self) -> &'static EventName {
                 match self { $( Self::$variant(said) => said.name() ),+ }
             }
 
-            /// The aggregate that it is about.
+            /// The aggregate that the event is about.
             pub fn about(&self) -> AggregateId {
                 match self { $( Self::$variant(said) => said.about() ),+ }
             }
 
-            /// The order that it carries, if it is about one.
+            /// The order that the event carries; `None` if it is about another kind of aggregate.
             pub fn order(&self) -> Option<&std::sync::Arc<Order>> {
                 match self { $( Self::$variant(said) => said.order() ),+ }
             }
 
-            /// Why, for those that give a reason.
+            /// The reason, if the event has one.
             pub fn reason(&self) -> Option<&str> {
                 match self { $( Self::$variant(said) => said.reason() ),+ }
             }

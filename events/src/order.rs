@@ -1,4 +1,4 @@
-//! What the order service says.
+//! The events of the order service.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::{CourierId, Order};
 
 crate::said! {
-    /// What the order service says about an order.
+    /// Everything that the order service says about an order.
     OrderEvent by "order" {
-        /// A customer placed it.
+        /// A customer placed the order.
         Created(Created) = "created" => "order.created",
-        /// It is paid and reserved, and waits for the shop owner.
+        /// The order is paid and reserved, and waits for the shop owner's approval.
         AwaitingApproval(AwaitingApproval) = "awaiting-approval" => "order.awaiting-approval" for outside,
-        /// It is confirmed: delivery is asked to bring it.
+        /// The order is confirmed: delivery is asked to send a courier.
         CreateDelivery(CreateDelivery) = "create-delivery" => "create-delivery",
-        /// The customer (or the shop owner) cancelled it: payment is asked to cancel or refund.
+        /// The customer (or the shop owner) cancelled the order: payment is asked to cancel or refund.
         CancelPayment(CancelPayment) = "cancel-payment" => "cancel-payment" with reason,
-        /// It is paid, reserved and on its way. The end.
+        /// The order is paid, reserved and on its way. Final.
         Completed(Completed) = "completed" => "order.completed" for outside,
-        /// It is off. The end, once those who had done something have undone it.
+        /// The order is cancelled. Final, once reserved stock is released and an assigned courier is called back.
         Cancelled(OrderCancelled) = "cancelled" => "order.cancelled" with reason,
     }
 }
@@ -36,7 +36,7 @@ pub struct Created {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AwaitingApproval {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
 }
 
@@ -44,7 +44,7 @@ pub struct AwaitingApproval {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CreateDelivery {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
 }
 
@@ -52,9 +52,9 @@ pub struct CreateDelivery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CancelPayment {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Why, in words for the customer.
+    /// The reason, in words for the customer.
     pub reason: String,
 }
 
@@ -62,25 +62,25 @@ pub struct CancelPayment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Completed {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Who brings it.
+    /// The courier, who is on the way.
     pub courier_id: CourierId,
 }
 
 /// `order.cancelled`
 ///
-/// Says how far the order had come, so that a listener whom this cancellation overtakes knows whether something is
-/// still on its way to it.
+/// Says how far the order had come. A listener that has not heard of the order yet learns from it whether a request is
+/// still in flight to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OrderCancelled {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Why, in words for the customer.
+    /// The reason, in words for the customer.
     pub reason: String,
-    /// Whether `payment.charged` was ever said of it.
+    /// Whether `payment.charged` was ever said of the order.
     pub charged: bool,
-    /// Whether `create-delivery` was ever said of it.
+    /// Whether `create-delivery` was ever said of the order.
     pub delivery_requested: bool,
 }

@@ -1,4 +1,4 @@
-//! What the payment service says.
+//! The events of the payment service.
 
 use std::sync::Arc;
 
@@ -8,21 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::Order;
 
 crate::said! {
-    /// What the payment service says about an order's payment.
+    /// Everything that the payment service says about an order.
     PaymentEvent by "payment" {
-        /// It waits for the customer to confirm or cancel, until the deadline.
+        /// The payment waits until the deadline for the customer to confirm or cancel.
         Opened(Opened) = "opened" => "payment.opened" for outside,
-        /// The deadline passed. Said by the broker itself, which holds the schedule.
+        /// The deadline passed. Published by the broker, which holds the schedule.
         Expired(Expired) = "expired" => "payment.expired",
-        /// The provider took exactly the total.
+        /// The payment provider took exactly the total.
         Charged(Charged) = "charged" => "payment.charged" undone by "refunded",
-        /// The provider declined; nothing was taken.
+        /// The payment provider declined; nothing was taken.
         Failed(PaymentFailed) = "failed" => "payment.failed" with reason for outside,
-        /// It was cancelled before anything was taken.
+        /// The payment was cancelled before anything was taken.
         Cancelled(PaymentCancelled) = "cancelled" => "payment.cancelled" with reason,
-        /// What was taken is back with the customer.
+        /// The customer has the total back.
         Refunded(Refunded) = "refunded" => "payment.refunded" with reason for outside,
-        /// There will be no money: order is asked to cancel. Always said together with one of the three before it.
+        /// There is no payment: order is asked to cancel. Always said together with `payment.failed`, `payment.cancelled` or
+        /// `payment.refunded`.
         CancelOrder(CancelOrder) = "cancel-order" => "cancel-order" with reason,
     }
 }
@@ -31,9 +32,9 @@ crate::said! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Opened {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// When the broker will say `payment.expired`, unless it is confirmed or cancelled before.
+    /// When the broker publishes `payment.expired`, unless the payment is confirmed or cancelled before.
     pub expires_at: Timestamp,
 }
 
@@ -41,7 +42,7 @@ pub struct Opened {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Expired {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
 }
 
@@ -49,9 +50,9 @@ pub struct Expired {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Charged {
-    /// The order it is about; its total is what was taken.
+    /// The order, whose total was taken.
     pub order: Arc<Order>,
-    /// The provider's own name for the charge.
+    /// The provider's reference of the charge.
     pub reference: String,
 }
 
@@ -59,7 +60,7 @@ pub struct Charged {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PaymentFailed {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
     /// The provider's reason.
     pub reason: String,
@@ -69,9 +70,9 @@ pub struct PaymentFailed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PaymentCancelled {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Why, in words for the customer.
+    /// The reason, in words for the customer.
     pub reason: String,
 }
 
@@ -79,9 +80,9 @@ pub struct PaymentCancelled {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Refunded {
-    /// The order it is about; its total is what was given back.
+    /// The order, whose total was given back.
     pub order: Arc<Order>,
-    /// Why, in words for the customer.
+    /// The reason, in words for the customer.
     pub reason: String,
 }
 
@@ -89,10 +90,10 @@ pub struct Refunded {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CancelOrder {
-    /// The order it is about.
+    /// The order.
     pub order: Arc<Order>,
-    /// Why, in words for the customer.
+    /// The reason, in words for the customer.
     pub reason: String,
-    /// Whether `payment.charged` was ever said of it: if not, it never will be.
+    /// Whether `payment.charged` was ever said of the order: if not, it never will be.
     pub charged: bool,
 }

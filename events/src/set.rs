@@ -8,8 +8,7 @@ const OWNERS: &[Owner] = Event::CONTRACT.owners();
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct EventSet(u64);
 
-/// Writes an [`EventSet`] that is evaluated at compile time from the types of the events' bodies:
-/// `event_set![Charged, Reserved]`.
+/// An [`EventSet`] of the events with these bodies, evaluated at compile time: `event_set![Charged, Reserved]`.
 #[macro_export]
 macro_rules! event_set {
     ($($body:ty),* $(,)?) => {
@@ -48,7 +47,7 @@ impl EventSet {
         Self((1 << place) & Self::ALL.0)
     }
 
-    /// The events that are in one of both.
+    /// The events of either set.
     #[must_use]
     pub const fn or(self, others: Self) -> Self {
         Self(self.0 | others.0)
@@ -57,12 +56,12 @@ impl EventSet {
     /// Adds an event.
     ///
     /// # Panics
-    /// If it is not in the contract.
+    /// If the event is not in the contract.
     pub const fn insert(&mut self, name: &EventName) {
         self.0 |= bit(name);
     }
 
-    /// Whether an event is in it.
+    /// Whether the set contains an event.
     ///
     /// # Panics
     /// If the event is not in the contract.
@@ -70,28 +69,28 @@ impl EventSet {
         self.0 & bit(name) != 0
     }
 
-    /// Whether it has all of `others`.
+    /// Whether the set contains all of `others`.
     pub const fn has_all(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 
-    /// Whether it has at least one of `others`.
+    /// Whether the set contains at least one of `others`.
     pub const fn has_any(self, others: Self) -> bool {
         self.0 & others.0 != 0
     }
 
-    /// The events that are in both.
+    /// The events of both sets.
     #[must_use]
     pub const fn and(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    /// How many events it has.
+    /// The number of events.
     pub const fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// Whether it has none.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

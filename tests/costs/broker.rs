@@ -1,4 +1,4 @@
-//! What the broker is given to do.
+//! The cost of an order for the broker: messages and bytes.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use quadrille_tests::{PLENTY, World};
 use reqwest::Client;
 use serde::Deserialize;
 
-/// What orders have cost so far.
+/// Totals since the start of the world.
 struct Bill {
     /// Messages stored in the buckets.
     stored: u64,
@@ -17,7 +17,7 @@ struct Bill {
     events: u64,
     /// Bytes held by all streams.
     bytes: u64,
-    /// Messages that the services have sent to the server: what is stored, acknowledgements, reads, pulls.
+    /// Messages that the services have sent to the server: stored messages, acknowledgements, reads, pulls.
     sent: u64,
 }
 
@@ -31,7 +31,9 @@ impl Bill {
         }
         let events = world.operator.size("EVENTS").await?;
         let monitoring = world
-            .with_nats(0, async |server| server.monitoring().context("it tells nothing"))
+            .with_nats(0, async |server| {
+                server.monitoring().context("the server has no monitoring port")
+            })
             .await?;
         let text = get(&format!("{monitoring}/connz?limit=1000")).await?;
         let connections: Connections = serde_json::from_str(&text)?;
@@ -77,12 +79,12 @@ struct Connection {
     in_msgs: u64,
 }
 
-/// A world whose server tells what its clients do.
-async fn watched() -> Result<World> {
+/// A world whose server has a monitoring port.
+async fn monitored() -> Result<World> {
     let server = NatsServer::builder().config("http: \"127.0.0.1:-1\"");
     let world = World::with().server(server).start_empty().await?;
     world.open(&["apple"], &["grace"], PLENTY).await?;
-    // What a first order looks up is remembered from then on.
+    // The first order fills caches.
     world.place(apple()).await?;
     world.holds("EVENTS", EVENTS).await?;
     Ok(world)
@@ -92,18 +94,18 @@ fn apple() -> NewOrder {
     NewOrder::new().line(1, "apple", 250)
 }
 
-/// Six events, and a record each of stock and couriers.
+/// Six events, one record of stock and one of a courier.
 const STORED: u64 = 8;
 const EVENTS: u64 = 6;
-/// One for each event that somebody hears.
+/// One acknowledgement for each event that is heard.
 const ACKNOWLEDGED: u64 = 5;
-/// Of one order of one line, in the buckets and in EVENTS together.
+/// Bytes of an order of one line, in the buckets and in EVENTS together.
 const BYTES: u64 = 12_000;
 
 #[tokio::test]
-async fn a_lone_order_costs_the_broker_what_it_says_and_nothing_else() {
+async fn a_single_order_sends_its_commits_and_acknowledgements_and_no_reads() {
     const ORDERS: u64 = 40;
-    let world = watched().await.unwrap();
+    let world = monitored().await.unwrap();
     let began = Instant::now();
     let before = Bill::of(&world).await.unwrap();
     for number in 1..=ORDERS {
@@ -121,21 +123,21 @@ async fn a_lone_order_costs_the_broker_what_it_says_and_nothing_else() {
         "{} bytes an order",
         bill.bytes / ORDERS
     );
-    // No reads: the usual input is decided on the guess, or on what the instance said itself. What is left are pulls, and what
-    // the services ask now and then, orders or not: the metrics twelve times in 5 s, each listener once in 10 s.
-    let now_and_then = 20 + 5 * began.elapsed().as_secs();
+    // No reads: the usual input is decided on the default state, or on what the instance has said itself. The rest are pulls,
+    // and periodic requests that do not depend on orders: metrics twelve times in 5 s, each listener once in 10 s.
+    let periodic = 20 + 5 * began.elapsed().as_secs();
     let needed = (STORED + ACKNOWLEDGED) * ORDERS;
     let more = bill.sent.saturating_sub(needed);
     assert!(
-        more <= now_and_then,
+        more <= periodic,
         "{more} messages more than {needed} for {ORDERS} orders"
     );
 }
 
 #[tokio::test]
-async fn a_flood_is_stored_in_few_commits() {
+async fn many_orders_at_once_are_stored_in_few_commits() {
     const ORDERS: usize = 400;
-    let world = watched().await.unwrap();
+    let world = monitored().await.unwrap();
     world.freeze(Service::Payment, 0).await.unwrap();
     world.place_many(ORDERS, |_| apple()).await.unwrap();
     world.holds("EVENTS", EVENTS + ORDERS as u64).await.unwrap();
@@ -158,7 +160,7 @@ async fn a_flood_is_stored_in_few_commits() {
         commits >= 1.0 && commits <= ORDERS as f64 / 10.0,
         "{commits} commits for {ORDERS} orders at once"
     );
-    // A group writes a record once, however many of its orders change it.
+    // A group commit writes a record once, however many of its orders change it.
     let records = bill.stored - 5 * ORDERS as u64;
     assert!(
         records <= ORDERS as u64 / 2,

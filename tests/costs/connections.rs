@@ -1,4 +1,4 @@
-//! What a client's connection costs a service.
+//! The memory that a client's connection costs a service.
 
 use quadrille_local::usage::Usage;
 use quadrille_local::{NatsServer, Service};
@@ -6,9 +6,9 @@ use quadrille_tests::{PATIENCE, build};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Fewer than a process may have files open anywhere.
+/// Below the usual limits of open files.
 const CONNECTIONS: usize = 400;
-/// Of memory, for one that is kept alive. Two thirds are hyper's buffers.
+/// The memory of one idle connection. Two thirds are hyper's buffers.
 const BYTES: f64 = 20_000.0;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Allocations: most of what a decision costs, and the same in every run.
+//! Allocations of a decision: most of its cost, and the same number in every run.
 
 use allocation_counter::measure;
 use quadrille_decision::testing::{NOW, Samples, id, order};
@@ -9,13 +9,13 @@ use quadrille_inventory::InventoryService;
 use quadrille_order::OrderService;
 use quadrille_payment::PaymentService;
 
-/// Allocations of the dearest decision of any state on any input.
-fn dearest<S: Service>(samples: &Samples<S>) -> (u64, String) {
+/// The decision with the most allocations, over all states and inputs.
+fn most_expensive<S: Service>(samples: &Samples<S>) -> (u64, String) {
     let context = Context {
         now: NOW,
         records: &samples.records,
     };
-    let mut dearest = (0, String::new());
+    let mut most = (0, String::new());
     for (state, said) in &samples.states {
         let mut folded = S::State::default();
         for event in said {
@@ -23,15 +23,15 @@ fn dearest<S: Service>(samples: &Samples<S>) -> (u64, String) {
         }
         for (name, input) in samples.heard.iter().chain(&samples.commands) {
             let count = measure(|| drop(S::decide(&folded, input, &context))).count_total;
-            dearest = dearest.max((count, format!("{state} on {name}")));
+            most = most.max((count, format!("{state} on {name}")));
         }
     }
-    dearest
+    most
 }
 
 #[track_caller]
 fn costs_at_most<S: Service>(samples: &Samples<S>, bound: u64) {
-    let (count, pair) = dearest(samples);
+    let (count, pair) = most_expensive(samples);
     assert!(count > 0, "nothing is counted");
     assert!(count <= bound, "{pair}: {count} allocations, {bound} are allowed");
 }
@@ -73,6 +73,6 @@ fn an_event_is_written_and_read_with_few_allocations() {
     .count_total;
     assert!(written <= 1, "writing a body: {written}");
     assert!(read <= 7, "reading it: {read}");
-    // Ten headers, of which most are a text of their own.
+    // Ten headers, most of which are strings of their own.
     assert!(headers <= 13, "its headers: {headers}");
 }

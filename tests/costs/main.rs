@@ -1,6 +1,6 @@
-//! What an order costs, counted rather than timed: messages, bytes, round trips, allocations, memory. That does not depend on how
-//! fast or busy a machine is, so a change that makes the system dearer fails here and not in somebody's bench. Whoever
-//! makes it cheaper lowers the bound.
+//! The cost of an order in messages, bytes, round trips, allocations and memory. Unlike times, these do not depend on how fast or
+//! busy the machine is, so a change that makes the system more expensive fails here. After a change that makes it cheaper,
+//! lower the bound.
 
 mod broker;
 #[cfg(target_os = "linux")]

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use quadrille_local::client::until;
 
 pub use programs::{build, quadrille};
-pub use provider::Provider;
+pub use provider::ProviderServer;
 pub use world::{Options, World};
 
 /// How long anything awaited may take. Much longer than it ever does; it only ends a test that has failed.

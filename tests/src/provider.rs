@@ -1,4 +1,4 @@
-//! A payment provider behind HTTP, with books of its own.
+//! A payment provider behind HTTP that keeps books for the audit.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,20 +15,20 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// A provider that behaves towards a customer as the customer's name says.
+/// A payment provider whose behaviour depends on the name of the customer.
 ///
 /// | customer | what happens |
 /// |---|---|
-/// | `poor` | is declined |
-/// | `flaky` | the first two calls fail, and nothing has happened |
-/// | `busy` | at the first call somebody else is at it |
-/// | `lossy` | the first call takes effect, and its answer is lost |
-/// | `kept-waiting` | the call takes effect, and is answered once [`Provider::release`] was called |
-/// | anybody else | is charged |
+/// | `poor` | the charge is declined |
+/// | `flaky` | the first two calls fail without effect |
+/// | `busy` | the first call is answered 409: a call with this key is in progress |
+/// | `lossy` | the first call takes effect, and its answer is lost (502) |
+/// | `kept-waiting` | the call takes effect, and is answered after [`ProviderServer::release`] |
+/// | any other | the charge is approved |
 #[derive(Clone)]
-pub struct Provider {
+pub struct ProviderServer {
     ledger: Arc<Mutex<Ledger>>,
-    /// Whether it answers those whom it keeps waiting.
+    /// Whether calls of `kept-waiting` are answered.
     released: watch::Sender<bool>,
 }
 
@@ -40,7 +40,7 @@ struct Ledger {
     calls: HashMap<String, usize>,
 }
 
-/// What a call is about; there is more in it.
+/// The fields of a call that are used.
 #[derive(Deserialize)]
 struct Call {
     order_id: OrderId,
@@ -48,8 +48,8 @@ struct Call {
     amount: Money,
 }
 
-impl Provider {
-    /// Starts it on a free port; returns its URL too.
+impl ProviderServer {
+    /// Starts a provider on a free port; returns its URL too.
     pub async fn start() -> Result<(Self, String)> {
         let provider = Self {
             ledger: Arc::default(),
@@ -66,12 +66,12 @@ impl Provider {
         Ok((provider, url))
     }
 
-    /// What it took and gave back.
+    /// All charges and refunds.
     pub fn books(&self) -> Books {
         self.ledger().books.clone()
     }
 
-    /// How often it took something.
+    /// The number of charges.
     pub fn charges(&self) -> usize {
         self.ledger()
             .books
@@ -80,7 +80,7 @@ impl Provider {
             .sum()
     }
 
-    /// Answers those whom it has kept waiting.
+    /// Answers all calls of `kept-waiting`, from now on at once.
     pub fn release(&self) {
         self.released.send_replace(true);
     }
@@ -90,10 +90,10 @@ impl Provider {
     }
 }
 
-type Called = (StatusCode, Json<Value>);
+type CallReply = (StatusCode, Json<Value>);
 
-/// The call's name, or an answer to a call that has none.
-fn key(headers: &HeaderMap) -> Result<String, Called> {
+/// The idempotency key of a call, or the answer to a call without one.
+fn key(headers: &HeaderMap) -> Result<String, CallReply> {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
     key.map(str::to_owned).ok_or_else(|| {
         (
@@ -104,10 +104,10 @@ fn key(headers: &HeaderMap) -> Result<String, Called> {
 }
 
 async fn charge(
-    State(provider): State<Provider>,
+    State(provider): State<ProviderServer>,
     headers: HeaderMap,
     Json(call): Json<Call>,
-) -> Result<Called, Called> {
+) -> Result<CallReply, CallReply> {
     let key = key(&headers)?;
     let (number, (status, answer)) = {
         let mut ledger = provider.ledger();
@@ -125,7 +125,7 @@ async fn charge(
         "lossy" if number == 1 => return Err((StatusCode::BAD_GATEWAY, Json(json!({})))),
         "kept-waiting" => {
             let mut released = provider.released.subscribe();
-            // An error means that nobody is left who could release anybody.
+            // An error means that the provider is gone, so no release can come.
             drop(released.wait_for(|released| *released).await);
         }
         _ => {}
@@ -134,10 +134,10 @@ async fn charge(
 }
 
 async fn refund(
-    State(provider): State<Provider>,
+    State(provider): State<ProviderServer>,
     headers: HeaderMap,
     Json(call): Json<Call>,
-) -> Result<Called, Called> {
+) -> Result<CallReply, CallReply> {
     let key = key(&headers)?;
     let mut ledger = provider.ledger();
     if ledger.answers.insert(key, (StatusCode::OK, json!({}))).is_none() {
@@ -146,7 +146,7 @@ async fn refund(
     Ok((StatusCode::OK, Json(json!({}))))
 }
 
-async fn void(State(provider): State<Provider>, Json(call): Json<Call>) -> Called {
+async fn void(State(provider): State<ProviderServer>, Json(call): Json<Call>) -> CallReply {
     let mut ledger = provider.ledger();
     ledger.voided.insert(call.order_id.clone());
     let account = ledger.account(&call);
@@ -157,7 +157,7 @@ async fn void(State(provider): State<Provider>, Json(call): Json<Call>) -> Calle
 }
 
 impl Ledger {
-    /// One key, one charge, one answer.
+    /// Charges once per key; a repeated key gets the same answer.
     fn charge(&mut self, key: &str, call: &Call) -> (StatusCode, Value) {
         if let Some(answer) = self.answers.get(key) {
             return answer.clone();

@@ -1,4 +1,4 @@
-//! The nats-server dies in the middle of orders and comes back, on the same port and data.
+//! The nats-server is killed while orders are in flight, and restarted on the same port and data.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn order(number: usize) -> NewOrder {
     }
 }
 
-async fn orders_outlive_the_server(options: Options) {
+async fn orders_survive_server_crashes(options: Options) {
     let world = options.env("ACK_WAIT", "2s").start().await.unwrap();
     let dying = async {
         for messages in [150, 600] {
@@ -35,18 +35,18 @@ async fn orders_outlive_the_server(options: Options) {
 }
 
 #[tokio::test]
-async fn orders_outlive_two_deaths_of_the_server() {
-    orders_outlive_the_server(World::with()).await;
+async fn orders_survive_two_server_crashes() {
+    orders_survive_server_crashes(World::with()).await;
 }
 
 #[tokio::test]
-async fn orders_outlive_two_deaths_of_the_server_with_two_instances() {
-    orders_outlive_the_server(World::with().instances(2)).await;
+async fn orders_survive_two_server_crashes_with_two_instances() {
+    orders_survive_server_crashes(World::with().instances(2)).await;
 }
 
-/// No service decides from the log, so it may go: the services make it again, from the buckets.
+/// No service decides on the log, so it can be deleted: the services create it again, from the buckets.
 #[tokio::test]
-async fn a_deleted_log_is_sourced_anew() {
+async fn a_deleted_log_is_created_again_from_the_buckets() {
     let world = World::start().await.unwrap();
     let ids = world.place_many(40, order).await.unwrap();
     world.all_ended(&ids).await.unwrap();
@@ -60,18 +60,21 @@ async fn a_deleted_log_is_sourced_anew() {
     eventually(async || Ok(world.operator.log().await.is_ok().then_some(())))
         .await
         .unwrap();
-    // The audit waits until the log has everything again.
+    // The audit waits until the log is complete again.
     world.audit().await.unwrap();
     let after = log(&world).await;
-    assert!(before.is_subset(&after), "what it had it has again");
-    assert!(after.len() > before.len(), "and what came meanwhile");
+    assert!(
+        before.is_subset(&after),
+        "every event from before the deletion is in the log again"
+    );
+    assert!(after.len() > before.len(), "and so are the events said meanwhile");
 
     let next = world.place(order(0)).await.unwrap();
     world.ended(&next).await.unwrap();
     world.audit().await.unwrap();
 }
 
-/// Subjects and bodies.
+/// Subjects and bodies of all events in the log.
 async fn log(world: &World) -> BTreeSet<(String, Vec<u8>)> {
     let entries = world.operator.log().await.unwrap().into_iter();
     entries

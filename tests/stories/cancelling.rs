@@ -1,4 +1,4 @@
-//! A customer may cancel an order in every state up to its completion, also while others are at it.
+//! A customer can cancel an order in every state before its completion, also while services are deciding on it.
 
 use futures::future::join;
 use quadrille_events::{Body, Charged, CreateDelivery, Created, EventName, Opened, Reserved};
@@ -10,8 +10,8 @@ fn order() -> NewOrder {
     NewOrder::new().line(2, "apple", 250)
 }
 
-/// An order is cancelled while one service is frozen, so that it meets both the order and its cancellation when it
-/// comes round. `reached` is how far the order comes without that service.
+/// Cancels an order while one service is frozen, so that this service finds both the order and its cancellation when it goes
+/// on. `reached` is the last event that is said without that service.
 async fn cancelled_while_frozen(world: &World, frozen: Service, reached: &EventName) {
     world.freeze(frozen, 0).await.unwrap();
     let id = world.place(order()).await.unwrap();
@@ -25,7 +25,7 @@ async fn cancelled_while_frozen(world: &World, frozen: Service, reached: &EventN
 }
 
 #[tokio::test]
-async fn an_order_can_be_cancelled_in_every_state_up_to_its_completion() {
+async fn an_order_can_be_cancelled_in_every_state_before_its_completion() {
     let world = World::start().await.unwrap();
     let (before_payment, before_inventory) = match world.flow() {
         PAY_FIRST => (Created::NAME, Charged::NAME),
@@ -35,7 +35,8 @@ async fn an_order_can_be_cancelled_in_every_state_up_to_its_completion() {
     cancelled_while_frozen(&world, Service::Inventory, before_inventory).await;
     cancelled_while_frozen(&world, Service::Delivery, CreateDelivery::NAME).await;
 
-    // Open payments and those that await approval are among the endings. Once it is on its way it is too late.
+    // Cancellations of open payments and of orders awaiting approval are tested in `endings`. A completed order cannot be
+    // cancelled.
     let id = world.place(order()).await.unwrap();
     world.ended(&id).await.unwrap();
     let late = world.api().cancel_order(&id).await.unwrap_err();
@@ -52,9 +53,9 @@ async fn an_order_can_be_cancelled_in_every_state_up_to_its_completion() {
 }
 
 #[tokio::test]
-async fn a_cancellation_may_come_at_any_moment() {
+async fn a_cancellation_takes_effect_or_is_refused_at_any_moment() {
     let world = World::with().instances(2).start().await.unwrap();
-    // Each is cancelled as soon as so many events have been said of it.
+    // Every second order is cancelled after 1 to 6 events, the others at once.
     let all = (0..80_usize).map(|number| {
         let world = &world;
         async move {
@@ -86,7 +87,7 @@ async fn a_cancellation_may_come_at_any_moment() {
 }
 
 #[tokio::test]
-async fn of_a_confirmation_and_a_cancellation_one_wins() {
+async fn of_a_simultaneous_confirmation_and_cancellation_one_takes_effect() {
     let world = World::with().instances(2).start().await.unwrap();
     let all = (0..40).map(|number| {
         let world = &world;

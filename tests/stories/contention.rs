@@ -1,4 +1,4 @@
-//! Many orders for what there is little of: stock and couriers run out exactly, and never below zero.
+//! Many orders for few items and couriers: stock and capacity are used up exactly, and never exceeded.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ fn count(ended: &[OrderView], state: &str) -> usize {
     ended.iter().filter(|order| order.state == state).count()
 }
 
-/// 130 orders want one each of the 100 that there are.
+/// 130 orders of one piece each; 100 pieces are in stock.
 async fn a_hot_item_is_sold_out_exactly(world: &World) {
     world.api().put_item("truffle", 100).await.unwrap();
     let done = AtomicBool::new(false);
@@ -45,7 +45,7 @@ async fn a_hot_item_is_sold_out_exactly(world: &World) {
     );
     assert_eq!(world.api().item("truffle").await.unwrap()["available"], 0);
 
-    // More is put in, and the next order finds it.
+    // One more piece is put in, and the next order gets it.
     world.api().put_item("truffle", 101).await.unwrap();
     let id = world
         .place(NewOrder::new().line(1, "truffle", 9_900))
@@ -71,17 +71,17 @@ async fn a_hot_item_is_sold_out_exactly_by_two_instances() {
 }
 
 #[tokio::test]
-async fn a_hot_item_is_sold_out_exactly_when_stock_is_asked_before_money() {
+async fn a_hot_item_is_sold_out_exactly_in_the_reserve_first_flow() {
     a_hot_item_is_sold_out_exactly(&World::with().instances(2).reserve_first().start().await.unwrap()).await;
 }
 
 #[tokio::test]
-async fn orders_of_many_lines_are_reserved_whole_or_not_at_all() {
+async fn orders_of_many_lines_are_reserved_completely_or_not_at_all() {
     let world = World::with().instances(2).start().await.unwrap();
     for (item, quantity) in [("rose", 60), ("tulip", 50), ("lily", 40)] {
         world.api().put_item(item, quantity).await.unwrap();
     }
-    // Their lines overlap in every way and in every order.
+    // The lines of the orders overlap in every way, in different orders.
     let sets = [
         ["rose", "tulip"],
         ["tulip", "lily"],
@@ -98,12 +98,12 @@ async fn orders_of_many_lines_are_reserved_whole_or_not_at_all() {
     let ids = world.place_many(90, order).await.unwrap();
     let ended = world.all_ended(&ids).await.unwrap();
     assert!(count(&ended, "completed") > 0 && count(&ended, "cancelled") > 0);
-    // That it adds up to the last rose is what the audit says.
+    // The audit checks that the ledger and the orders add up.
     world.audit().await.unwrap();
 }
 
 #[tokio::test]
-async fn every_courier_takes_as_many_orders_as_they_can() {
+async fn every_courier_is_loaded_to_their_capacity() {
     let world = World::with().instances(2).start_empty().await.unwrap();
     world.api().put_item("apple", 100).await.unwrap();
     let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(1, "apple", 250);
@@ -119,7 +119,7 @@ async fn every_courier_takes_as_many_orders_as_they_can() {
     world.api().put_courier("ada", 20).await.unwrap();
     world.api().put_courier("grace", 10).await.unwrap();
     let ids = world.place_many(40, |n| order(n + 3)).await.unwrap();
-    // The idempotency keys of the first three come again, so these are the same three and 37 new ones.
+    // The first three repeat the idempotency keys used before, so these are the same three orders and 37 new ones.
     let ended = world.all_ended(&ids).await.unwrap();
     assert_eq!(count(&ended, "completed"), 30);
     let couriers = world.api().couriers().await.unwrap();

@@ -1,4 +1,4 @@
-//! What release 0.1.0 has stored is continued: its buckets, its consumers, its deadlines.
+//! Data stored by release 0.1.0 is continued: its buckets, its consumers, its deadlines.
 //!
 //! `stored/release-0.1.0.tar.gz` is the data folder of a nats-server on which the programs of that release ran (commit
 //! 6d65d6a, `RETENTION=0s EVENTS_MAX_AGE=0s PAYMENT_DEADLINE=3600d just run-all`), stopped while delivery was dead and one order
@@ -44,17 +44,17 @@ async fn orders_of_the_previous_release_are_continued() {
         .await
         .unwrap();
 
-    // The input that waited in the bucket is heard.
+    // The input that waited in the bucket is handled.
     world.ended(&id(AWAITING_COURIER)).await.unwrap();
     world.said(Assigned::NAME, &id(AWAITING_COURIER)).await.unwrap();
-    // People do what they had yet to do.
+    // The customer confirms, and the shop owner approves.
     world.api().confirm_payment(&id(PAYMENT_OPEN)).await.unwrap();
     world.said(Charged::NAME, &id(PAYMENT_OPEN)).await.unwrap();
     world.api().approve_order(&id(AWAITING_APPROVAL)).await.unwrap();
     for order in [PAYMENT_OPEN, AWAITING_APPROVAL] {
         assert_eq!(world.ended(&id(order)).await.unwrap().state, "completed");
     }
-    // What has ended stays as it was, and is known.
+    // Orders that had ended are unchanged.
     for (order, state) in [
         (COMPLETED, "completed"),
         (DECLINED, "cancelled"),

@@ -1,4 +1,4 @@
-//! Services die in the middle of things, as in a power cut. Nothing is lost, nothing is done twice.
+//! Services are killed while orders are in flight, as by a power cut. Nothing is lost, nothing is done twice.
 
 use futures::future::join;
 use quadrille_events::Ending;
@@ -6,12 +6,12 @@ use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
 use quadrille_tests::{Options, World};
 
-/// Redelivers soon what a dead service had in hand.
-fn impatient() -> Options {
+/// A short `ACK_WAIT`, so that the inputs in flight of a dead service are redelivered soon.
+fn short_ack_wait() -> Options {
     World::with().env("ACK_WAIT", "2s")
 }
 
-/// Orders for every ending that needs nobody: of ten, one is declined, one is out of stock, one finds no courier.
+/// Orders that end without a person: of ten, one is declined, one is out of stock, one finds no courier.
 fn mixed(number: usize) -> NewOrder {
     let order = NewOrder::new()
         .line(1 + (number % 3) as u32, "apple", 250)
@@ -24,9 +24,9 @@ fn mixed(number: usize) -> NewOrder {
     }
 }
 
-/// 200 orders, and a service that is killed when some have ended and most have not.
-async fn two_hundred_orders_while_dying(service: Service) {
-    let world = impatient().start().await.unwrap();
+/// Places 200 orders, and kills a service when some have ended and most have not.
+async fn two_hundred_orders_while_killed(service: Service) {
+    let world = short_ack_wait().start().await.unwrap();
     let dying = async {
         world.holds("EVENTS", 250).await.unwrap();
         world.kill9(service, 0).await.unwrap();
@@ -45,28 +45,28 @@ async fn two_hundred_orders_while_dying(service: Service) {
 }
 
 #[tokio::test]
-async fn orders_outlive_the_order_service() {
-    two_hundred_orders_while_dying(Service::Order).await;
+async fn orders_survive_a_crash_of_the_order_service() {
+    two_hundred_orders_while_killed(Service::Order).await;
 }
 
 #[tokio::test]
-async fn orders_outlive_the_payment_service() {
-    two_hundred_orders_while_dying(Service::Payment).await;
+async fn orders_survive_a_crash_of_the_payment_service() {
+    two_hundred_orders_while_killed(Service::Payment).await;
 }
 
 #[tokio::test]
-async fn orders_outlive_the_inventory_service() {
-    two_hundred_orders_while_dying(Service::Inventory).await;
+async fn orders_survive_a_crash_of_the_inventory_service() {
+    two_hundred_orders_while_killed(Service::Inventory).await;
 }
 
 #[tokio::test]
-async fn orders_outlive_the_delivery_service() {
-    two_hundred_orders_while_dying(Service::Delivery).await;
+async fn orders_survive_a_crash_of_the_delivery_service() {
+    two_hundred_orders_while_killed(Service::Delivery).await;
 }
 
 #[tokio::test]
-async fn while_one_of_two_instances_is_dead_the_other_goes_on() {
-    let world = impatient().instances(2).start().await.unwrap();
+async fn if_one_of_two_instances_is_killed_the_other_handles_all_orders() {
+    let world = short_ack_wait().instances(2).start().await.unwrap();
     let dying = async {
         world.holds("EVENTS", 200).await.unwrap();
         for service in Service::ALL {
@@ -74,20 +74,20 @@ async fn while_one_of_two_instances_is_dead_the_other_goes_on() {
         }
     };
     let (ids, ()) = join(world.place_many(200, mixed), dying).await;
-    // Nobody starts them again.
+    // They are not started again.
     world.all_ended(&ids.unwrap()).await.unwrap();
     assert_eq!(world.audit().await.unwrap().orders, 200);
 }
 
 #[tokio::test]
-async fn a_frozen_instance_that_wakes_up_does_nothing_twice() {
-    let world = impatient().instances(2).start().await.unwrap();
+async fn an_instance_that_was_frozen_and_goes_on_does_nothing_twice() {
+    let world = short_ack_wait().instances(2).start().await.unwrap();
     let freezing = async {
         world.holds("EVENTS", 200).await.unwrap();
         for service in Service::ALL {
             world.freeze(service, 1).await.unwrap();
         }
-        // Whatever they had in hand has gone to the others once somebody else has done it.
+        // By then the other instances have handled the inputs that were in flight at the frozen ones.
         world.holds("EVENTS", 700).await.unwrap();
         for service in Service::ALL {
             world.thaw(service, 1).await.unwrap();

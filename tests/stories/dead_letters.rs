@@ -1,4 +1,4 @@
-//! An input that cannot be read is parked, and holds up nobody.
+//! An input that cannot be read becomes a dead letter and delays no other input.
 
 use quadrille_events::{Body, Created};
 use quadrille_local::Service;
@@ -15,7 +15,7 @@ fn created_of(order_id: &str) -> String {
 }
 
 #[tokio::test]
-async fn poison_is_parked_by_everybody_who_hears_it_and_holds_up_nobody() {
+async fn an_unreadable_input_becomes_a_dead_letter_of_its_listener_and_delays_no_order() {
     let world = World::start().await.unwrap();
     let nothing = std::iter::empty::<(String, String)>;
     world
@@ -47,7 +47,7 @@ async fn poison_is_parked_by_everybody_who_hears_it_and_holds_up_nobody() {
     let (_, body) = world.api().dead_letter(listener, &letter.id).await.unwrap();
     assert_eq!(body, "not json");
 
-    // As it is, it stays parked.
+    // A retry of the unchanged input fails again.
     let refused = world.api().retry(listener, &letter.id).await.unwrap_err();
     assert_eq!(refused.status(), Some(409), "{refused}");
     assert_eq!(world.api().dead_letters(listener).await.unwrap().len(), 1);
@@ -64,7 +64,7 @@ async fn poison_is_parked_by_everybody_who_hears_it_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_wrong_envelope_is_poison_too() {
+async fn an_input_with_a_wrong_envelope_becomes_a_dead_letter() {
     let world = World::start().await.unwrap();
     let id = world.place(order(0)).await.unwrap();
     world.ended(&id).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_wrong_envelope_is_poison_too() {
             .await
             .unwrap();
     }
-    // A good envelope with a body that is about another order, and one of an unknown version.
+    // A valid envelope with a body about another order, and an envelope with an unknown version.
     let with_id = |name: &str, version: &str| {
         let mut headers = but("ce-id", Some(&format!("created.{name}")));
         headers.retain(|(key, _)| key != "ce-eventversion");
@@ -167,11 +167,11 @@ async fn a_wrong_envelope_is_poison_too() {
     world.audit().await.unwrap();
 }
 
-/// How many of ada's orders a console knows as completed.
+/// How many of ada's orders the console shows as completed.
 async fn seen_completed(console: &str) -> anyhow::Result<usize> {
     let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
     let answer = http.get(format!("{console}/api/orders?q=ada")).send().await?;
-    // At this moment it may have no connection.
+    // The console may have no connection to NATS at this moment.
     if answer.status().is_server_error() {
         return Ok(0);
     }
@@ -180,10 +180,10 @@ async fn seen_completed(console: &str) -> anyhow::Result<usize> {
     Ok(orders.filter(|order| order["step"] == "completed").count())
 }
 
-/// Because of all but the last two the client library ends the connection, again and again, until somebody has parked them;
-/// and in the log they stay.
+/// At all but the last two, the client library closes the connection, on every redelivery until the message is a dead letter.
+/// In the log they stay.
 #[tokio::test]
-async fn what_the_client_library_cannot_read_is_parked_too() {
+async fn a_message_that_the_client_library_cannot_parse_becomes_a_dead_letter() {
     let world = World::with().env("ACK_WAIT", "1s").start().await.unwrap();
     let live = world.console().await.unwrap();
     let cases: [(&str, &[u8], &str); 6] = [
@@ -224,32 +224,32 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
             Err(error) => Err(error),
         }
     });
-    let parked = parked.await.unwrap().expect("a letter each");
+    let parked = parked.await.unwrap().expect("one dead letter each");
     for (name, _, says) in cases {
         let subject = created_of(name);
         let letter = parked.iter().find(|letter| letter.subject == subject).unwrap();
         assert!(letter.reason.contains(says), "{}", letter.reason);
     }
-    // Once they are parked they do not come again, and the audit can read around them.
+    // Dead letters are not redelivered, and the audit can skip the messages.
     world.settle().await.unwrap();
     world.audit().await.unwrap();
 
-    // So does a console, whether it was there before or reads the log from its start.
+    // So can a console, whether it was started before or reads the log from its start.
     let late = world.console().await.unwrap();
     for console in [&live, &late] {
         let sees_all = quadrille_local::client::until(PATIENCE, async || {
             let seen = seen_completed(console.url()).await?;
             anyhow::Ok((seen == ids.len()).then_some(()))
         });
-        sees_all.await.unwrap().expect("it sees all orders");
+        sees_all.await.unwrap().expect("the console shows all orders");
     }
 
-    // Nor can it be told how such an order is, but it is said why, as with any other that makes no sense.
+    // The view of such an order is an error that names the unreadable message.
     for name in ["a", "c"] {
         let id = name.parse().unwrap();
         let refused = eventually(async || match world.api().order(&id).await {
             Ok(order) => panic!("{order:?}"),
-            // Reading it ends the connection, and reading around it needs another one.
+            // Reading the message closes the connection; skipping it needs a new one.
             Err(error) if error.is_in_doubt() => Err(error.into()),
             Err(error) => Ok(Some(error)),
         });
@@ -259,10 +259,10 @@ async fn what_the_client_library_cannot_read_is_parked_too() {
     }
 }
 
-/// Over this one the client library panics, and has no connection ever after: the service ends, and whoever starts it
-/// again gives it the chance to park what comes a second time.
+/// At this message the client library panics and has no connection afterwards, so the service exits. After a restart, the
+/// service makes a dead letter of the redelivered message.
 #[tokio::test]
-async fn what_kills_the_client_library_ends_the_service_until_it_is_parked() {
+async fn a_message_at_which_the_client_library_panics_becomes_a_dead_letter_after_restarts() {
     let world = World::with().env("ACK_WAIT", "2s").start().await.unwrap();
     let listener = world.hears_orders();
     let headers = b"NATS/1.0\r\nname: a\rb\r\n\r\n";
@@ -274,12 +274,12 @@ async fn what_kills_the_client_library_ends_the_service_until_it_is_parked() {
     let parked = eventually(async || {
         if !world.deaths().await?.is_empty() {
             lives += 1;
-            // It may end before it is ready.
+            // The service may exit before it is ready.
             let _ = world.restart(listener, 0).await;
             return Ok(None);
         }
         let letters = world.api().dead_letters(listener).await?;
-        // Until its input is acknowledged as well, that may come once more.
+        // Until the input is acknowledged too, it can be redelivered once more.
         let lags = world.operator.lags().await?;
         let is_over = lags.iter().all(|lag| lag.pending == 0 && lag.unacknowledged == 0);
         Ok(letters.into_iter().next().filter(|_| is_over))
@@ -292,10 +292,13 @@ async fn what_kills_the_client_library_ends_the_service_until_it_is_parked() {
         "{}",
         letter.reason
     );
-    assert_eq!(letter.attempts, 0, "it never arrived");
+    assert_eq!(
+        letter.attempts, 0,
+        "the message was never delivered to the service"
+    );
     assert!(
         lives > 0,
-        "the client library has learned to read it: nothing has to end any more"
+        "the client library can parse the message now: this test is not needed any more"
     );
     let id = world.place(order(0)).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");

@@ -1,4 +1,4 @@
-//! The broker holds the deadlines of payments.
+//! Deadlines of payments, which the broker holds.
 
 use expect_test::expect_file;
 use quadrille_events::{Body, Ending, Expired, Opened};
@@ -26,7 +26,7 @@ async fn an_unconfirmed_payment_expires(world: &World) {
 }
 
 #[tokio::test]
-async fn an_unconfirmed_payment_expires_in_time() {
+async fn an_unconfirmed_payment_expires_at_its_deadline() {
     let world = World::with().env("PAYMENT_DEADLINE", "1s").start().await.unwrap();
     an_unconfirmed_payment_expires(&world).await;
 }
@@ -78,7 +78,7 @@ async fn a_confirmation_at_the_last_moment_charges_or_is_too_late() {
         async move {
             let id = world.place(order()).await.unwrap();
             let due = world.opened(&id).await.unwrap();
-            // The last moment is a moment by the clock; there is no condition to wait for.
+            // The deadline is a time by the clock; there is no condition to wait for.
             let left = due.duration_since(jiff::Timestamp::now());
             tokio::time::sleep(left.try_into().unwrap_or_default()).await;
             let confirmed = world.api().confirm_payment(&id).await;

@@ -1,32 +1,32 @@
-//! Every way in which an order can end, each with its transcript in `golden/`.
+//! Every way in which an order can end, each with a golden transcript in `golden/`.
 
 use expect_test::expect_file;
 use quadrille_events::{AwaitingApproval, Body, Opened, OrderId};
 use quadrille_local::client::NewOrder;
 use quadrille_tests::{PLENTY, World};
 
-/// Runs each story in a world of its own, with one instance of every service.
+/// Runs each of these functions in a world of its own, with one instance of every service.
 macro_rules! endings {
     ($($name:ident),+ $(,)?) => {
         $(
             #[tokio::test]
             async fn $name() {
                 let world = World::start().await.unwrap();
-                told::$name(&world).await;
+                journeys::$name(&world).await;
                 world.audit().await.unwrap();
             }
         )+
 
-        /// All of them at the same time.
+        /// Runs all of them at the same time in one world.
         async fn all(world: &World) {
-            futures::join!($(told::$name(world)),+);
+            futures::join!($(journeys::$name(world)),+);
             world.audit().await.unwrap();
         }
     };
 }
 
 endings![
-    an_order_paid_at_once_completes,
+    an_order_charged_at_once_completes,
     an_order_of_many_lines_completes,
     an_order_completes_once_its_payment_is_confirmed,
     an_order_completes_once_it_is_approved,
@@ -46,12 +46,12 @@ async fn orders_end_the_same_with_two_instances_of_every_service() {
 }
 
 #[tokio::test]
-async fn orders_end_the_same_when_stock_is_asked_before_money() {
+async fn orders_end_the_same_in_the_reserve_first_flow() {
     all(&World::with().reserve_first().start().await.unwrap()).await;
 }
 
 #[tokio::test]
-async fn orders_end_the_same_with_two_instances_when_stock_is_asked_before_money() {
+async fn orders_end_the_same_with_two_instances_in_the_reserve_first_flow() {
     all(&World::with().instances(2).reserve_first().start().await.unwrap()).await;
 }
 
@@ -59,16 +59,16 @@ fn order() -> NewOrder {
     NewOrder::new().line(2, "apple", 250)
 }
 
-/// Compares an order's story with its golden transcript: `golden/<flow>/<name>.txt`.
+/// Compares an order's history with its golden transcript: `golden/<flow>/<name>.txt`.
 async fn golden(world: &World, order_id: &OrderId, name: &str) {
     let story = world.story(order_id).await.unwrap();
     expect_file![format!("golden/{}/{name}.txt", world.flow())].assert_eq(&story);
 }
 
-mod told {
+mod journeys {
     use super::*;
 
-    pub async fn an_order_paid_at_once_completes(world: &World) {
+    pub async fn an_order_charged_at_once_completes(world: &World) {
         let id = world.place(order()).await.unwrap();
         let ended = world.ended(&id).await.unwrap();
         assert_eq!(ended.state, "completed");
@@ -156,7 +156,7 @@ mod told {
     pub async fn not_one_line_is_reserved_when_one_is_out_of_stock(world: &World) {
         world.api().put_item("medlar", PLENTY).await.unwrap();
         world.api().put_item("sloe", 3).await.unwrap();
-        // 2 + 2 of one item are 4, in two lines or in one.
+        // The two lines of one item add up to 4, of which 3 are in stock.
         let lines = NewOrder::new()
             .line(1, "medlar", 10)
             .line(2, "sloe", 20)

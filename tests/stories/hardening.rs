@@ -1,4 +1,4 @@
-//! Full lists, meddling by hand and hostile messages: what an attack on the system found.
+//! Full lists, configurations changed by hand, and hostile messages: faults that an attack on the system found.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ fn order() -> NewOrder {
     NewOrder::new().line(1, "apple", 250)
 }
 
-/// More than one multi-get answers with (1,024).
+/// More than one multi-get returns (1,024).
 const MANY: usize = 1_030;
 
 #[tokio::test]
-async fn couriers_may_be_more_than_one_read_brings() {
+async fn more_couriers_than_one_read_returns_are_supported() {
     let world = World::start().await.unwrap();
     let reporting = stream::iter(0..MANY).map(|number| {
         let (world, name) = (&world, format!("x{number}"));
@@ -34,7 +34,7 @@ async fn couriers_may_be_more_than_one_read_brings() {
     assert_eq!(listed["couriers"].as_array().unwrap().len(), MANY + 2);
     let id = world.place(order()).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
-    // A service that starts with all of them reads them, too.
+    // A restarted service reads all of them too.
     world.kill9(Service::Delivery, 0).await.unwrap();
     world.restart(Service::Delivery, 0).await.unwrap();
     let id = world.place(order()).await.unwrap();
@@ -43,7 +43,7 @@ async fn couriers_may_be_more_than_one_read_brings() {
 }
 
 #[tokio::test]
-async fn an_order_with_far_too_many_entries_holds_up_no_other() {
+async fn an_order_with_too_many_entries_delays_no_other() {
     let world = World::start().await.unwrap();
     let id = world.place(order().paid_by_hand()).await.unwrap();
     world.opened(&id).await.unwrap();
@@ -53,7 +53,7 @@ async fn an_order_with_far_too_many_entries_holds_up_no_other() {
         async move { operator.publish(&subject, [], b"{}").await.unwrap() }
     });
     publishing.buffer_unordered(64).collect::<Vec<u64>>().await;
-    // Payment hears of the order again, and cannot read what it has said about it.
+    // Payment hears of the order again, and cannot read its own entries about it.
     world.api().cancel_order(&id).await.unwrap();
     let letters = eventually(async || {
         let letters = world.operator.dead_letters_of(&id).await?;
@@ -66,7 +66,7 @@ async fn an_order_with_far_too_many_entries_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_poisonous_message_to_followers_of_an_order_ends_their_stream_and_no_service() {
+async fn a_message_at_which_the_client_library_panics_ends_the_streams_of_its_followers_and_no_service() {
     let world = World::start().await.unwrap();
     let id = world.place(order().paid_by_hand()).await.unwrap();
     world.opened(&id).await.unwrap();
@@ -79,14 +79,14 @@ async fn a_poisonous_message_to_followers_of_an_order_ends_their_stream_and_no_s
     };
     let mut following = follow().await;
     following.chunk().await.unwrap().unwrap();
-    // Over a lone carriage return in a header async-nats 0.51 panics.
+    // async-nats 0.51 panics at a lone carriage return in a header.
     let subject = Created::NAME.heard_as(&id);
     world
         .publish_bytes(&subject, b"NATS/1.0\r\na: b\rc\r\n\r\n", b"{}")
         .await
         .unwrap();
     while let Ok(Some(_)) = following.chunk().await {}
-    // The service goes on, and so does who follows again.
+    // The service runs on, and a client can follow the order again.
     let mut again = follow().await;
     let first = again.chunk().await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&first).contains(Created::NAME.subject));
@@ -101,7 +101,7 @@ async fn a_poisonous_message_to_followers_of_an_order_ends_their_stream_and_no_s
 }
 
 #[tokio::test]
-async fn a_consumer_whose_filters_were_changed_is_made_anew_and_hears_what_it_skipped() {
+async fn a_consumer_whose_filters_were_changed_is_created_again_and_hears_what_it_skipped() {
     let world = World::with().env("ACK_WAIT", "1s").start().await.unwrap();
     let broker = Broker::connect(&world.nats_url, "meddler").await.unwrap();
     let (stream, listener) = (format!("KV_{}", OrderEvent::SERVICE), world.hears_orders().name());
@@ -124,7 +124,7 @@ async fn a_consumer_whose_filters_were_changed_is_made_anew_and_hears_what_it_sk
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_noticed_within_15_seconds() {
+async fn a_server_that_stops_answering_is_noticed_within_15_seconds() {
     let world = World::start().await.unwrap();
     world.with_nats(0, async |server| server.stop()).await.unwrap();
     let frozen = Instant::now();

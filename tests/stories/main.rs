@@ -1,7 +1,7 @@
-//! Whole journeys: a real nats-server, the real programs, and orders over HTTP. After each story the audit checks that
-//! all that must always hold does.
+//! End-to-end tests: a real nats-server, the real programs, and orders over HTTP. At the end of each test the audit checks the
+//! invariants.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p quadrille-tests` writes the golden transcripts anew.
+//! `UPDATE_EXPECT=1 cargo test -p quadrille-tests` rewrites the golden transcripts.
 
 #![allow(clippy::unwrap_used)]
 

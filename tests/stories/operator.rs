@@ -1,5 +1,4 @@
-//! What an operator has at hand: `quadrille demo`, `audit`, `trace`, `dead-letters`; and that the audit finds what is
-//! wrong.
+//! The operator's commands `quadrille demo`, `audit`, `trace`, `dead-letters`; and violations that the audit must find.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use quadrille_local::client::{NewOrder, until};
 use quadrille_local::{Process, Service};
 use quadrille_tests::{PATIENCE, World, eventually, quadrille};
 
-/// Runs `quadrille` against a world: whether it succeeded, and what it said.
+/// Runs `quadrille` against a world; returns whether it succeeded, and its output.
 async fn run(world: &World, args: &[&str]) -> (bool, String) {
     let mut builder = Process::builder("quadrille", quadrille().unwrap()).env("NATS_URL", &world.nats_url);
     for service in Service::ALL {
@@ -21,7 +20,7 @@ async fn run(world: &World, args: &[&str]) -> (bool, String) {
     let mut process = builder.start().unwrap();
     let status = tokio::time::timeout(PATIENCE, process.wait())
         .await
-        .expect("it ends")
+        .expect("quadrille exits")
         .unwrap();
     (status.success(), process.log().join("\n"))
 }
@@ -52,7 +51,7 @@ async fn the_demo_shows_every_ending() {
 }
 
 #[tokio::test]
-async fn an_operator_sees_what_happened() {
+async fn an_operator_finds_orders_and_dead_letters() {
     let world = World::start().await.unwrap();
     let waiting = world
         .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
@@ -62,7 +61,7 @@ async fn an_operator_sees_what_happened() {
     let (ok, said) = run(&world, &["audit"]).await;
     assert!(
         ok && said.contains("1  waiting for the customer to pay"),
-        "it is theirs to end it: {said}"
+        "an order that waits for the customer is no violation: {said}"
     );
 
     let (ok, said) = run(&world, &["trace", waiting.as_str()]).await;
@@ -88,7 +87,7 @@ async fn an_operator_sees_what_happened() {
         let letters = world.api().dead_letters(world.hears_orders()).await?;
         anyhow::Ok(letters.into_iter().next())
     });
-    let id = parked.await.unwrap().expect("it is parked").id;
+    let id = parked.await.unwrap().expect("a dead letter").id;
     let (ok, said) = run(&world, &["dead-letters"]).await;
     assert!(ok && said.contains(&id), "{said}");
     let (ok, said) = run(&world, &["dead-letter", &id]).await;
@@ -108,12 +107,12 @@ async fn an_operator_sees_what_happened() {
     let (ok, said) = run(&world, &["dead-letter", &id]).await;
     assert!(
         ok && said.contains("not json"),
-        "who has parked it need not be there: {said}"
+        "a dead letter can be read while its service is down: {said}"
     );
 }
 
 #[tokio::test]
-async fn the_demo_says_when_nothing_is_running() {
+async fn the_demo_reports_a_service_that_is_not_running() {
     let world = World::start().await.unwrap();
     world.kill9(Service::Payment, 0).await.unwrap();
     let (ok, said) = run(&world, &["demo"]).await;
@@ -123,15 +122,14 @@ async fn the_demo_says_when_nothing_is_running() {
     );
 }
 
-/// Stores what should be an event, and waits until it is in the log too: where nobody hears anything any more, the audit does
-/// not wait for it.
+/// Stores a message as an event, and waits until it is in the log: with all services stopped, the audit does not wait for it.
 async fn store(world: &World, subject: &str, headers: Vec<(String, String)>, body: &[u8]) {
     let logged = world.operator.size("EVENTS").await.unwrap().last_sequence;
     world.operator.publish(subject, headers, body).await.unwrap();
     world.holds_ever("EVENTS", logged + 1).await.unwrap();
 }
 
-/// An event as its service would have said it, stored behind its back.
+/// Stores an event that its service has not said, with a valid envelope.
 async fn forge(world: &World, name: &EventName, id: &OrderId) {
     let stored = world.operator.bucket("order").await.unwrap();
     let subject = Created::NAME.stored_as(id);
@@ -160,7 +158,7 @@ async fn forge(world: &World, name: &EventName, id: &OrderId) {
 }
 
 #[tokio::test]
-async fn the_audit_finds_what_is_wrong() {
+async fn the_audit_finds_planted_violations() {
     let world = World::start().await.unwrap();
     let order = || NewOrder::new().line(2, "apple", 250);
     let mut ids = world
@@ -169,8 +167,8 @@ async fn the_audit_finds_what_is_wrong() {
         .unwrap();
     world.all_ended(&ids).await.unwrap();
     world.audit().await.unwrap();
-    // In the order in which they are stored: the last one is overwritten below, and were it the first, then the bucket
-    // would look as if its start had aged away.
+    // In the order in which they are stored. The last one is overwritten below; if the first one were, the bucket would look as
+    // if its oldest entries had aged away.
     let stored = world.operator.bucket("order").await.unwrap();
     ids.sort_by_key(|id| {
         let created = Created::NAME.stored_as(id);
@@ -179,7 +177,7 @@ async fn the_audit_finds_what_is_wrong() {
             .find(|entry| entry.subject == created)
             .map(|entry| entry.sequence)
     });
-    // From here on nobody is there to react.
+    // From here on no service reacts.
     for service in Service::ALL {
         world.kill9(service, 0).await.unwrap();
     }
@@ -274,7 +272,7 @@ async fn the_audit_finds_what_is_wrong() {
         "{says}"
     );
 
-    // The same entry once more: one entry in the bucket, two events in the log.
+    // The same entry written again: one entry in the bucket, two events in the log.
     forge(&world, Created::NAME, fourth).await;
     let says = found().await;
     assert!(
@@ -316,7 +314,7 @@ async fn the_audit_finds_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn the_audit_does_not_miss_what_has_aged_away() {
+async fn the_audit_accepts_orders_whose_entries_have_aged_away() {
     let world = World::with()
         .env("RETENTION", "10s")
         .env("EVENTS_MAX_AGE", "10s")
@@ -342,6 +340,6 @@ async fn the_audit_does_not_miss_what_has_aged_away() {
             .any(|note| note.contains("entries of the order bucket have gone")),
         "{report}"
     );
-    // Stock does not age: what has gone out with an order stays gone.
+    // Records of the ledger do not age: stock that has gone out with an order stays used.
     assert_eq!(world.api().item("apple").await.unwrap()["reserved"], 12);
 }

@@ -1,11 +1,11 @@
-//! A payment provider behind HTTP, which fails, dawdles and loses its answers. Its own books are audited too.
+//! A payment provider behind HTTP that fails, is slow and loses answers. The audit checks its books too.
 
 use futures::future::join;
 use quadrille_audit::{Account, Books};
 use quadrille_events::Ending;
 use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
-use quadrille_tests::{PATIENCE, Provider, World};
+use quadrille_tests::{PATIENCE, ProviderServer, World};
 
 fn order() -> NewOrder {
     NewOrder::new().line(2, "apple", 250)
@@ -13,7 +13,7 @@ fn order() -> NewOrder {
 
 #[tokio::test]
 async fn a_provider_that_fails_and_loses_answers_charges_once() {
-    let (provider, url) = Provider::start().await.unwrap();
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -47,8 +47,8 @@ async fn a_provider_that_fails_and_loses_answers_charges_once() {
 }
 
 #[tokio::test]
-async fn a_slow_provider_holds_up_nobody_else() {
-    let (provider, url) = Provider::start().await.unwrap();
+async fn a_slow_call_to_the_provider_delays_no_other_order() {
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -76,8 +76,8 @@ async fn a_slow_provider_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
-    let (provider, url) = Provider::start().await.unwrap();
+async fn an_order_cancelled_during_a_call_to_the_provider_is_refunded() {
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()
@@ -102,8 +102,8 @@ async fn an_order_cancelled_while_the_provider_is_at_it_gets_its_money_back() {
 }
 
 #[tokio::test]
-async fn a_payment_service_that_dies_while_charging_charges_once() {
-    let (provider, url) = Provider::start().await.unwrap();
+async fn a_payment_service_killed_while_charging_charges_once() {
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let options = World::with()
         .instances(2)
         .env("PAYMENT_PROVIDER_URL", &url)
@@ -137,8 +137,8 @@ async fn a_payment_service_that_dies_while_charging_charges_once() {
 }
 
 #[tokio::test]
-async fn the_audit_finds_what_is_wrong_with_the_books() {
-    let (provider, url) = Provider::start().await.unwrap();
+async fn the_audit_finds_violations_in_the_providers_books() {
+    let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()
         .env("PAYMENT_PROVIDER_URL", &url)
         .start()

@@ -1,4 +1,4 @@
-//! Whoever is not sure sends the same request again: it takes effect once, and is answered the same.
+//! A request that a client repeats takes effect once, and gets the same answer.
 
 use quadrille_events::{AwaitingApproval, Body, Opened};
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ async fn a_hundred_requests_with_one_key_are_one_order() {
     let (status, answer) = answers.into_iter().next().unwrap();
     assert_eq!(status, 201, "{answer}");
 
-    // Long after it has been completed the answer is still the same.
+    // After the order has completed the answer is still the same.
     let id = serde_json::from_str::<serde_json::Value>(&answer).unwrap()["order_id"]
         .as_str()
         .unwrap()
@@ -45,7 +45,7 @@ async fn a_hundred_requests_with_one_key_are_one_order() {
 }
 
 #[tokio::test]
-async fn a_key_is_good_for_one_order_of_one_customer() {
+async fn an_idempotency_key_identifies_one_order_of_one_customer() {
     let world = World::start().await.unwrap();
     let first = world
         .api()
@@ -99,7 +99,7 @@ async fn a_key_is_good_for_one_order_of_one_customer() {
 async fn a_repeated_command_is_answered_like_the_first() {
     let world = World::with().instances(2).start().await.unwrap();
 
-    // Ten at once, and another one later.
+    // Ten requests at once, and another one later.
     let confirmed = world
         .place(order().paid_by_hand().approved_by_hand())
         .await
@@ -143,7 +143,7 @@ async fn a_repeated_command_is_answered_like_the_first() {
     assert_eq!(late.status(), Some(409), "{late}");
     assert!(
         late.to_string().contains("the customer cancelled the payment"),
-        "says why: {late}"
+        "the reason is given: {late}"
     );
     let late = world.api().approve_order(&cancelled).await.unwrap_err();
     assert_eq!(late.status(), Some(409), "{late}");
@@ -152,7 +152,7 @@ async fn a_repeated_command_is_answered_like_the_first() {
 }
 
 #[tokio::test]
-async fn an_approval_that_comes_too_early_is_told_so() {
+async fn an_approval_before_the_order_is_ready_is_refused() {
     let world = World::start().await.unwrap();
     let id = world
         .place(order().paid_by_hand().approved_by_hand())

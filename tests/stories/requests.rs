@@ -1,4 +1,4 @@
-//! What the services answer to requests that make no sense, come too early, or come to the wrong place.
+//! Answers of the services to invalid requests, requests that come too early, and requests to unknown paths.
 
 use quadrille_events::{
     Assigned, Body, Charged, Completed, CreateDelivery, Created, EventName, Opened, Reserved,
@@ -9,7 +9,7 @@ use quadrille_tests::{PATIENCE, PAY_FIRST, World};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Every error is a problem in the sense of RFC 9457.
+/// Checks that an error is a problem document (RFC 9457) with this status, field and detail.
 #[track_caller]
 fn assert_problem(asked: &str, answer: &Answer, status: u16, field: Option<&str>, says: &str) {
     let problem = answer.json();
@@ -34,7 +34,7 @@ async fn send(world: &World, service: Service, method: Method, path: &str, body:
     world.api().send(service, method, path, &[], body).await.unwrap()
 }
 
-/// An order with one thing changed.
+/// A valid order with one change.
 fn but(change: impl FnOnce(&mut Value)) -> Value {
     let order = NewOrder::new().line(2, "apple", 250).line(1, "pear", 90);
     let mut order = serde_json::to_value(order).unwrap();
@@ -43,7 +43,7 @@ fn but(change: impl FnOnce(&mut Value)) -> Value {
 }
 
 #[tokio::test]
-async fn an_order_that_makes_no_sense_is_refused_by_the_field_that_is_wrong() {
+async fn an_invalid_order_is_refused_and_the_wrong_field_is_named() {
     let world = World::with().start_empty().await.unwrap();
     let long = |length: usize| json!("x".repeat(length));
     let line = json!({"item_id": "apple", "quantity": 1, "unit_price": 1});
@@ -80,12 +80,12 @@ async fn an_order_that_makes_no_sense_is_refused_by_the_field_that_is_wrong() {
     assert_eq!(
         world.operator.size("order").await.unwrap().messages,
         0,
-        "nothing of it was stored"
+        "no invalid order is stored"
     );
 }
 
 #[tokio::test]
-async fn the_largest_order_that_makes_sense_is_accepted() {
+async fn the_largest_valid_order_is_accepted() {
     let world = World::start().await.unwrap();
     let mut largest = NewOrder::new().by(&"c".repeat(64)).to(&"ä".repeat(250));
     for number in 0..100 {
@@ -98,7 +98,7 @@ async fn the_largest_order_that_makes_sense_is_accepted() {
     world.audit().await.unwrap();
 }
 
-/// Service, method, path, body; status, field and a part of the detail that it answers.
+/// A request (service, method, path, body), and the expected answer: status, field and a part of the detail.
 type Row<'a> = (
     Service,
     Method,
@@ -110,7 +110,7 @@ type Row<'a> = (
 );
 
 #[tokio::test]
-async fn a_request_that_makes_no_sense_is_told_so() {
+async fn an_invalid_request_is_refused_with_a_problem_document() {
     let world = World::start().await.unwrap();
     let unknown = json!({"order_id": "nobody-knows"});
     let dotted = json!({"order_id": "a.b"});
@@ -171,7 +171,7 @@ async fn a_request_that_makes_no_sense_is_told_so() {
         .unwrap();
     assert_eq!(text.status().as_u16(), 415);
 
-    // Stock and capacity cannot be put below what is in use.
+    // Stock and capacity cannot be set below what is in use.
     let id = world.place(NewOrder::new().line(7, "plum", 30)).await.unwrap();
     world.ended(&id).await.unwrap();
     let too_few = world.api().put_item("plum", 6).await.unwrap_err();
@@ -186,7 +186,7 @@ async fn a_request_that_makes_no_sense_is_told_so() {
 }
 
 #[tokio::test]
-async fn every_service_says_how_it_is() {
+async fn every_service_reports_health_readiness_and_metrics() {
     let world = World::start().await.unwrap();
     let id = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
     world.ended(&id).await.unwrap();
@@ -260,7 +260,7 @@ async fn an_order_can_be_followed_live() {
             }
             let next = tokio::time::timeout(PATIENCE, live.chunk()).await;
             let chunk = next.unwrap_or_else(|_| panic!("no more than {heard:?}")).unwrap();
-            text.push_str(&String::from_utf8_lossy(&chunk.expect("it goes on")));
+            text.push_str(&String::from_utf8_lossy(&chunk.expect("the stream is open")));
         }
     };
     let subjects = |names: &[&EventName]| -> Vec<_> { names.iter().map(|name| name.subject).collect() };
@@ -271,10 +271,10 @@ async fn an_order_can_be_followed_live() {
     assert_eq!(
         hear(before.len()).await,
         subjects(before),
-        "what was before, a cause before its effect"
+        "the events so far, each cause before its effect"
     );
     world.api().confirm_payment(&id).await.unwrap();
-    // What comes live comes from four buckets, and may come in another order.
+    // Live events come from four buckets, so their order can differ.
     let mut all = hear(7).await;
     all.sort();
     let expected = [
@@ -286,6 +286,6 @@ async fn an_order_can_be_followed_live() {
         Charged::NAME,
         Opened::NAME,
     ];
-    assert_eq!(all, subjects(&expected), "each once");
+    assert_eq!(all, subjects(&expected), "each event once");
     world.audit().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! How services start, stop, and refuse to run.
+//! Services start, stop, and refuse to start.
 
 use futures::future::join;
 use quadrille_local::client::NewOrder;
@@ -12,7 +12,7 @@ fn order(_: usize) -> NewOrder {
 }
 
 #[tokio::test]
-async fn sigterm_finishes_what_is_in_hand_and_loses_nothing() {
+async fn sigterm_finishes_the_inputs_in_flight_and_loses_nothing() {
     let world = World::start().await.unwrap();
     let stopping = async {
         for (service, events) in Service::ALL.into_iter().zip([100, 300, 500, 700]) {
@@ -44,7 +44,7 @@ async fn services_start_in_any_order() {
     }
 }
 
-/// Runs one service on what is at `nats_url`; it must refuse, in one sentence.
+/// Starts one service with the server at `nats_url`, and returns the one-line error with which it must exit.
 async fn refused(nats_url: &str, port: u16) -> String {
     build().unwrap();
     let mut process = Service::Order
@@ -55,15 +55,15 @@ async fn refused(nats_url: &str, port: u16) -> String {
         .unwrap();
     let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
     assert_eq!(
-        ended.expect("it ends").unwrap().code(),
+        ended.expect("the service exits").unwrap().code(),
         Some(1),
         "{}",
         process.log_tail()
     );
-    let last = process.log().pop().expect("it says something");
+    let last = process.log().pop().expect("a log line");
     assert!(
         last.starts_with("order: "),
-        "the last line is the sentence: {last}"
+        "the last line names the service: {last}"
     );
     last
 }
@@ -82,7 +82,7 @@ async fn a_taken_port_is_named() {
 
 #[tokio::test]
 async fn a_server_without_jetstream_is_refused() {
-    // Its JetStream is cut off for the account, and then absent altogether.
+    // First a server without JetStream, then an account without it.
     let folder = tempfile::tempdir().unwrap();
     let mut server = Process::builder("nats-server", nats_server_binary().unwrap())
         .arg("--addr")
@@ -104,7 +104,7 @@ async fn a_server_without_jetstream_is_refused() {
             .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
         anyhow::Ok(ports.and_then(|ports| ports["nats"][0].as_str().map(str::to_owned)))
     });
-    let url = url.await.unwrap().expect("it says on which port it listens");
+    let url = url.await.unwrap().expect("the server writes its port to a file");
     let sentence = refused(&url, 0).await;
     assert!(
         sentence.contains("has no JetStream: start it with `nats-server -js`"),
@@ -118,7 +118,10 @@ async fn a_server_without_jetstream_is_refused() {
         .unwrap();
     let sentence = refused(&server.url().replace("//", "//a:b@"), 0).await;
     assert!(sentence.contains("this account cannot use it"), "{sentence}");
-    assert!(!sentence.contains("a:b@"), "no password is shown: {sentence}");
+    assert!(
+        !sentence.contains("a:b@"),
+        "the password is not shown: {sentence}"
+    );
 }
 
 #[tokio::test]
@@ -194,7 +197,7 @@ async fn a_wrong_setting_is_named() {
             .unwrap();
         let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
         assert_eq!(ended.expect("it ends").unwrap().code(), Some(1), "{name}={value}");
-        let last = process.log().pop().expect("it says something");
+        let last = process.log().pop().expect("a log line");
         assert!(
             last.contains(&format!("{name}={value}")) && last.contains(says),
             "{last}"

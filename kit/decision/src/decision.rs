@@ -1,7 +1,8 @@
-//! The words in which a service decides: plain values, no clock, no chance, no I/O.
+//! The types of a service's decisions: plain values, no clock, no random numbers, no I/O.
 //!
-//! A service is a total match on (state, input) that answers with a [`Decision`]. State is the fold of what the
-//! service itself has said about the order (or other aggregate); time, ids and the outcomes of outside calls come in with the input.
+//! A service is a total match on (state, input) whose result is a [`Decision`]. The state is the fold of the events that the
+//! service itself has said about the order (or other aggregate). Time, ids and the outcomes of outside calls are part of the
+//! input or of the [`Context`].
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,43 +15,44 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// A participant of the choreography.
 pub trait Service: Send + Sync + 'static {
-    /// What it says.
+    /// The events that the service says.
     type Said: Said;
-    /// The fold of what it has said about one order (or other aggregate); `Default` is "nothing yet". A service that speaks
-    /// about several kinds has a variant for each.
+    /// The fold of the events that the service has said about one order (or other aggregate). `Default` is the state before the
+    /// first event. If the events are about several kinds of aggregates, the state has variants for each kind.
     type State: Default + Clone + Debug + PartialEq + Send + Sync;
-    /// What it has to answer: an event it hears, a command, the outcome of an outside call.
+    /// What the service decides on: an event that it hears, a command, the outcome of an outside call.
     type Input: Clone + Debug + Send + Sync;
-    /// A record of its ledger (stock, a courier's load); `()` if it keeps none.
+    /// A record of the service's ledger (stock, a courier's load); `()` if it has no ledger.
     type Record: Serialize + DeserializeOwned + Clone + Debug + PartialEq + Send + Sync;
-    /// A call to the outside world; [`std::convert::Infallible`] if it makes none.
+    /// A call to the outside (a payment provider); [`std::convert::Infallible`] if the service makes none.
     type Ask: Clone + Debug + Send + Sync;
 
-    /// Whom it hears: one wire per event. All it knows of the flow.
+    /// The events that the service hears, one wire each. Nothing else in a service depends on the flow.
     fn wires(&self) -> Vec<Wire<Self::Input>>;
 
-    /// The order (or other aggregate) that an input is about, and every event that answers it; `None` for a command that
-    /// concerns the ledger only.
+    /// The order (or other aggregate) that an input is about, and so is every event that answers the input. `None` for a
+    /// command that concerns the ledger only.
     fn about(input: &Self::Input) -> Option<AggregateId>;
 
-    /// Whether an input usually meets an order (or other aggregate) about which nothing has been said, so that it can be decided on that
-    /// guess without reading. A wrong guess is corrected by the broker's check.
+    /// Whether the service has usually said nothing yet about the order (or other aggregate) of this input. Such an input is
+    /// decided on the default state without a read; if the guess is wrong, the broker rejects the commit and the input is
+    /// decided again.
     fn opens(input: &Self::Input) -> bool;
 
-    /// Which records the decision on an input looks at.
+    /// The records that the decision on an input reads.
     fn reads(input: &Self::Input) -> Reads;
 
-    /// What having said something means for the state.
+    /// Applies an event that the service has said to the state.
     fn fold(state: &mut Self::State, said: &Self::Said);
 
-    /// How an order ends by this being said, in a word for those who count: `completed`. `None` if it goes on, or if it is
-    /// another service that ends it.
+    /// How this event ends the order, as a label for metrics: `completed`. `None` if the order goes on, or is ended by another
+    /// service.
     fn ending(_said: &Self::Said) -> Option<&'static str> {
         None
     }
 
-    /// The answer to an input. Pure. Saying an event must make the same input ignored from then on; an event that is rewritten
-    /// ([`quadrille_events::Lifetime::Latest`]) is said again only if it says something else.
+    /// Decides on an input. A pure function. Once the events of a decision are said, the same input must be ignored. An event
+    /// whose entry is rewritten ([`quadrille_events::Lifetime::Latest`]) is said again only with another body.
     fn decide(
         state: &Self::State,
         input: &Self::Input,
@@ -59,42 +61,42 @@ pub trait Service: Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// Whether [`Service::ask`] has effects outside this process. Then a call is made only on a state that was read from
-    /// the leader after its input came; otherwise the broker's check comes soon enough.
+    /// Whether [`Service::ask`] has effects outside this process. If so, a call is made only on a state that was read from
+    /// the leader after the input arrived. If not, the check at commit suffices.
     fn asks_outside(&self) -> bool {
         true
     }
 
-    /// Makes an outside call and brings back its outcome as an input. Called with the same `ask` again after any
-    /// doubt, so it must be idempotent.
+    /// Makes an outside call and returns its outcome as an input. Must be idempotent: after a crash or an unknown outcome it is
+    /// called with the same `ask` again. A call that takes longer than [`ASK_TIMEOUT`] counts as [`AskError::Transient`].
     ///
     /// # Errors
-    /// [`AskError`] says whether to try again.
+    /// [`AskError`] says whether the call can be repeated.
     fn ask(&self, ask: Self::Ask) -> impl Future<Output = Result<Self::Input, AskError>> + Send;
 }
 
-/// What a decision may look at besides state and input.
+/// What a decision may use besides state and input.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a, R> {
-    /// When the decision is made.
+    /// The time of the decision.
     pub now: Timestamp,
-    /// The records of the ledger that [`Service::reads`] named; an absent one does not exist.
+    /// The records of the ledger that [`Service::reads`] names. A record that is missing here does not exist.
     pub records: &'a BTreeMap<String, R>,
 }
 
-/// Which records of the ledger a decision looks at.
+/// The records of the ledger that a decision reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// None.
+    /// No record.
     Nothing,
-    /// These, by key: `stock.item.apple`.
+    /// The records with these keys: `stock.item.apple`.
     Keys(Vec<String>),
-    /// All whose key is this prefix and one more token: `courier.load`.
+    /// All records whose key is this prefix and one more token: `courier.load`.
     All(&'static str),
 }
 
 impl Reads {
-    /// Whether the record of this key is among them.
+    /// Whether the decision reads the record with this key.
     pub fn names(&self, key: &str) -> bool {
         match self {
             Reads::Nothing => false,
@@ -107,48 +109,49 @@ impl Reads {
     }
 }
 
-/// The answer of a service to an input.
+/// What a service does with an input.
 #[derive(Debug)]
 pub enum Decision<S: Service + ?Sized> {
-    /// Say something, in one commit with changes of the ledger.
+    /// Say events and change the ledger, in one commit.
     Say(Say<S>),
-    /// Ask the outside world first; the outcome comes back as an input.
+    /// Make an outside call first. The outcome comes back as an input.
     Ask(S::Ask),
-    /// There is nothing to do, for this reason. Logged and counted.
+    /// Do nothing, for this reason. Logged and counted.
     Ignore(&'static str),
-    /// A command cannot take effect.
+    /// Refuse a command.
     Refuse(Refusal),
 }
 
-/// One commit: all of it is stored, or nothing.
+/// One commit: stored as a whole or not at all.
 #[derive(Debug)]
 pub struct Say<S: Service + ?Sized> {
-    /// What is said, in this order, all about the order (or other aggregate) of the input.
+    /// The events, in this order. All are about the order (or other aggregate) of the input.
     pub events: Vec<S::Said>,
-    /// The ledger's changes: key and new record.
+    /// The changes of the ledger: key and new record.
     pub records: Vec<(String, S::Record)>,
-    /// What becomes of the deadline of the order (or other aggregate).
+    /// The change of the deadline of the order (or other aggregate).
     pub deadline: Deadline<S::Said>,
 }
 
-/// What a commit does to the one deadline that an order (or other aggregate) can have in a service. The broker holds it.
+/// What a commit does to the deadline. An order (or other aggregate) has at most one deadline per service; the broker holds
+/// it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Deadline<E> {
-    /// It stays as it is.
+    /// Keep the deadline, if there is one.
     Keep,
-    /// At `at` the broker says `says` on the service's behalf.
+    /// Set the deadline: the broker publishes an event on the service's behalf.
     Set {
-        /// When.
+        /// The time of the deadline.
         at: Timestamp,
-        /// What.
+        /// The event that is published.
         says: E,
     },
-    /// It is off.
+    /// Remove the deadline.
     Clear,
 }
 
 impl<E> Deadline<E> {
-    /// The same with another form of what is said.
+    /// The same deadline with another type of event.
     pub fn map<F>(self, form: impl FnOnce(E) -> F) -> Deadline<F> {
         match self {
             Deadline::Keep => Deadline::Keep,
@@ -158,19 +161,19 @@ impl<E> Deadline<E> {
     }
 }
 
-/// Why a command cannot take effect.
+/// Why a command is refused, in words for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no such thing (404).
+    /// The order, item or courier does not exist (HTTP 404).
     NotFound(String),
-    /// It is too late, or does not fit what has happened (409).
+    /// The command does not fit the state, or comes too late (HTTP 409).
     Conflict(String),
-    /// The same idempotency key came with another body (422).
+    /// The idempotency key was used with another body before (HTTP 422).
     Mismatch(String),
 }
 
 impl Refusal {
-    /// Why, in a word for whoever counts.
+    /// The kind of refusal, as a label for metrics: `conflict`.
     pub fn kind(&self) -> &'static str {
         match self {
             Refusal::NotFound(_) => "not found",
@@ -181,7 +184,7 @@ impl Refusal {
 }
 
 impl<S: Service> Decision<S> {
-    /// Says events and touches nothing else.
+    /// Says events; ledger and deadline stay as they are.
     pub fn say(events: impl IntoIterator<Item = S::Said>) -> Self {
         Decision::Say(Say {
             events: events.into_iter().collect(),
@@ -190,7 +193,7 @@ impl<S: Service> Decision<S> {
         })
     }
 
-    /// Changes the ledger and says nothing.
+    /// Changes one record of the ledger and says nothing.
     pub fn record(key: String, record: S::Record) -> Self {
         Decision::Say(Say {
             events: Vec::new(),
@@ -199,7 +202,7 @@ impl<S: Service> Decision<S> {
         })
     }
 
-    /// Adds changes of the ledger to what is said.
+    /// Adds changes of the ledger to the commit. Has no effect unless this is [`Decision::Say`].
     #[must_use]
     pub fn with_records(mut self, records: impl IntoIterator<Item = (String, S::Record)>) -> Self {
         if let Decision::Say(say) = &mut self {
@@ -208,7 +211,7 @@ impl<S: Service> Decision<S> {
         self
     }
 
-    /// Adds a change of the deadline to what is said.
+    /// Adds a change of the deadline to the commit. Has no effect unless this is [`Decision::Say`].
     #[must_use]
     pub fn with_deadline(mut self, deadline: Deadline<S::Said>) -> Self {
         if let Decision::Say(say) = &mut self {
@@ -218,20 +221,20 @@ impl<S: Service> Decision<S> {
     }
 }
 
-/// Why an outside call brought no outcome.
+/// Why an outside call has no outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// It may work later: a time-out, a 5xx, a lost connection. The call is repeated.
+    /// The call can succeed later: a time-out, a 5xx, a lost connection. It is repeated.
     #[error("{0}")]
     Transient(String),
-    /// It will never work as it is. The input is parked.
+    /// The call cannot succeed as it is. The input becomes a dead letter.
     #[error("{0}")]
     Permanent(String),
 }
 
-/// One wire of the choreography: an event heard, and the input it becomes.
+/// One wire of the choreography: an event that a service hears, and the input that it becomes.
 pub struct Wire<I> {
-    /// The event.
+    /// The name of the event.
     pub name: &'static EventName,
     decode: Decode<I>,
 }
@@ -239,7 +242,7 @@ pub struct Wire<I> {
 type Decode<I> = Box<dyn Fn(&[u8]) -> Result<(AggregateId, I), DecodeError> + Send + Sync>;
 
 impl<I> Wire<I> {
-    /// Hears the event whose body is `B` as the input that `hear` makes of it.
+    /// Hears the event with the body `B`. `hear` makes the input from it.
     pub fn on<B: Body>(hear: impl Fn(B) -> I + Send + Sync + 'static) -> Self {
         Wire {
             name: B::NAME,
@@ -250,10 +253,10 @@ impl<I> Wire<I> {
         }
     }
 
-    /// Reads a body: what it is about, and the input it becomes.
+    /// Decodes the body of the event: the aggregate that it is about, and the input that it becomes.
     ///
     /// # Errors
-    /// [`DecodeError`] says what is wrong with it.
+    /// [`DecodeError`] says what is wrong with the body.
     pub fn decode(&self, body: &[u8]) -> Result<(AggregateId, I), DecodeError> {
         (self.decode)(body)
     }
@@ -265,5 +268,5 @@ impl<I> Debug for Wire<I> {
     }
 }
 
-/// How long a call of [`Service::ask`] may take before it counts as [`AskError::Transient`].
+/// The longest that a call of [`Service::ask`] may take. After that it counts as [`AskError::Transient`].
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! A service whose types are gone: bytes in, bytes out. Used where several services are looked at together: by the map
+//! Services without static types: events and records as bytes. For programs that handle several services alike: the map
 //! (`tools/map`) and the model (`tests/model`).
 //!
 //! [`erase`] makes a [`Participant`] of a [`Service`]. Its events are [`Fact`]s, its ledger is [`Records`], its inputs and
@@ -20,9 +20,9 @@ use crate::decision::{AskError, Context, Deadline, Decision, Reads, Service, Wir
 /// An event as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is called.
+    /// The name of the event.
     pub name: &'static EventName,
-    /// Its JSON body.
+    /// The JSON body.
     pub body: Vec<u8>,
 }
 
@@ -30,18 +30,22 @@ impl Fact {
     /// The event as its owner stores it.
     ///
     /// # Panics
-    /// If the event, read back, is another one.
+    /// If the event is another one after encoding and decoding.
     pub fn of<E: Said>(event: &E) -> Self {
         let fact = Self {
             name: event.name(),
             body: event.encode(),
         };
         let again: E = fact.read();
-        assert_eq!(again, *event, "{} is another one once it is stored", fact.name);
+        assert_eq!(
+            again, *event,
+            "{} is another one after encoding and decoding",
+            fact.name
+        );
         fact
     }
 
-    /// The event, if its owner is not known.
+    /// The event, decoded by its name.
     ///
     /// # Panics
     /// If the body is not that of its event.
@@ -59,18 +63,18 @@ impl Fact {
 /// A ledger: key and JSON body of each record.
 pub type Records = BTreeMap<String, Vec<u8>>;
 
-/// The ledger of a service as it is stored.
+/// Encodes the ledger of a service.
 pub fn records<R: Serialize>(records: &BTreeMap<String, R>) -> Records {
     let stored = records.iter().map(|(key, record)| (key.clone(), encode(record)));
     stored.collect()
 }
 
-/// A record as it is stored.
+/// Encodes a record as JSON.
 pub fn encode<R: Serialize>(record: &R) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_else(|error| unreachable!("plain data is always JSON: {error}"))
 }
 
-/// A record, read back.
+/// Decodes a record.
 ///
 /// # Panics
 /// If the body is not that of a record `R`.
@@ -78,7 +82,8 @@ pub fn decode<R: DeserializeOwned>(body: &[u8]) -> R {
     serde_json::from_slice(body).unwrap_or_else(|error| panic!("cannot read a record: {error}"))
 }
 
-/// An input or an outside call of a service, its type erased. Both are plain data, so two that print alike are equal.
+/// An input or an outside call of a service, with its type erased. Two values are equal if their `Debug` texts are equal: both
+/// are plain data.
 #[derive(Clone)]
 pub struct OpaqueValue(Arc<dyn Plain>);
 
@@ -95,11 +100,11 @@ impl OpaqueValue {
     /// The value.
     ///
     /// # Panics
-    /// If it is no `T`, because it belongs to another service.
+    /// If the value is not a `T`, because it belongs to another service.
     pub fn get<T: Any>(&self) -> &T {
         let any: &dyn Any = &*self.0;
         any.downcast_ref()
-            .unwrap_or_else(|| panic!("{self:?} is no {}", std::any::type_name::<T>()))
+            .unwrap_or_else(|| panic!("{self:?} is not a {}", std::any::type_name::<T>()))
     }
 }
 
@@ -115,67 +120,67 @@ impl PartialEq for OpaqueValue {
     }
 }
 
-/// What a service answers to an input: a [`Decision`], its types erased.
+/// The decision of a service on an input: a [`Decision`] with its types erased.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reaction {
     /// One commit.
     Say {
-        /// What is said.
+        /// The events.
         facts: Vec<Fact>,
-        /// The ledger's changes: key and new record.
+        /// The changes of the ledger: key and new record.
         records: Vec<(String, Vec<u8>)>,
-        /// What becomes of the deadline.
+        /// The change of the deadline.
         deadline: Deadline<Fact>,
     },
-    /// An outside call comes first.
+    /// Make an outside call first.
     Ask(OpaqueValue),
-    /// There is nothing to do, for this reason.
+    /// Do nothing, for this reason.
     Ignore(&'static str),
-    /// A command cannot take effect.
+    /// Refuse a command.
     Refuse,
 }
 
-/// An outside call that is being made: its outcome is an input.
+/// The future of an outside call. Its outcome is an input.
 pub type OutsideCall<'a> = Pin<Box<dyn Future<Output = Result<OpaqueValue, AskError>> + Send + 'a>>;
 
-/// A service whose types are gone.
+/// A service with its types erased.
 pub trait Participant: Send + Sync {
-    /// The service, and the name of its bucket.
+    /// The name of the service, which is also the name of its bucket.
     fn service(&self) -> &'static str;
 
-    /// Which events it hears.
+    /// The events that the service hears.
     fn hears(&self) -> Vec<&'static EventName>;
 
-    /// The inputs that an event becomes: none, if it is not heard.
+    /// The inputs that an event becomes: none if the service does not hear the event.
     ///
     /// # Errors
-    /// The body is not that of the event.
+    /// [`DecodeError`] if the body is not that of the event.
     fn hear(&self, fact: &Fact) -> Result<Vec<OpaqueValue>, DecodeError>;
 
     /// The order (or other aggregate) that an input is about; `None` if it concerns the ledger only.
     fn about(&self, input: &OpaqueValue) -> Option<AggregateId>;
 
-    /// Whether an input is decided on the guess that nothing has been said.
+    /// Whether an input is decided on the default state without a read: see [`Service::opens`].
     fn opens(&self, input: &OpaqueValue) -> bool;
 
-    /// Which records the decision on an input looks at.
+    /// The records that the decision on an input reads.
     fn reads(&self, input: &OpaqueValue) -> Reads;
 
-    /// What the service answers to an input at `now`, having said this, with this ledger. It is shown no record that it
-    /// has not named.
+    /// Decides on an input at `now`, after the service has said `said`, with the ledger `records`. The decision sees only the
+    /// records that [`Participant::reads`] names.
     fn react(&self, said: &[&Fact], input: &OpaqueValue, records: &Records, now: Timestamp) -> Reaction;
 
-    /// Makes an outside call.
+    /// Makes an outside call: see [`Service::ask`].
     fn ask(&self, ask: &OpaqueValue) -> OutsideCall<'_>;
 }
 
-/// The service without its types.
+/// Erases the types of a service.
 pub fn erase<S: Service>(service: S) -> Box<dyn Participant> {
     let wires = service.wires();
     Box::new(TypedService { service, wires })
 }
 
-/// The state of a service that has said this.
+/// The state of a service that has said these events.
 pub fn fold<S: Service>(said: &[&Fact]) -> S::State {
     let mut state = S::State::default();
     for fact in said {
@@ -203,7 +208,7 @@ impl<S: Service> Participant for TypedService<S> {
         wires
             .map(|wire| {
                 let (about, input) = wire.decode(&fact.body)?;
-                assert_eq!(S::about(&input), Some(about), "what {input:?} is about");
+                assert_eq!(S::about(&input), Some(about), "the aggregate of {input:?}");
                 Ok(OpaqueValue::new(input))
             })
             .collect()

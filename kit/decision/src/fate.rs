@@ -1,8 +1,8 @@
-//! Simulated luck: a function of a seed and an order, so that asking again meets the same fate.
+//! Simulated failures: a function of a seed and an order id, so that a repeated call has the same outcome.
 
-/// What falls to an order: a number in `[0, 1)`, evenly spread over orders, so that what goes wrong at a rate `r` goes
-/// wrong where `fate(..) < r`. `salt` says for what, so that an order
-/// that is unlucky at the provider is not for that reason unlucky at the courier desk.
+/// A number in `[0, 1)`, uniformly distributed over orders: a failure of rate `r` occurs where `fate(..) < r`. `salt` names
+/// the kind of failure, so that failures of two kinds are independent: an order that the payment provider declines is not
+/// more likely to be refused by the courier desk.
 ///
 /// ```
 /// use quadrille_decision::fate::fate;
@@ -10,17 +10,17 @@
 /// assert_ne!(fate(7, "charge", "42"), fate(8, "charge", "42"));
 /// ```
 pub fn fate(seed: u64, salt: &str, order_id: &str) -> f64 {
-    // FNV-1a, which unlike std's hasher is the same on every machine and in every release. The zero byte keeps
-    // ("a", "bc") and ("ab", "c") apart.
+    // FNV-1a: unlike the standard library's hasher it is the same on every machine and in every release. The zero byte
+    // separates ("a", "bc") from ("ab", "c").
     let bytes = salt.bytes().chain([0]).chain(order_id.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325 ^ mix(seed), |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    // 53 bits are what an f64 holds exactly.
+    // An f64 holds 53 bits exactly.
     (mix(hash) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): FNV alone leaves the high bits of short texts alike.
+/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): with FNV alone, short texts have similar high bits.
 pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -32,8 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fates_never_change() {
-        // Held still: simulated runs must be the same on every machine and after every release.
+    fn fates_are_the_same_on_every_machine_and_in_every_release() {
         let shown = [
             fate(0, "charge", "42"),
             fate(0, "charge", "43"),

@@ -1,5 +1,5 @@
-//! The words in which a service decides, and how its decisions are tested. Pure: no clock, no random numbers, no I/O;
-//! the crate depends on the contract alone, so that Cargo proves it.
+//! The types of a service's decisions, and the kit for testing them. Pure: no clock, no random numbers, no I/O. The crate
+//! depends on no other crate of the workspace but the contract.
 
 #![warn(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! Given / when / then: how a service's decisions are tested, without a broker.
+//! Given / when / then tests of a service's decisions, without a broker.
 //!
 //! ```ignore
 //! Scenario::<PaymentService>::given([opened(&order)])
@@ -7,14 +7,14 @@
 //!     .then([charged(&order)]);
 //! ```
 //!
-//! A scenario is played as written, and then as a broker may deliver it: everything once more, and in shuffled orders
-//! with duplicates and with outside calls that answer late. Whatever the order,
+//! The inputs of a scenario are decided in the given order, then all of them again (redelivery), and then in shuffled orders
+//! with duplicates and with late outcomes of outside calls. In every order:
 //!
-//! - what the service said makes it ignore the same input from then on,
+//! - an input that made the service say something is ignored from then on,
 //! - no event is said twice about one order (or other aggregate), unless its entry is rewritten, and then with another body,
-//! - a record is written only by a decision that has read it,
-//! - the ledger stays consistent (as [`Scenario::always`] says),
-//! - the service falls silent.
+//! - a decision writes only records that it reads,
+//! - the condition of [`Scenario::always`] holds,
+//! - after a bounded number of redeliveries the service says nothing more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -28,21 +28,21 @@ use quadrille_events::{
 use crate::decision::{Context, Deadline, Decision, Refusal, Say, Service};
 use crate::fate::mix;
 
-/// In how many shuffled orders each scenario is played.
+/// The number of shuffled orders in which each scenario is run.
 const SHUFFLES: u64 = 48;
 
-/// When every scenario happens.
+/// The time of every decision in a scenario.
 pub const NOW: Timestamp = Timestamp::constant(1_767_323_045, 0); // 2026-01-02T03:04:05Z
 
-/// An order to play with: two apples for 500, paid automatically, approved automatically.
+/// A sample order: two apples for 250 each, charged at once, without approval.
 pub fn order(order_id: &str) -> Order {
     order_of(order_id, &[("apple", 2)])
 }
 
-/// An order of these items, at 250 apiece.
+/// A sample order of these items and quantities, 250 a piece.
 ///
 /// # Panics
-/// If an id is none.
+/// If an id is not valid.
 pub fn order_of(order_id: &str, items: &[(&str, u32)]) -> Order {
     let lines: Vec<_> = items
         .iter()
@@ -67,118 +67,121 @@ pub fn order_of(order_id: &str, items: &[(&str, u32)]) -> Order {
     }
 }
 
-/// An id.
+/// The id `text`.
 ///
 /// # Panics
-/// If it is none.
+/// If the id is not valid.
 pub fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap_or_else(|error| panic!("`{text}`: {error:?}"))
 }
 
-/// What a service did with an input.
+/// What came of an input.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer<E> {
-    /// It said something, or changed its ledger.
+pub enum DecisionAnswer<E> {
+    /// These events were said, or the ledger was changed.
     Said(Vec<E>),
-    /// It had nothing to do, for this reason.
+    /// Nothing was done, for this reason.
     Ignored(&'static str),
-    /// It refused a command.
+    /// The command was refused.
     Refused(Refusal),
 }
 
-/// All that one service has said and recorded so far.
-pub struct World<S: Service> {
-    /// The state of every order (or other aggregate) that was mentioned.
+/// A service under test, without a broker: what it has said and recorded so far.
+pub struct TestedService<S: Service> {
+    /// The state of each order (or other aggregate) about which something was said.
     pub states: BTreeMap<AggregateId, S::State>,
     /// The ledger.
     pub records: BTreeMap<String, S::Record>,
-    /// The deadlines that are set.
+    /// The deadlines that are set: time and event.
     pub deadlines: BTreeMap<AggregateId, (Timestamp, S::Said)>,
-    /// Everything that was said, oldest first.
+    /// All events, oldest first.
     pub said: Vec<S::Said>,
 }
 
-/// One test: given, when, then.
+/// One test: given events and records, when inputs come, then these events are said.
 pub struct Scenario<S: Service> {
     given: Vec<S::Said>,
     records: BTreeMap<String, S::Record>,
     outcome: fn(&S::Ask) -> S::Input,
-    always: fn(&World<S>),
+    always: fn(&TestedService<S>),
     inputs: Vec<S::Input>,
 }
 
-/// What came of a scenario, for further questions.
-pub struct Then<S: Service> {
-    answers: Vec<Answer<S::Said>>,
-    world: World<S>,
+/// The outcome of a scenario, for further checks.
+pub struct ScenarioOutcome<S: Service> {
+    answers: Vec<DecisionAnswer<S::Said>>,
+    service: TestedService<S>,
 }
 
 impl<S: Service> Scenario<S> {
-    /// Starts from what the service has already said.
+    /// Starts with the events that the service has already said.
     pub fn given(said: impl IntoIterator<Item = S::Said>) -> Self {
         Self {
             given: said.into_iter().collect(),
             records: BTreeMap::new(),
-            outcome: |ask| panic!("the scenario has no `asking`, but the service asks {ask:?}"),
+            outcome: |ask| panic!("no outcome (`asking`) is set for the outside call {ask:?}"),
             always: |_| {},
             inputs: Vec::new(),
         }
     }
 
-    /// Starts from this ledger, too.
+    /// Starts with this ledger.
     #[must_use]
     pub fn records(mut self, records: impl IntoIterator<Item = (String, S::Record)>) -> Self {
         self.records = records.into_iter().collect();
         self
     }
 
-    /// What the outside world answers.
+    /// Sets the function that answers outside calls.
     #[must_use]
     pub fn asking(mut self, outcome: fn(&S::Ask) -> S::Input) -> Self {
         self.outcome = outcome;
         self
     }
 
-    /// What must hold after every step, in every order of the inputs.
+    /// Sets the check (it panics) that must hold after every step, in every order of the inputs.
     #[must_use]
-    pub fn always(mut self, holds: fn(&World<S>)) -> Self {
+    pub fn always(mut self, holds: fn(&TestedService<S>)) -> Self {
         self.always = holds;
         self
     }
 
-    /// What comes in.
+    /// Sets the inputs.
     #[must_use]
     pub fn when(mut self, inputs: impl IntoIterator<Item = S::Input>) -> Self {
         self.inputs = inputs.into_iter().collect();
         self
     }
 
-    /// Exactly this is said, and no record changes.
+    /// Runs the scenario and checks that exactly these events are said, in this order, and that no record changes.
+    ///
+    /// # Panics
+    /// If a check fails: one of this scenario, or one of those in the documentation of this module.
     #[track_caller]
-    pub fn then(self, said: impl IntoIterator<Item = S::Said>) -> Then<S> {
+    pub fn then(self, said: impl IntoIterator<Item = S::Said>) -> ScenarioOutcome<S> {
         self.then_recording(said, [])
     }
 
-    /// Exactly this is said, and exactly these records change.
+    /// Like [`Scenario::then`], but these records change.
     #[track_caller]
     pub fn then_recording(
         self,
         said: impl IntoIterator<Item = S::Said>,
         changed: impl IntoIterator<Item = (String, S::Record)>,
-    ) -> Then<S> {
-        let mut world = World::new(&self.given, &self.records);
+    ) -> ScenarioOutcome<S> {
+        let mut service = TestedService::new(&self.given, &self.records);
         let answers: Vec<_> = self
             .inputs
             .iter()
-            .map(|input| self.settle(&mut world, input))
+            .map(|input| self.settle(&mut service, input))
             .collect();
         let expected: Vec<_> = said.into_iter().collect();
         assert_eq!(
-            world.said[self.given.len()..],
+            service.said[self.given.len()..],
             expected[..],
-            "what was said (left) is not what was expected"
+            "the events that were said (left) are not the expected ones"
         );
-        let recorded: BTreeMap<_, _> = world
+        let recorded: BTreeMap<_, _> = service
             .records
             .iter()
             .filter(|(key, record)| self.records.get(*key) != Some(record))
@@ -187,152 +190,155 @@ impl<S: Service> Scenario<S> {
         assert_eq!(
             recorded,
             changed.into_iter().collect(),
-            "the records that changed (left)"
+            "the changed records (left) are not the expected ones"
         );
 
-        self.replay(&mut world);
+        self.replay(&mut service);
         for seed in 0..SHUFFLES {
             self.shuffle(seed);
         }
-        Then { answers, world }
+        ScenarioOutcome { answers, service }
     }
 
-    /// Decides an input and, if that asks the outside world, the outcome.
+    /// Decides an input and, if that makes an outside call, its outcome.
     #[track_caller]
-    fn settle(&self, world: &mut World<S>, input: &S::Input) -> Answer<S::Said> {
-        let answer = match world.meet(input) {
+    fn settle(&self, service: &mut TestedService<S>, input: &S::Input) -> DecisionAnswer<S::Said> {
+        let answer = match service.handle(input) {
             Ok(answer) => answer,
             Err(ask) => {
                 let outcome = (self.outcome)(&ask);
-                world
-                    .meet(&outcome)
-                    .unwrap_or_else(|ask| panic!("{outcome:?} is an outcome, and asks {ask:?} again"))
+                service
+                    .handle(&outcome)
+                    .unwrap_or_else(|ask| panic!("the outcome {outcome:?} makes another call: {ask:?}"))
             }
         };
-        self.check(world, input, &answer);
+        self.check(service, input, &answer);
         answer
     }
 
-    /// What must hold after every step.
+    /// Checks what must hold after every step.
     #[track_caller]
-    fn check(&self, world: &World<S>, input: &S::Input, answer: &Answer<S::Said>) {
-        (self.always)(world);
-        if let Answer::Said(_) = answer {
-            let again = match world.decide(input) {
-                Decision::Ask(ask) => world.decide(&(self.outcome)(&ask)),
+    fn check(&self, service: &TestedService<S>, input: &S::Input, answer: &DecisionAnswer<S::Said>) {
+        (self.always)(service);
+        if let DecisionAnswer::Said(_) = answer {
+            let again = match service.decide(input) {
+                Decision::Ask(ask) => service.decide(&(self.outcome)(&ask)),
                 said @ (Decision::Say(_) | Decision::Ignore(_) | Decision::Refuse(_)) => said,
             };
             assert!(
                 !matches!(again, Decision::Say(_)),
-                "{input:?} was answered, and is answered again"
+                "{input:?} makes the service say something a second time"
             );
         }
     }
 
-    /// Everything is delivered once more: nothing comes of it.
+    /// Delivers every input again: nothing may be said.
     #[track_caller]
-    fn replay(&self, world: &mut World<S>) {
+    fn replay(&self, service: &mut TestedService<S>) {
         for input in &self.inputs {
-            if let Answer::Said(said) = self.settle(world, input) {
-                panic!("delivered once more, {input:?} makes the service say {said:?}");
+            if let DecisionAnswer::Said(said) = self.settle(service, input) {
+                panic!("delivered again, {input:?} makes the service say {said:?}");
             }
         }
     }
 
-    /// Everything is delivered in another order, some of it twice; outside calls answer late.
+    /// Delivers the inputs in another order, some of them twice, and outcomes of outside calls late.
     #[track_caller]
     fn shuffle(&self, seed: u64) {
-        let mut dice = Dice(mix(seed ^ 0x9e37_79b9_7f4a_7c15));
+        let mut random = SplitMix64(mix(seed ^ 0x9e37_79b9_7f4a_7c15));
         let mut queue: VecDeque<S::Input> = VecDeque::new();
         for input in &self.inputs {
-            for _ in 0..=dice.below(2) {
-                queue.insert(dice.below(queue.len() + 1), input.clone());
+            for _ in 0..=random.below(2) {
+                queue.insert(random.below(queue.len() + 1), input.clone());
             }
         }
-        let mut world = World::new(&self.given, &self.records);
+        let mut service = TestedService::new(&self.given, &self.records);
         while let Some(input) = queue.pop_front() {
-            match world.meet(&input) {
-                Ok(answer) => self.check(&world, &input, &answer),
-                Err(ask) => queue.insert(dice.below(queue.len() + 1), (self.outcome)(&ask)),
+            match service.handle(&input) {
+                Ok(answer) => self.check(&service, &input, &answer),
+                Err(ask) => queue.insert(random.below(queue.len() + 1), (self.outcome)(&ask)),
             }
         }
-        // A command that was refused because it came too early may take effect now; but every pass can only make the
-        // story longer, and no story has more steps than events and inputs.
+        // A command that was refused because it came too early may take effect now. But every pass that says something adds to
+        // the history, and no history is longer than events and inputs together.
         for _ in 0..=self.inputs.len() + S::Said::NAMES.len() {
             let answers: Vec<_> = self
                 .inputs
                 .iter()
-                .map(|input| self.settle(&mut world, input))
+                .map(|input| self.settle(&mut service, input))
                 .collect();
-            if !answers.iter().any(|answer| matches!(answer, Answer::Said(_))) {
+            if !answers
+                .iter()
+                .any(|answer| matches!(answer, DecisionAnswer::Said(_)))
+            {
                 return;
             }
         }
-        panic!("the service never falls silent (shuffle {seed})");
+        panic!("redelivered inputs make the service say something again and again (shuffle {seed})");
     }
 }
 
-impl<S: Service> Then<S> {
-    /// The last input was refused as `kind` (`Refusal::Conflict`), in words that hold this fragment.
+impl<S: Service> ScenarioOutcome<S> {
+    /// Checks that the last input was refused as `kind` (`Refusal::Conflict`), with a message that contains `fragment`.
     #[track_caller]
     pub fn refused(self, kind: fn(String) -> Refusal, fragment: &str) -> Self {
         match self.answers.last() {
-            Some(Answer::Refused(refusal)) => {
+            Some(DecisionAnswer::Refused(refusal)) => {
                 let words = match refusal {
                     Refusal::NotFound(words) | Refusal::Conflict(words) | Refusal::Mismatch(words) => words,
                 };
                 assert_eq!(*refusal, kind(words.clone()));
-                assert!(words.contains(fragment), "refused in other words: {words}");
+                assert!(words.contains(fragment), "refused with another message: {words}");
             }
-            other => panic!("not refused, but {other:?}"),
+            other => panic!("not refused: {other:?}"),
         }
         self
     }
 
-    /// The last input was ignored, for a reason that holds this fragment.
+    /// Checks that the last input was ignored, for a reason that contains `fragment`.
     #[track_caller]
     pub fn ignored(self, fragment: &str) -> Self {
         match self.answers.last() {
-            Some(Answer::Ignored(reason)) => {
+            Some(DecisionAnswer::Ignored(reason)) => {
                 assert!(reason.contains(fragment), "ignored for another reason: {reason}")
             }
-            other => panic!("not ignored, but {other:?}"),
+            other => panic!("not ignored: {other:?}"),
         }
         self
     }
 
-    /// These deadlines are left, and no other.
+    /// Checks that exactly these deadlines are set at the end.
     #[track_caller]
     pub fn deadlines(self, left: impl IntoIterator<Item = (Timestamp, S::Said)>) -> Self {
-        let found: Vec<_> = self.world.deadlines.values().cloned().collect();
+        let found: Vec<_> = self.service.deadlines.values().cloned().collect();
         assert_eq!(
             found,
             left.into_iter().collect::<Vec<_>>(),
-            "the deadlines that are set (left)"
+            "the deadlines that are set (left) are not the expected ones"
         );
         self
     }
 }
 
-impl<S: Service> World<S> {
-    /// The world after this was said, with this ledger.
+impl<S: Service> TestedService<S> {
+    /// The service after it has said `said`, with the ledger `records`.
     pub fn new(said: &[S::Said], records: &BTreeMap<String, S::Record>) -> Self {
-        let mut world = World {
+        let mut service = TestedService {
             states: BTreeMap::new(),
             records: records.clone(),
             deadlines: BTreeMap::new(),
             said: Vec::new(),
         };
-        said.iter().for_each(|said| world.hear(said));
-        world
+        said.iter().for_each(|said| service.apply(said));
+        service
     }
 
-    fn hear(&mut self, said: &S::Said) {
+    fn apply(&mut self, said: &S::Said) {
         S::fold(self.states.entry(said.about()).or_default(), said);
         self.said.push(said.clone());
     }
 
-    /// What the service would do with an input, looking at no record that it has not named.
+    /// What the service would do with an input. The decision sees only the records that [`Service::reads`] names.
     pub fn decide(&self, input: &S::Input) -> Decision<S> {
         let state = S::about(input)
             .and_then(|about| self.states.get(&about))
@@ -355,16 +361,16 @@ impl<S: Service> World<S> {
         )
     }
 
-    /// Decides an input and commits what is said; or hands back what the outside world is to be asked first.
+    /// Decides an input and commits the decision. `Err` with the outside call that must be made first.
     #[track_caller]
-    fn meet(&mut self, input: &S::Input) -> Result<Answer<S::Said>, S::Ask> {
+    fn handle(&mut self, input: &S::Input) -> Result<DecisionAnswer<S::Said>, S::Ask> {
         match self.decide(input) {
             Decision::Ask(ask) => Err(ask),
-            Decision::Ignore(reason) => Ok(Answer::Ignored(reason)),
-            Decision::Refuse(refusal) => Ok(Answer::Refused(refusal)),
+            Decision::Ignore(reason) => Ok(DecisionAnswer::Ignored(reason)),
+            Decision::Refuse(refusal) => Ok(DecisionAnswer::Refused(refusal)),
             Decision::Say(say) => {
                 self.commit(input, &say);
-                Ok(Answer::Said(say.events))
+                Ok(DecisionAnswer::Said(say.events))
             }
         }
     }
@@ -374,13 +380,13 @@ impl<S: Service> World<S> {
         let about = S::about(input);
         assert!(
             !say.events.is_empty() || !say.records.is_empty(),
-            "{input:?}: says nothing, so it is to be ignored"
+            "{input:?}: the commit is empty; the decision should be `Ignore`"
         );
         for event in &say.events {
             assert_eq!(
                 Some(event.about()),
                 about,
-                "{event:?} is about something else than {input:?}"
+                "{event:?} is not about the aggregate of {input:?}"
             );
             let mut before = self.said.iter().filter(|old| old.name() == event.name());
             let twice = match event.name().lifetime {
@@ -389,10 +395,10 @@ impl<S: Service> World<S> {
             };
             assert!(
                 !twice,
-                "{} is said twice, the second time because of {input:?}",
+                "{} is said twice; the second time it answers {input:?}",
                 event.name()
             );
-            self.hear(event);
+            self.apply(event);
         }
         let mut written = BTreeSet::new();
         for (key, record) in &say.records {
@@ -419,35 +425,35 @@ impl<S: Service> World<S> {
     }
 }
 
-/// Things and what they are called.
-pub type Named<T> = Vec<(&'static str, T)>;
+/// Inputs with their names in tables and generated documents.
+pub type NamedInputs<I> = Vec<(&'static str, I)>;
 
-/// What a service's decisions are explored with. A service declares it once; [`every_pair`] asks for the answer to each
-/// pair of state and input, and the map (`tools/map`) for what follows from the commands and the outcomes.
+/// Sample states and inputs of a service. [`every_pair`] makes the table of all decisions from them, and the map (`tools/map`)
+/// explores what follows from the commands and the outcomes.
 pub struct Samples<S: Service> {
-    /// States, and what the service has said to get there.
+    /// Names of states, and the events that lead to them.
     pub states: Vec<(&'static str, Vec<S::Said>)>,
-    /// Events, as the inputs that they are heard as.
-    pub heard: Named<S::Input>,
-    /// Commands, by the name that they have in causation ids; in brackets, what is special about this one.
-    pub commands: Named<S::Input>,
-    /// All that may come of asking the outside world.
-    pub outcomes: fn(&S::Ask) -> Named<S::Input>,
+    /// The inputs that heard events become.
+    pub heard: NamedInputs<S::Input>,
+    /// Commands by their name in causation ids, followed in brackets by what is special about the sample.
+    pub commands: NamedInputs<S::Input>,
+    /// All possible outcomes of an outside call.
+    pub outcomes: fn(&S::Ask) -> NamedInputs<S::Input>,
     /// The ledger.
     pub records: BTreeMap<String, S::Record>,
-    /// What a state is called to the outside.
+    /// The name of a state in HTTP answers.
     pub state_name: fn(&S::State) -> &'static str,
 }
 
-/// The answer to every pair of a state and an input: one line each, to be held against a golden file, so that whoever
-/// changes an answer sees it. Checks on the way that no pair panics, that no event is refused (only a command has
-/// somebody to refuse to), and that what is said once is not said again.
+/// The decision on every pair of a sample state and a sample input, one line each. Compared with a golden file, so that every
+/// change of a decision shows in a review. Checks that no pair panics, that no event is refused (only a command has a client
+/// that can be told), and that no input makes the service say something twice.
 #[track_caller]
 pub fn every_pair<S: Service>(samples: &Samples<S>) -> String {
-    let mut outcomes: Named<S::Input> = Vec::new();
+    let mut outcomes: NamedInputs<S::Input> = Vec::new();
     for (_, said) in &samples.states {
         for (_, input) in samples.heard.iter().chain(&samples.commands) {
-            if let Err(ask) = World::<S>::new(said, &samples.records).meet(input) {
+            if let Err(ask) = TestedService::<S>::new(said, &samples.records).handle(input) {
                 let new = |(name, _): &(&str, S::Input)| outcomes.iter().all(|(known, _)| known != name);
                 let new: Vec<_> = (samples.outcomes)(&ask).into_iter().filter(new).collect();
                 outcomes.extend(new);
@@ -458,14 +464,14 @@ pub fn every_pair<S: Service>(samples: &Samples<S>) -> String {
     for (state, said) in &samples.states {
         lines.push_str(&format!("{state}\n"));
         for (name, input) in samples.heard.iter().chain(&outcomes).chain(&samples.commands) {
-            let mut world = World::<S>::new(said, &samples.records);
-            let answer = match world.meet(input) {
+            let mut service = TestedService::<S>::new(said, &samples.records);
+            let answer = match service.handle(input) {
                 Err(ask) => format!("asks {}", variant(&ask)),
-                Ok(Answer::Said(events)) => {
-                    let again = world.decide(input);
+                Ok(DecisionAnswer::Said(events)) => {
+                    let again = service.decide(input);
                     assert!(
                         !matches!(again, Decision::Say(_)),
-                        "{state}: {name} is answered twice"
+                        "{state}: {name} makes the service say something a second time"
                     );
                     let says: Vec<_> = events.iter().map(|event| event.name().to_string()).collect();
                     if says.is_empty() {
@@ -474,8 +480,8 @@ pub fn every_pair<S: Service>(samples: &Samples<S>) -> String {
                         format!("says {}", says.join(", "))
                     }
                 }
-                Ok(Answer::Ignored(reason)) => format!("ignored: {reason}"),
-                Ok(Answer::Refused(refusal)) => {
+                Ok(DecisionAnswer::Ignored(reason)) => format!("ignored: {reason}"),
+                Ok(DecisionAnswer::Refused(refusal)) => {
                     assert!(
                         samples.commands.iter().any(|(command, _)| command == name),
                         "{state}: the event {name} is refused"
@@ -493,7 +499,7 @@ pub fn every_pair<S: Service>(samples: &Samples<S>) -> String {
     lines
 }
 
-/// The name of an enum's variant.
+/// The name of the variant of an enum's value.
 pub fn variant(value: &impl Debug) -> String {
     format!("{value:?}")
         .chars()
@@ -501,34 +507,10 @@ pub fn variant(value: &impl Debug) -> String {
         .collect()
 }
 
-/// Fails if the source of a decision names what a pure function has no business with.
-#[track_caller]
-pub fn assert_pure(source: &str) {
-    for word in [
-        "tokio",
-        "rand",
-        "SystemTime",
-        "Instant",
-        "now()",
-        "std::env",
-        "std::fs",
-        "std::net",
-        "async_nats",
-    ] {
-        let found = source.match_indices(word).any(|(at, _)| {
-            let before = source[..at].chars().next_back();
-            let after = source[at + word.len()..].chars().next();
-            !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
-                && !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
-        });
-        assert!(!found, "decisions are pure, but this one names `{word}`");
-    }
-}
+/// The random numbers of the shuffles. The same on every machine, so that a failing shuffle fails again.
+struct SplitMix64(u64);
 
-/// SplitMix64: small, and the same everywhere, so that a failing shuffle fails again.
-struct Dice(u64);
-
-impl Dice {
+impl SplitMix64 {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         (mix(self.0) % limit as u64) as usize

@@ -1,4 +1,4 @@
-//! The decisions of the delivery service: one total match on state and input.
+//! The decisions of the delivery service: what it does with each input in each state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,20 +13,17 @@ use serde::{Deserialize, Serialize};
 use crate::DeliveryService;
 use crate::desk::DeskResult;
 
-/// How far a delivery has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// No delivery was asked for.
     #[default]
     None,
-    /// A courier is assigned.
     Assigned {
         order: Arc<Order>,
         courier_id: CourierId,
     },
-    /// No courier was found. Final.
+    /// No courier can deliver the order. Final.
     NoCourier { order: Arc<Order>, reason: String },
-    /// The courier was called back, or will never be sent. Final.
+    /// The courier was called back, or none will be sent. Final.
     Cancelled {
         order: Arc<Order>,
         /// The courier who was called back.
@@ -34,25 +31,24 @@ pub enum State {
     },
 }
 
-/// The inputs that the delivery service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The order is to be delivered.
     Deliver(Arc<Order>),
-    /// The desk answered to [`Ask::Desk`].
+    /// The desk's answer to [`Ask::Desk`].
     Desk { order: Arc<Order>, result: DeskResult },
     /// The order is cancelled.
     Cancelled {
         order: Arc<Order>,
-        /// Whether a delivery was ever asked for: then the request, if it has not arrived, will.
+        /// Whether a delivery was ever requested: the request may still be in flight.
         asked: bool,
     },
-    /// Command: a courier can take so many orders.
+    /// Command: sets how many orders a courier can take.
     Courier { courier_id: CourierId, capacity: u64 },
 }
 
 impl State {
-    /// The name of the state in HTTP answers.
+    /// The state's name in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",
@@ -63,26 +59,25 @@ impl State {
     }
 }
 
-/// The requests to the courier desk.
+/// Calls to the courier desk.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Whether the order can be delivered.
     Desk { order: Arc<Order> },
 }
 
-/// The load of a courier: a record of the ledger.
+/// The load of one courier: a record of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Courier {
     /// How many orders the courier can take.
     pub capacity: u64,
-    /// How many orders are assigned to the courier.
+    /// How many orders the courier has.
     pub load: u64,
 }
 
 /// The prefix of the keys of all couriers' records.
 pub const COURIERS: &str = "courier.load";
 
-/// The key of a courier's record.
+/// The key of the courier's record in the ledger.
 pub fn key(courier_id: &CourierId) -> String {
     format!("{COURIERS}.{courier_id}")
 }
@@ -127,13 +122,13 @@ impl Service for DeliveryService {
 
     fn reads(input: &Input) -> Reads {
         match input {
-            // A desk that answers at once is answered in the same breath.
+            // If the desk answers at once, its answer is decided with the records that were read for the request.
             Input::Deliver(_)
             | Input::Desk {
                 result: DeskResult::Accepted,
                 ..
             } => Reads::All(COURIERS),
-            // Who is to be called back is known by name only once the state is read.
+            // The courier to call back is known only from the state, which is read together with the records.
             Input::Cancelled { asked: true, .. } => Reads::All(COURIERS),
             Input::Courier { courier_id, .. } => Reads::Keys(vec![key(courier_id)]),
             Input::Desk {
@@ -146,19 +141,15 @@ impl Service for DeliveryService {
 
     fn fold(state: &mut State, said: &DeliveryEvent) {
         *state = match said {
-            DeliveryEvent::Assigned(Assigned {
-                order, courier_id, ..
-            }) => State::Assigned {
+            DeliveryEvent::Assigned(Assigned { order, courier_id }) => State::Assigned {
                 order: order.clone(),
                 courier_id: courier_id.clone(),
             },
-            DeliveryEvent::CancelPayment(NoCourier { order, reason, .. }) => State::NoCourier {
+            DeliveryEvent::CancelPayment(NoCourier { order, reason }) => State::NoCourier {
                 order: order.clone(),
                 reason: reason.clone(),
             },
-            DeliveryEvent::Cancelled(DeliveryCancelled {
-                order, courier_id, ..
-            }) => State::Cancelled {
+            DeliveryEvent::Cancelled(DeliveryCancelled { order, courier_id }) => State::Cancelled {
                 order: order.clone(),
                 courier_id: courier_id.clone(),
             },
@@ -167,7 +158,7 @@ impl Service for DeliveryService {
 
     fn decide(state: &State, input: &Input, context: &Context<'_, Courier>) -> Decision<Self> {
         match (state, input) {
-            // It is to be delivered: the desk knows whether it can be.
+            // The order is to be delivered. The desk says whether its address can be reached.
             (State::None, Input::Deliver(order)) => Decision::Ask(Ask::Desk { order: order.clone() }),
             (
                 State::None,
@@ -191,14 +182,14 @@ impl Service for DeliveryService {
                 Decision::Ignore("already assigned")
             }
             (State::NoCourier { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
-                Decision::Ignore("already without a courier")
+                Decision::Ignore("already found no courier")
             }
             // Most likely the cancellation overtook the request.
             (State::Cancelled { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
                 Decision::Ignore("already cancelled")
             }
 
-            // The order is off. If the request for its delivery is still on its way, it must find an answer here.
+            // The order is cancelled. If the request is still in flight, it must find the delivery cancelled.
             (State::None, Input::Cancelled { order, asked: true }) => Decision::say([DeliveryCancelled {
                 order: order.clone(),
                 courier_id: None,
@@ -213,7 +204,7 @@ impl Service for DeliveryService {
             }
             (State::Cancelled { .. }, Input::Cancelled { .. }) => Decision::Ignore("already cancelled"),
 
-            // A courier reports for work; that concerns no order, so no state either.
+            // A courier's capacity changes. That concerns no order, so the state does not matter.
             (
                 State::None | State::Assigned { .. } | State::NoCourier { .. } | State::Cancelled { .. },
                 Input::Courier { courier_id, capacity },
@@ -276,8 +267,8 @@ fn call_back(
     couriers: &BTreeMap<String, Courier>,
 ) -> Decision<DeliveryService> {
     let key = key(courier_id);
-    // It was added when the courier was assigned, so it is there to be taken off, unless somebody meddled with the
-    // bucket by hand. Then the audit tells; an order is not to hang on it.
+    // The load was added when the courier was assigned, so this saturates only if the bucket was edited by hand. Then the audit
+    // reports it; the order must not get stuck.
     let lighter = couriers.get(&key).map(|courier| {
         (
             key,
@@ -302,7 +293,7 @@ fn report(
 ) -> Decision<DeliveryService> {
     let key = key(courier_id);
     match couriers.get(&key) {
-        Some(courier) if courier.capacity == capacity => Decision::Ignore("already so many"),
+        Some(courier) if courier.capacity == capacity => Decision::Ignore("the capacity is the same already"),
         Some(courier) if courier.load > capacity => Decision::Refuse(Refusal::Conflict(format!(
             "courier `{courier_id}` has {} orders, so their capacity cannot be {capacity}",
             courier.load

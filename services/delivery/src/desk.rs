@@ -1,5 +1,4 @@
-//! The courier desk: the people who say whether an address can be delivered to at all. Which courier goes is decided by
-//! the service itself.
+//! The courier desk, which says whether an address can be delivered to. The service itself decides which courier goes.
 
 use std::pin::Pin;
 
@@ -9,9 +8,9 @@ use quadrille_events::Order;
 
 pub type DeskReply<'a> = Pin<Box<dyn Future<Output = Result<DeskResult, AskError>> + Send + 'a>>;
 
-/// A courier desk. It may be asked again about the same order after any doubt, and must give the same answer.
+/// A courier desk. The service repeats a request whose outcome is unknown; the desk must give the same answer.
 pub trait Desk: Send + Sync {
-    /// Whether a request has effects outside this process. Then it is made only on a state that was read first.
+    /// Whether a request has effects outside this process: see `Service::asks_outside`.
     fn is_outside(&self) -> bool {
         true
     }
@@ -30,19 +29,19 @@ pub enum DeskResult {
     },
 }
 
-/// The address that the simulated desk never delivers to begins with this.
+/// The simulated desk refuses every address that begins with this.
 pub const NO_COURIER_ADDRESS: &str = "test-no-courier";
 
-/// The built-in desk: it refuses at a rate, by order id, so that asking again gives the same answer.
+/// The built-in desk. It refuses at a rate, by order id, so that a repeated request has the same answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Simulator {
+pub struct SimulatedDesk {
     /// The share of orders that are refused, from 0 to 1.
     pub failure_rate: f64,
     /// The answers are a function of the seed and the order id.
     pub seed: u64,
 }
 
-impl Desk for Simulator {
+impl Desk for SimulatedDesk {
     fn is_outside(&self) -> bool {
         false
     }

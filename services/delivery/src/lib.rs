@@ -1,4 +1,4 @@
-//! The delivery service: it finds a courier, and calls one back.
+//! The delivery service assigns couriers to orders and calls them back.
 //!
 //! ```text
 //! requested ──> assigned | no courier
@@ -8,8 +8,6 @@
 //! How many orders a courier has is a record of the ledger, `courier.load.<courier_id>`, changed in the same commit as
 //! the event that changes it.
 
-#![allow(missing_docs)] // Not published: a comment says why, or is not there.
-
 pub mod decide;
 pub mod desk;
 pub mod http;
@@ -17,19 +15,19 @@ pub mod samples;
 
 use quadrille_runtime::Settings;
 
-use crate::desk::{Desk, Simulator};
+use crate::desk::{Desk, SimulatedDesk};
 
 pub struct DeliveryService {
     pub desk: Box<dyn Desk>,
 }
 
 impl DeliveryService {
-    /// Makes a simulated desk that reads `DELIVERY_FAILURE_RATE` and `PROVIDER_SEED`.
+    /// Reads `DELIVERY_FAILURE_RATE` and `PROVIDER_SEED` for a simulated desk.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let failure_rate = settings.rate("DELIVERY_FAILURE_RATE")?;
         let seed = settings.or("PROVIDER_SEED", 0)?;
         Ok(Self {
-            desk: Box::new(Simulator { failure_rate, seed }),
+            desk: Box::new(SimulatedDesk { failure_rate, seed }),
         })
     }
 }

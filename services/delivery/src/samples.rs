@@ -1,16 +1,15 @@
-//! What its decisions are explored with.
+//! Sample states and inputs of the delivery service: for its table of decisions (`tests/pairs.txt`), the map and the cost tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quadrille_decision::testing::{Named, Samples, id, order};
+use quadrille_decision::testing::{NamedInputs, Samples, id, order};
 use quadrille_events::{Assigned, DeliveryCancelled, DeliveryEvent, NoCourier};
 
 use crate::DeliveryService;
 use crate::decide::{Ask, Courier, Input, State, key};
 use crate::desk::DeskResult;
 
-/// What the delivery service's decisions are explored with.
 pub fn samples() -> Samples<DeliveryService> {
     let order = Arc::new(order("42"));
     let assigned = DeliveryEvent::from(Assigned {
@@ -56,8 +55,8 @@ pub fn samples() -> Samples<DeliveryService> {
     }
 }
 
-/// All that a desk may answer.
-fn outcomes(ask: &Ask) -> Named<Input> {
+/// All outcomes of a call to the desk.
+fn outcomes(ask: &Ask) -> NamedInputs<Input> {
     let Ask::Desk { order } = ask.clone();
     let refused = DeskResult::Refused {
         reason: "too far".to_owned(),

@@ -1,4 +1,4 @@
-//! What the delivery service decides, as given / when / then. Each scenario is also replayed and shuffled: see
+//! The decisions of the delivery service as given / when / then. Each scenario is also replayed and shuffled: see
 //! `quadrille_decision::testing`.
 
 #![allow(clippy::unwrap_used)]
@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use expect_test::expect_file;
-use quadrille_decision::testing::{self, Scenario, World, assert_pure, every_pair, id};
+use quadrille_decision::testing::{self, Scenario, TestedService, every_pair, id};
 use quadrille_decision::{Refusal, Service};
 use quadrille_delivery::DeliveryService;
 use quadrille_delivery::decide::{Ask, Courier, Input, State, courier_of, key};
-use quadrille_delivery::desk::{Desk, DeskResult, Simulator};
+use quadrille_delivery::desk::{Desk, DeskResult, SimulatedDesk};
 use quadrille_delivery::samples::samples;
 use quadrille_events::*;
 
@@ -22,7 +22,7 @@ fn courier(name: &str, capacity: u64, load: u64) -> (String, Courier) {
     (key(&id(name)), Courier { capacity, load })
 }
 
-// What it says.
+// Events.
 fn assigned(order: &Arc<Order>, courier: &str) -> DeliveryEvent {
     Assigned {
         order: order.clone(),
@@ -45,7 +45,7 @@ fn called_back(order: &Arc<Order>, courier: Option<&str>) -> DeliveryEvent {
     .into()
 }
 
-// What comes in.
+// Inputs.
 fn deliver(order: &Arc<Order>) -> Input {
     Input::Deliver(order.clone())
 }
@@ -81,14 +81,14 @@ fn refuse(ask: &Ask) -> Input {
 }
 
 /// A courier's load is the orders they are assigned to, and never more than their capacity.
-fn load_adds_up(world: &World<DeliveryService>) {
-    for (key, courier) in &world.records {
+fn load_adds_up(service: &TestedService<DeliveryService>) {
+    for (key, courier) in &service.records {
         let name = courier_of(key).unwrap();
-        let assigned = world
+        let assigned = service
             .states
             .values()
             .filter(|state| matches!(state, State::Assigned { courier_id, .. } if *courier_id == name));
-        assert_eq!(assigned.count() as u64, courier.load, "{key}: {:?}", world.said);
+        assert_eq!(assigned.count() as u64, courier.load, "{key}: {:?}", service.said);
         assert!(courier.load <= courier.capacity, "{key}: {courier:?}");
     }
 }
@@ -113,8 +113,8 @@ fn a_redelivered_request_sends_one_courier() {
 }
 
 #[test]
-fn orders_go_to_whoever_has_the_most_room_for_their_size() {
-    // After each: carla 0/4 bob 0/2; bob 1/2; carla 1/4; carla 2/4; then half each, and bob's name is first.
+fn an_order_goes_to_the_courier_with_the_lowest_load_per_capacity() {
+    // Loads after each order: bob 1/2; carla 1/4; carla 2/4; then both are half full, and bob is first by name.
     let orders: Vec<_> = ["1", "2", "3", "4"].map(order).into();
     given([], [courier("carla", 4, 0), courier("bob", 2, 0)])
         .when(orders.iter().map(deliver))
@@ -152,13 +152,13 @@ fn without_couriers_the_payment_is_to_be_cancelled() {
 }
 
 #[test]
-fn what_the_desk_refuses_is_not_delivered() {
+fn an_order_that_the_desk_refuses_gets_no_courier() {
     let order = order("42");
     given([], [courier("carla", 3, 0)])
         .asking(refuse)
         .when([deliver(&order), deliver(&order)])
         .then([no_courier(&order, "too far")])
-        .ignored("already without a courier");
+        .ignored("already found no courier");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_cancellation_that_overtakes_the_request_wins() {
 }
 
 #[test]
-fn a_cancelled_order_that_never_got_here_is_nothing_to_delivery() {
+fn a_cancelled_order_that_never_requested_delivery_is_ignored() {
     let order = order("42");
     given([], [])
         .when([cancelled(&order, false)])
@@ -189,7 +189,7 @@ fn a_cancelled_order_that_never_got_here_is_nothing_to_delivery() {
 }
 
 #[test]
-fn the_order_that_nobody_could_bring_has_no_courier_to_call_back() {
+fn an_order_without_a_courier_has_none_to_call_back() {
     let order = order("42");
     given([no_courier(&order, "too far")], [])
         .when([cancelled(&order, true)])
@@ -198,14 +198,14 @@ fn the_order_that_nobody_could_bring_has_no_courier_to_call_back() {
 }
 
 #[test]
-fn a_courier_reports_for_work() {
+fn a_courier_is_recorded_once() {
     given([], [])
         .when([report("carla", 3)])
         .then_recording([], [courier("carla", 3, 0)]);
     given([], [courier("carla", 3, 0)])
         .when([report("carla", 3)])
         .then([])
-        .ignored("already so many");
+        .ignored("the same already");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_capacity_does_not_fall_below_the_load() {
 #[test]
 fn delivery_hears_the_order_service_only() {
     let service = DeliveryService {
-        desk: Box::new(Simulator::default()),
+        desk: Box::new(SimulatedDesk::default()),
     };
     let heard: Vec<_> = service.wires().iter().map(|wire| wire.name).collect();
     assert_eq!(heard, [CreateDelivery::NAME, OrderCancelled::NAME]);
@@ -233,13 +233,13 @@ fn delivery_hears_the_order_service_only() {
 #[tokio::test]
 async fn the_simulated_desk_refuses_at_its_rate_and_always_the_same_orders() {
     let refused =
-        async |desk: Simulator, order: &Order| desk.request(order).await != Ok(DeskResult::Accepted);
+        async |desk: SimulatedDesk, order: &Order| desk.request(order).await != Ok(DeskResult::Accepted);
     let (always, never) = (
-        Simulator {
+        SimulatedDesk {
             failure_rate: 1.0,
             seed: 0,
         },
-        Simulator::default(),
+        SimulatedDesk::default(),
     );
     let unlucky = Order {
         address: "test-no-courier, 1 Main St".to_owned(),
@@ -248,7 +248,7 @@ async fn the_simulated_desk_refuses_at_its_rate_and_always_the_same_orders() {
     assert!(refused(always, &testing::order("42")).await);
     assert!(!refused(never, &testing::order("42")).await);
     assert!(refused(never, &unlucky).await);
-    let sometimes = Simulator {
+    let sometimes = SimulatedDesk {
         failure_rate: 0.5,
         seed: 7,
     };
@@ -263,11 +263,6 @@ async fn the_simulated_desk_refuses_at_its_rate_and_always_the_same_orders() {
 }
 
 #[test]
-fn every_pair_of_state_and_input_has_a_spoken_answer() {
+fn the_decision_on_every_pair_of_state_and_input_is_the_golden_one() {
     expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
-}
-
-#[test]
-fn decisions_are_pure() {
-    assert_pure(include_str!("../src/decide.rs"));
 }

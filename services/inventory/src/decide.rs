@@ -1,4 +1,4 @@
-//! The decisions of the inventory service: one total match on state and input.
+//! The decisions of the inventory service: what it does with each input in each state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -13,41 +13,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::InventoryService;
 
-/// How far a reservation has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// No reservation was asked for.
     #[default]
     None,
     /// All lines are reserved.
     Reserved { order: Arc<Order> },
     /// Nothing is reserved. Final.
     Failed { order: Arc<Order>, reason: String },
-    /// The reserved stock is back. Final.
+    /// The reserved stock is available again. Final.
     Released { order: Arc<Order> },
 }
 
-/// The inputs that the inventory service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The order's lines are to be reserved.
+    /// Stock for the order's lines is to be reserved.
     Reserve(Arc<Order>),
     /// The order is cancelled.
     Cancelled {
         order: Arc<Order>,
-        /// Whether a reservation was ever asked for: then the request, if it has not arrived, will.
+        /// Whether a reservation was ever requested: the request may still be in flight.
         asked: bool,
     },
-    /// Command: so much of an item has been put in, all told.
+    /// Command: sets the quantity of an item.
     Stock {
         item_id: ItemId,
-        /// How many, including those that are reserved or shipped.
+        /// Everything that was ever put in, including what is reserved or has gone out.
         quantity: u64,
     },
 }
 
 impl State {
-    /// The name of the state in HTTP answers.
+    /// The state's name in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",
@@ -58,23 +55,23 @@ impl State {
     }
 }
 
-/// The stock of an item: a record of the ledger.
+/// The stock of one item: a record of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {
-    /// How many were put in.
+    /// Everything that was ever put in.
     pub quantity: u64,
-    /// How many of them are reserved for orders, or were shipped with one.
+    /// How much of it is reserved for orders or has gone out with one.
     pub reserved: u64,
 }
 
 impl Stock {
-    /// How many can be reserved.
+    /// How much can be reserved.
     pub fn available(&self) -> u64 {
         self.quantity.saturating_sub(self.reserved)
     }
 }
 
-/// The key of an item's record.
+/// The key of the item's record in the ledger.
 pub fn key(item_id: &ItemId) -> String {
     format!("stock.item.{item_id}")
 }
@@ -132,7 +129,7 @@ impl Service for InventoryService {
     fn fold(state: &mut State, said: &InventoryEvent) {
         *state = match said {
             InventoryEvent::Reserved(Reserved { order }) => State::Reserved { order: order.clone() },
-            InventoryEvent::ReservationFailed(ReservationFailed { order, reason, .. }) => State::Failed {
+            InventoryEvent::ReservationFailed(ReservationFailed { order, reason }) => State::Failed {
                 order: order.clone(),
                 reason: reason.clone(),
             },
@@ -142,13 +139,13 @@ impl Service for InventoryService {
 
     fn decide(state: &State, input: &Input, context: &Context<'_, Stock>) -> Decision<Self> {
         match (state, input) {
-            // Set aside all lines or none.
+            // Reserve all lines or none.
             (State::None, Input::Reserve(order)) => reserve(order, context.records),
             (State::Reserved { .. }, Input::Reserve(_)) => Decision::Ignore("already reserved"),
             (State::Failed { .. }, Input::Reserve(_)) => Decision::Ignore("already failed"),
             (State::Released { .. }, Input::Reserve(_)) => Decision::Ignore("already released"),
 
-            // The order is off. If the request for its lines is still on its way, it must find an answer here.
+            // The order is cancelled. If the request is still in flight, it must find the reservation failed.
             (State::None, Input::Cancelled { order, asked: true }) => Decision::say([ReservationFailed {
                 order: order.clone(),
                 reason: "the order was cancelled before its stock was reserved".to_owned(),
@@ -159,7 +156,7 @@ impl Service for InventoryService {
             (State::Failed { .. }, Input::Cancelled { .. }) => Decision::Ignore("nothing is reserved"),
             (State::Released { .. }, Input::Cancelled { .. }) => Decision::Ignore("already released"),
 
-            // The shop owner puts goods in; that concerns no order, so no state either.
+            // The shop owner changes the stock. That concerns no order, so the state does not matter.
             (
                 State::None | State::Reserved { .. } | State::Failed { .. } | State::Released { .. },
                 Input::Stock { item_id, quantity },
@@ -196,8 +193,8 @@ fn reserve(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<Inve
 fn release(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
     let changed = wanted(order).into_iter().filter_map(|(item_id, held)| {
         let there = stock.get(&key(item_id))?;
-        // It was added when the lines were reserved, so it is there to be taken off, unless somebody meddled with the
-        // bucket by hand. Then the audit tells; an order is not to hang on it.
+        // What is released was reserved before, so this saturates only if the bucket was edited by hand. Then the audit reports
+        // it; the order must not get stuck.
         let reserved = there.reserved.saturating_sub(held);
         Some((
             key(item_id),
@@ -213,7 +210,7 @@ fn release(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<Inve
 fn stock(item_id: &ItemId, quantity: u64, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
     let key = key(item_id);
     match stock.get(&key) {
-        Some(there) if there.quantity == quantity => Decision::Ignore("already so many"),
+        Some(there) if there.quantity == quantity => Decision::Ignore("the quantity is the same already"),
         Some(there) if there.reserved > quantity => Decision::Refuse(Refusal::Conflict(format!(
             "{} of `{item_id}` are reserved, so its quantity cannot be {quantity}",
             there.reserved
@@ -235,8 +232,8 @@ fn stock(item_id: &ItemId, quantity: u64, stock: &BTreeMap<String, Stock>) -> De
     }
 }
 
-/// How many of each item the order's lines add up to. At most [`quadrille_events::MAX_LINES`] times `u32::MAX`, which
-/// no `u64` overflows at.
+/// The quantity of each item over all lines. At most [`quadrille_events::MAX_LINES`] times `u32::MAX`, so a `u64` cannot
+/// overflow.
 fn wanted(order: &Order) -> BTreeMap<&ItemId, u64> {
     let mut wanted = BTreeMap::new();
     for line in &order.lines {

@@ -1,14 +1,12 @@
-//! The inventory service: it sets goods aside, all lines of an order or none, and puts them back.
+//! The inventory service reserves stock for all lines of an order or for none, and releases it.
 //!
 //! ```text
 //! requested ──> reserved | failed
 //! reserved ──order.cancelled──> released
 //! ```
 //!
-//! What is there of an item is a record of the ledger, `stock.item.<item_id>`, changed in the same commit as the event
-//! that changes it.
-
-#![allow(missing_docs)] // Not published: a comment says why, or is not there.
+//! The stock of an item is a record of the ledger, `stock.item.<item_id>`, written in the same commit as the event that
+//! reserves or releases it.
 
 pub mod decide;
 pub mod http;
@@ -19,7 +17,6 @@ use quadrille_runtime::Settings;
 
 #[derive(Clone, Debug, Default)]
 pub struct InventoryService {
-    /// In which order money and stock are asked for.
     pub flow: Flow,
 }
 

@@ -1,4 +1,4 @@
-//! What its decisions are explored with.
+//! Sample states and inputs of the inventory service: for its table of decisions (`tests/pairs.txt`), the map and the cost tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use quadrille_events::{InventoryEvent, Released, ReservationFailed, Reserved};
 use crate::InventoryService;
 use crate::decide::{Input, State, Stock, key};
 
-/// What the inventory service's decisions are explored with.
 pub fn samples() -> Samples<InventoryService> {
     let (order, greedy) = (Arc::new(order("42")), Arc::new(order_of("42", &[("apple", 200)])));
     let reserved = InventoryEvent::from(Reserved { order: order.clone() });

@@ -1,11 +1,11 @@
-//! What the inventory service decides, as given / when / then. Each scenario is also replayed and shuffled: see
+//! The decisions of the inventory service as given / when / then. Each scenario is also replayed and shuffled: see
 //! `quadrille_decision::testing`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expect_test::expect_file;
-use quadrille_decision::testing::{Scenario, World, assert_pure, every_pair, id, order_of};
+use quadrille_decision::testing::{Scenario, TestedService, every_pair, id, order_of};
 use quadrille_decision::{Refusal, Service};
 use quadrille_events::*;
 use quadrille_inventory::InventoryService;
@@ -20,7 +20,7 @@ fn stock(item: &str, quantity: u64, reserved: u64) -> (String, Stock) {
     (key(&id(item)), Stock { quantity, reserved })
 }
 
-// What it says.
+// Events.
 fn reserved(order: &Arc<Order>) -> InventoryEvent {
     Reserved { order: order.clone() }.into()
 }
@@ -35,7 +35,7 @@ fn released(order: &Arc<Order>) -> InventoryEvent {
     Released { order: order.clone() }.into()
 }
 
-// What comes in.
+// Inputs.
 fn reserve(order: &Arc<Order>) -> Input {
     Input::Reserve(order.clone())
 }
@@ -52,26 +52,26 @@ fn put(item: &str, quantity: u64) -> Input {
     }
 }
 
-/// What is reserved of each item is what the orders hold of it, and never more than was put in.
-fn stock_adds_up(world: &World<InventoryService>) {
+/// The reserved quantity of each item is the sum over the orders that are reserved, and at most the quantity in stock.
+fn stock_adds_up(service: &TestedService<InventoryService>) {
     let mut held: BTreeMap<String, u64> = BTreeMap::new();
-    for state in world.states.values() {
+    for state in service.states.values() {
         if let State::Reserved { order } = state {
             for line in &order.lines {
                 *held.entry(key(&line.item_id)).or_default() += u64::from(line.quantity);
             }
         }
     }
-    for (key, stock) in &world.records {
+    for (key, stock) in &service.records {
         assert!(stock.reserved <= stock.quantity, "{key}: {stock:?}");
         assert_eq!(
             held.remove(key).unwrap_or_default(),
             stock.reserved,
             "{key}: {:?}",
-            world.said
+            service.said
         );
     }
-    assert_eq!(held, BTreeMap::new(), "held of what is not there");
+    assert_eq!(held, BTreeMap::new(), "reserved items without a record");
 }
 
 fn given(
@@ -165,7 +165,7 @@ fn a_cancellation_that_overtakes_the_request_wins() {
 }
 
 #[test]
-fn a_cancelled_order_that_never_got_here_is_nothing_to_inventory() {
+fn a_cancelled_order_that_never_requested_stock_is_ignored() {
     let order = order("42", &[("apple", 2)]);
     given([], [])
         .when([cancelled(&order, false)])
@@ -195,7 +195,7 @@ fn putting_in_the_same_again_changes_nothing() {
     given([reserved(&order)], [stock("apple", 10, 2)])
         .when([put("apple", 10)])
         .then([])
-        .ignored("already so many");
+        .ignored("the same already");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn no_quantity_overflows() {
 }
 
 #[test]
-fn what_inventory_is_asked_by_depends_on_the_flow() {
+fn the_flow_sets_which_event_requests_the_reservation() {
     let order = order("42", &[("apple", 2)]);
     let cancelled = OrderEvent::from(OrderCancelled {
         order,
@@ -248,11 +248,6 @@ fn what_inventory_is_asked_by_depends_on_the_flow() {
 }
 
 #[test]
-fn every_pair_of_state_and_input_has_a_spoken_answer() {
+fn the_decision_on_every_pair_of_state_and_input_is_the_golden_one() {
     expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
-}
-
-#[test]
-fn decisions_are_pure() {
-    assert_pure(include_str!("../src/decide.rs"));
 }

@@ -1,4 +1,4 @@
-//! The decisions of the order service: one total match on state and input.
+//! The decisions of the order service: what it does with each input in each state.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,38 +11,35 @@ use quadrille_events::{
 
 use crate::OrderService;
 
-/// How far an order has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// The order was not placed.
     #[default]
     None,
-    /// Placed; payment and inventory work on it.
+    /// Placed, and not yet both paid and reserved.
     Created(Arc<Order>),
     /// Paid and reserved; waits for the shop owner.
     AwaitingApproval(Arc<Order>),
-    /// Delivery is asked for a courier.
+    /// Delivery is asked to send a courier.
     Confirmed(Arc<Order>),
     /// Payment is asked to cancel or refund.
     Cancelling {
         order: Arc<Order>,
         reason: String,
-        /// Whether delivery had been asked for a courier.
+        /// Whether delivery was asked to send a courier before.
         delivery_requested: bool,
     },
-    /// A courier is assigned. Final.
+    /// A courier is on the way. Final.
     Completed {
         order: Arc<Order>,
         courier_id: CourierId,
     },
-    /// The money is settled; inventory and delivery release stock and courier next. Final.
+    /// Final.
     Cancelled { order: Arc<Order>, reason: String },
 }
 
-/// The inputs that the order service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Command: a customer places the order.
+    /// Command: the customer places the order.
     Create(Arc<Order>),
     /// The order is paid and reserved.
     Ready(Arc<Order>),
@@ -50,16 +47,16 @@ pub enum Input {
     Approve { order_id: OrderId },
     /// Command: the customer (or the shop owner) cancels.
     Cancel { order_id: OrderId, reason: String },
-    /// A courier is assigned.
+    /// A courier is on the way.
     Assigned {
         order: Arc<Order>,
         courier_id: CourierId,
     },
-    /// Payment ended without money, or gave it back: the order is to be cancelled.
+    /// There is no payment: the order must be cancelled.
     CancelOrder {
         order: Arc<Order>,
         reason: String,
-        /// Whether the order was ever charged.
+        /// Whether the payment was ever charged.
         charged: bool,
     },
 }
@@ -122,14 +119,12 @@ impl Service for OrderService {
                 State::AwaitingApproval(order.clone())
             }
             OrderEvent::CreateDelivery(CreateDelivery { order }) => State::Confirmed(order.clone()),
-            OrderEvent::CancelPayment(CancelPayment { order, reason, .. }) => State::Cancelling {
+            OrderEvent::CancelPayment(CancelPayment { order, reason }) => State::Cancelling {
                 order: order.clone(),
                 reason: reason.clone(),
                 delivery_requested: state.delivery_requested(),
             },
-            OrderEvent::Completed(Completed {
-                order, courier_id, ..
-            }) => State::Completed {
+            OrderEvent::Completed(Completed { order, courier_id }) => State::Completed {
                 order: order.clone(),
                 courier_id: courier_id.clone(),
             },
@@ -153,8 +148,8 @@ impl Service for OrderService {
 
     fn decide(state: &State, input: &Input, _: &Context<'_, ()>) -> Decision<Self> {
         match (state, input) {
-            // A customer places it. Its id is drawn, or derived from customer and idempotency key: if it is there
-            // already, then this is the same request once more, or the key is used for another one.
+            // The customer places the order. Its id is random, or derived from customer and idempotency key: if the order
+            // exists already, the same request was repeated, or the key was used for another order.
             (State::None, Input::Create(order)) => Decision::say([Created { order: order.clone() }.into()]),
             (
                 State::Created(placed)
@@ -175,7 +170,7 @@ impl Service for OrderService {
                 }
             }
 
-            // It is paid and reserved.
+            // The order is paid and reserved.
             (State::None, Input::Ready(_)) => Decision::Ignore(UNKNOWN),
             (State::Created(_), Input::Ready(order)) => {
                 let order = order.clone();
@@ -188,7 +183,7 @@ impl Service for OrderService {
             (State::Confirmed(_) | State::Completed { .. }, Input::Ready(_)) => {
                 Decision::Ignore("already confirmed")
             }
-            // Inventory and payment hear of the cancellation and undo what made it ready.
+            // Payment and inventory hear of the cancellation, and refund and release.
             (State::Cancelling { .. }, Input::Ready(_)) => Decision::Ignore("being cancelled"),
             (State::Cancelled { .. }, Input::Ready(_)) => Decision::Ignore("already cancelled"),
 
@@ -213,7 +208,7 @@ impl Service for OrderService {
                 conflict(format!("the order is cancelled: {reason}"))
             }
 
-            // The customer cancels. Payment settles the money, and says `cancel-order`.
+            // The customer cancels. Payment cancels or refunds, and says `cancel-order`.
             (State::None, Input::Cancel { order_id, .. }) => not_found(order_id),
             (
                 State::Created(order) | State::AwaitingApproval(order) | State::Confirmed(order),
@@ -244,7 +239,7 @@ impl Service for OrderService {
             (State::Completed { .. }, Input::Assigned { .. }) => Decision::Ignore("already completed"),
             (State::Cancelled { .. }, Input::Assigned { .. }) => Decision::Ignore("already cancelled"),
 
-            // There will be no money.
+            // There is no payment.
             (State::None, Input::CancelOrder { .. }) => Decision::Ignore(UNKNOWN),
             (
                 State::Created(_)
@@ -275,11 +270,12 @@ impl Service for OrderService {
     }
 }
 
-/// Order's own `created` is stored before any other service can speak of an order, so only retention can have removed it.
+/// The order service says `created` before any other service can say something about the order, so its entries can only have
+/// aged away (`RETENTION`).
 const UNKNOWN: &str = "unknown order: its entries are gone";
 
 impl State {
-    /// Whether delivery was ever asked for a courier: then a request may still be on its way to delivery.
+    /// Whether delivery was ever asked to send a courier. The request may still be in flight.
     fn delivery_requested(&self) -> bool {
         match self {
             State::Confirmed(_) | State::Completed { .. } => true,
@@ -290,7 +286,7 @@ impl State {
         }
     }
 
-    /// The name of the state in HTTP answers.
+    /// The state's name in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",
@@ -303,7 +299,6 @@ impl State {
         }
     }
 
-    /// The order as placed.
     pub fn order(&self) -> Option<&Arc<Order>> {
         match self {
             State::None => None,

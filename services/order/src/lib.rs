@@ -1,4 +1,4 @@
-//! The order service: it takes orders, and says how each one ends.
+//! The order service accepts orders and says how each one ends.
 //!
 //! ```text
 //! created ──ready──> [awaiting-approval ──approve──>] confirmed ──assigned──> completed
@@ -6,11 +6,9 @@
 //!    any but completed ──cancel-order──> cancelled
 //! ```
 //!
-//! An order is *ready* once it is both paid and reserved: what says so is the second of the two, so it depends on
-//! the flow (see `wires`). An order that cannot be completed is not cancelled here at once: payment is asked to
-//! cancel or refund, and answers with `cancel-order`; so whoever cancels, the money is settled first.
-
-#![allow(missing_docs)] // Not published: a comment says why, or is not there.
+//! An order is *ready* once it is both paid and reserved. Which event makes it ready is the second of the two, so it depends on
+//! the flow (see `wires`). An order that cannot be completed is not cancelled at once: payment is asked to cancel or refund,
+//! and answers with `cancel-order`. So the payment is always settled before the order is cancelled.
 
 pub mod decide;
 pub mod http;
@@ -22,7 +20,6 @@ use quadrille_runtime::Settings;
 
 #[derive(Clone, Debug, Default)]
 pub struct OrderService {
-    /// In which order money and stock are asked for.
     pub flow: Flow,
 }
 

@@ -181,7 +181,7 @@ const KEYED_ORDERS: Uuid = Uuid::from_u128(0x8f0b_6a4e_2f63_4c1d_9b57_51a1_0c3e_
 /// Random ids sort by time (RFC 9562, 5.7).
 fn order_id(customer_id: &CustomerId, key: Option<&str>) -> OrderId {
     let id = match key {
-        // Neither holds a line break, so no two pairs read the same.
+        // Neither contains a line break, so no two pairs give the same text.
         Some(key) => Uuid::new_v5(&KEYED_ORDERS, format!("{customer_id}\n{key}").as_bytes()),
         None => Uuid::now_v7(),
     };

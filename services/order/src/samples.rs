@@ -1,4 +1,4 @@
-//! What its decisions are explored with.
+//! Sample states and inputs of the order service: for its table of decisions (`tests/pairs.txt`), the map and the cost tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use quadrille_events::{
 use crate::OrderService;
 use crate::decide::{Input, State};
 
-/// What the order service's decisions are explored with.
 pub fn samples() -> Samples<OrderService> {
     let placed = |payment, approval| {
         Arc::new(Order {

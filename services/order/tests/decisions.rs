@@ -1,10 +1,10 @@
-//! What the order service decides, as given / when / then. Each scenario is also replayed and shuffled: see
+//! The decisions of the order service as given / when / then. Each scenario is also replayed and shuffled: see
 //! `quadrille_decision::testing`.
 
 use std::sync::Arc;
 
 use expect_test::expect_file;
-use quadrille_decision::testing::{Scenario, assert_pure, every_pair, id, order};
+use quadrille_decision::testing::{Scenario, every_pair, id, order};
 use quadrille_decision::{Refusal, Service};
 use quadrille_events::*;
 use quadrille_order::OrderService;
@@ -22,7 +22,7 @@ fn manual() -> Arc<Order> {
     })
 }
 
-// What it says.
+// Events.
 fn created(order: &Arc<Order>) -> OrderEvent {
     Created { order: order.clone() }.into()
 }
@@ -56,7 +56,7 @@ fn cancelled(order: &Arc<Order>, charged: bool, delivery_requested: bool) -> Ord
     .into()
 }
 
-// What comes in.
+// Inputs.
 fn create(order: &Arc<Order>) -> Input {
     Input::Create(order.clone())
 }
@@ -86,12 +86,12 @@ fn cancel_order(order: &Arc<Order>, charged: bool) -> Input {
     }
 }
 
-type Story = Scenario<OrderService>;
+type OrderScenario = Scenario<OrderService>;
 
 #[test]
 fn an_order_that_is_paid_reserved_and_assigned_is_completed() {
     let order = auto();
-    Story::given([])
+    OrderScenario::given([])
         .when([create(&order), ready(&order), assigned(&order)])
         .then([created(&order), create_delivery(&order), completed(&order)]);
 }
@@ -99,7 +99,7 @@ fn an_order_that_is_paid_reserved_and_assigned_is_completed() {
 #[test]
 fn the_same_order_placed_again_is_created_once() {
     let order = auto();
-    Story::given([created(&order)])
+    OrderScenario::given([created(&order)])
         .when([create(&order)])
         .then([])
         .ignored("already created");
@@ -108,7 +108,7 @@ fn the_same_order_placed_again_is_created_once() {
 #[test]
 fn an_order_placed_again_after_its_end_is_not_created_anew() {
     let order = auto();
-    Story::given([
+    OrderScenario::given([
         created(&order),
         cancel_payment(&order),
         cancelled(&order, false, false),
@@ -124,7 +124,7 @@ fn an_idempotency_key_used_for_another_order_is_refused() {
         address: "2 Main St".to_owned(),
         ..order("42")
     });
-    Story::given([created(&auto())])
+    OrderScenario::given([created(&auto())])
         .when([create(&other)])
         .then([])
         .refused(Refusal::Mismatch, "a new key");
@@ -133,7 +133,7 @@ fn an_idempotency_key_used_for_another_order_is_refused() {
 #[test]
 fn with_manual_approval_a_paid_and_reserved_order_waits_for_the_shop_owner() {
     let order = manual();
-    Story::given([created(&order)])
+    OrderScenario::given([created(&order)])
         .when([ready(&order)])
         .then([awaiting_approval(&order)]);
 }
@@ -141,7 +141,7 @@ fn with_manual_approval_a_paid_and_reserved_order_waits_for_the_shop_owner() {
 #[test]
 fn approval_confirms_the_order_once() {
     let order = manual();
-    Story::given([created(&order), awaiting_approval(&order)])
+    OrderScenario::given([created(&order), awaiting_approval(&order)])
         .when([approve(), approve()])
         .then([create_delivery(&order)])
         .ignored("already confirmed");
@@ -149,36 +149,36 @@ fn approval_confirms_the_order_once() {
 
 #[test]
 fn approval_before_the_order_is_paid_and_reserved_is_refused() {
-    Story::given([created(&manual())])
+    OrderScenario::given([created(&manual())])
         .when([approve()])
         .then([])
         .refused(Refusal::Conflict, "not paid and reserved");
 }
 
 #[test]
-fn an_order_that_needs_no_approval_says_so() {
-    Story::given([created(&auto())])
+fn approving_an_order_that_needs_no_approval_is_refused() {
+    OrderScenario::given([created(&auto())])
         .when([approve()])
         .then([])
         .refused(Refusal::Conflict, "needs no approval");
 }
 
 #[test]
-fn nobody_approves_or_cancels_an_order_that_is_not_there() {
-    Story::given([])
+fn approving_or_cancelling_an_unknown_order_is_refused() {
+    OrderScenario::given([])
         .when([approve()])
         .then([])
         .refused(Refusal::NotFound, "`42`");
-    Story::given([])
+    OrderScenario::given([])
         .when([cancel()])
         .then([])
         .refused(Refusal::NotFound, "`42`");
 }
 
 #[test]
-fn a_fresh_order_is_cancelled_once_payment_agrees() {
+fn a_new_order_is_cancelled_once_payment_has_cancelled() {
     let order = auto();
-    Story::given([])
+    OrderScenario::given([])
         .when([create(&order), cancel(), cancel_order(&order, false)])
         .then([
             created(&order),
@@ -188,18 +188,18 @@ fn a_fresh_order_is_cancelled_once_payment_agrees() {
 }
 
 #[test]
-fn an_order_awaiting_approval_is_cancelled_instead() {
+fn an_order_awaiting_approval_can_be_cancelled() {
     let order = manual();
-    Story::given([created(&order), awaiting_approval(&order)])
+    OrderScenario::given([created(&order), awaiting_approval(&order)])
         .when([cancel(), cancel_order(&order, true), approve()])
         .then([cancel_payment(&order), cancelled(&order, true, false)])
         .refused(Refusal::Conflict, "cancelled: changed my mind");
 }
 
 #[test]
-fn cancelling_a_confirmed_order_remembers_that_delivery_was_asked() {
+fn cancelling_a_confirmed_order_records_that_delivery_was_requested() {
     let order = auto();
-    Story::given([created(&order), create_delivery(&order)])
+    OrderScenario::given([created(&order), create_delivery(&order)])
         .when([cancel(), cancel_order(&order, true)])
         .then([cancel_payment(&order), cancelled(&order, true, true)]);
 }
@@ -207,7 +207,7 @@ fn cancelling_a_confirmed_order_remembers_that_delivery_was_asked() {
 #[test]
 fn a_courier_assigned_while_the_order_is_being_cancelled_does_not_complete_it() {
     let order = auto();
-    Story::given([created(&order), create_delivery(&order), cancel_payment(&order)])
+    OrderScenario::given([created(&order), create_delivery(&order), cancel_payment(&order)])
         .when([assigned(&order)])
         .then([])
         .ignored("being cancelled");
@@ -216,7 +216,7 @@ fn a_courier_assigned_while_the_order_is_being_cancelled_does_not_complete_it() 
 #[test]
 fn an_order_made_ready_while_it_is_being_cancelled_is_not_delivered() {
     let order = auto();
-    Story::given([created(&order), cancel_payment(&order)])
+    OrderScenario::given([created(&order), cancel_payment(&order)])
         .when([ready(&order)])
         .then([])
         .ignored("being cancelled");
@@ -225,7 +225,7 @@ fn an_order_made_ready_while_it_is_being_cancelled_is_not_delivered() {
 #[test]
 fn cancelling_twice_asks_payment_once() {
     let order = auto();
-    Story::given([created(&order)])
+    OrderScenario::given([created(&order)])
         .when([cancel(), cancel()])
         .then([cancel_payment(&order)])
         .ignored("already being cancelled");
@@ -234,14 +234,14 @@ fn cancelling_twice_asks_payment_once() {
 #[test]
 fn a_completed_order_cannot_be_cancelled() {
     let order = auto();
-    Story::given([created(&order), create_delivery(&order), completed(&order)])
+    OrderScenario::given([created(&order), create_delivery(&order), completed(&order)])
         .when([cancel()])
         .then([])
         .refused(Refusal::Conflict, "`carla` is on the way");
 }
 
 #[test]
-fn an_order_without_money_is_cancelled_in_every_state_up_to_completion() {
+fn an_unpaid_order_is_cancelled_in_every_state_before_completion() {
     let (auto, manual) = (auto(), manual());
     for (said, delivery_requested) in [
         (vec![created(&auto)], false),
@@ -254,14 +254,14 @@ fn an_order_without_money_is_cancelled_in_every_state_up_to_completion() {
         ),
     ] {
         let order = said[0].order().unwrap().clone();
-        Story::given(said)
+        OrderScenario::given(said)
             .when([cancel_order(&order, true)])
             .then([cancelled(&order, true, delivery_requested)]);
     }
 }
 
 #[test]
-fn what_makes_an_order_ready_is_the_second_of_payment_and_reservation() {
+fn the_flow_sets_which_event_makes_an_order_ready() {
     let heard = |flow| -> Vec<_> {
         OrderService { flow }
             .wires()
@@ -280,11 +280,6 @@ fn what_makes_an_order_ready_is_the_second_of_payment_and_reservation() {
 }
 
 #[test]
-fn every_pair_of_state_and_input_has_a_spoken_answer() {
+fn the_decision_on_every_pair_of_state_and_input_is_the_golden_one() {
     expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
-}
-
-#[test]
-fn decisions_are_pure() {
-    assert_pure(include_str!("../src/decide.rs"));
 }

@@ -1,5 +1,5 @@
-//! Whatever a customer sends: it is an order that adds up, or a problem that says what is wrong. Seeds of failures are
-//! kept in `decoders.regressions`.
+//! Property tests of the request decoders: every body is a valid order, or a problem that says what is wrong. Seeds of failures
+//! are kept in `decoders.regressions`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,16 +25,16 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// As the service receives it: through the extractor of its handlers.
+/// Decodes a body with the extractor of the service's handlers.
 fn receive<T: DeserializeOwned + Send>(body: &[u8]) -> Result<T, Problem> {
     let request = Request::post("/")
         .header("content-type", "application/json")
         .body(Body::from(body.to_vec()));
     let received = pin!(Json::<T>::from_request(request.unwrap(), &()));
-    // The body is there already, so nobody has to wait for it.
+    // The body is complete already, so the first poll is the last.
     match received.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(received) => received.map(|Json(body)| body),
-        Poll::Pending => panic!("a body that is there is waited for"),
+        Poll::Pending => panic!("the extractor waits for a body that is complete"),
     }
 }
 
@@ -67,7 +67,7 @@ fn adds_up(order: &Order) {
     assert_eq!(serde_json::from_slice::<Order>(&body).unwrap(), *order);
 }
 
-/// A number, often one at which something ends.
+/// A number, often the last or first of a range.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         0..5_u64,
@@ -100,8 +100,8 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What is nearly a request: each field right or anything, or missing.
-fn nearly() -> impl Strategy<Value = Value> {
+/// An almost valid request: one field can be arbitrary, another one missing.
+fn almost_valid() -> impl Strategy<Value = Value> {
     let line = (prop_oneof![4 => "[a-z]{1,8}", 1 => any::<String>()], number(), number()).prop_map(
         |(item_id, quantity, unit_price)| json!({"item_id": item_id, "quantity": quantity, "unit_price": unit_price}),
     );
@@ -151,7 +151,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_nearly_an_order_adds_up_or_is_a_problem(body in nearly(), key in prop::option::of("[!-~]{1,255}")) {
+    fn an_almost_valid_body_is_a_valid_order_or_a_problem(body in almost_valid(), key in prop::option::of("[!-~]{1,255}")) {
         let body = serde_json::to_vec(&body).unwrap();
         match take(&body, key.as_deref()) {
             Ok(order) => {
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_a_problem(body in json()) {
+    fn arbitrary_json_is_a_problem(body in json()) {
         let body = serde_json::to_vec(&body).unwrap();
         is_sound(&take(&body, None).unwrap_err(), body.len());
         if let Err(problem) = receive::<ConfirmOrder>(&body) { is_sound(&problem, body.len()) }
@@ -172,12 +172,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_problem(body in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn arbitrary_bytes_are_a_problem(body in prop::collection::vec(any::<u8>(), 0..400)) {
         is_sound(&take(&body, None).unwrap_err(), body.len());
     }
 
     #[test]
-    fn a_body_as_deep_as_it_is_long_is_a_problem(depth in 1..20_000_usize, object in any::<bool>()) {
+    fn a_deeply_nested_body_is_a_problem(depth in 1..20_000_usize, object in any::<bool>()) {
         let body = if object { r#"{"a":"#.repeat(depth) } else { "[".repeat(depth) };
         is_sound(&take(body.as_bytes(), None).unwrap_err(), body.len());
     }
@@ -192,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn an_idempotency_key_is_taken_as_it_is_or_not_at_all(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..3)) {
+    fn an_idempotency_key_is_used_unchanged_or_refused(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..3)) {
         let mut headers = HeaderMap::new();
         for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
             headers.append(HeaderName::from_static("idempotency-key"), value);

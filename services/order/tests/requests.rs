@@ -1,4 +1,4 @@
-//! What customers may ask for, and how they are told what is wrong.
+//! Requests of customers: which are accepted, and which field of a refused one is named.
 
 #![allow(clippy::unwrap_used)]
 
@@ -38,7 +38,7 @@ fn names(problem: Problem, field: &str, words: &str) {
 }
 
 #[test]
-fn a_good_order_is_taken_as_it_is() {
+fn a_valid_order_is_accepted_unchanged() {
     let order = request(good()).check(None).unwrap();
     assert_eq!(
         (order.lines.len(), order.total, order.address.as_str()),
@@ -52,7 +52,7 @@ fn a_good_order_is_taken_as_it_is() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_its_field() {
+fn a_problem_names_the_wrong_field() {
     names(
         problem(|b| b["customer_id"] = json!("ada lovelace")),
         "customer_id",
@@ -91,7 +91,7 @@ fn what_is_wrong_is_named_by_its_field() {
 }
 
 #[test]
-fn no_price_overflows() {
+fn an_order_above_the_largest_amount_is_refused() {
     names(
         problem(|b| b["lines"][1]["unit_price"] = json!(u64::MAX)),
         "lines[1].unit_price",
@@ -153,7 +153,7 @@ fn the_same_key_of_the_same_customer_is_the_same_order() {
         body["customer_id"] = json!(customer);
         request(body).check(key).unwrap().order_id
     };
-    // Held still: a key repeated across an update must find its order.
+    // A fixed id: a key that is repeated after an update must find its order.
     assert_eq!(
         id("ada", Some("k1")).as_str(),
         "1bc76242-3cd8-5060-ba18-9fcd0c788d1b"

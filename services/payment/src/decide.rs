@@ -1,4 +1,4 @@
-//! The decisions of the payment service: one total match on state and input.
+//! The decisions of the payment service: what it does with each input in each state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,83 +14,72 @@ use quadrille_events::{
 use crate::PaymentService;
 use crate::provider::ChargeResult;
 
-/// A confirmation that comes later than so long before the deadline is refused, and the provider is not called: the broker's timer, by
-/// its own clock, may go off before the provider has answered. A provider usually takes a fraction of it.
+/// A confirmation is refused, without a call to the provider, if less than this is left until the deadline: the broker publishes
+/// `payment.expired` by its own clock, possibly before the provider has answered. A provider usually answers in a fraction of
+/// this.
 const LAST_CALL: SignedDuration = SignedDuration::from_millis(100);
 
-/// How far a payment has come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
-    /// No payment was asked for.
     #[default]
     None,
-    /// The payment waits for the customer.
+    /// Waits for the customer.
     Opened {
         order: Arc<Order>,
-        /// Until when the customer can confirm.
         expires_at: Timestamp,
     },
-    /// The deadline passed; the cancellation is next.
+    /// The broker has published `payment.expired`; the cancellation follows.
     Expired { order: Arc<Order> },
-    /// The provider charged the total.
+    /// The provider took the total.
     Charged {
         order: Arc<Order>,
-        /// The provider's own name for the charge.
+        /// The provider's reference of the charge.
         reference: String,
     },
     /// The provider declined. Final.
-    Failed {
-        order: Arc<Order>,
-        /// The provider's reason.
-        reason: String,
-    },
-    /// Cancelled before anything was charged. Final.
+    Failed { order: Arc<Order>, reason: String },
+    /// Cancelled before anything was taken. Final.
     Cancelled { order: Arc<Order>, reason: String },
-    /// The charge was given back. Final.
+    /// The customer has the total back. Final.
     Refunded { order: Arc<Order>, reason: String },
 }
 
-/// The inputs that the payment service decides.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The order is to be paid.
     Requested {
         order: Arc<Order>,
-        /// How long the customer has to confirm a manual payment.
+        /// How long the customer has to confirm, if the payment is manual.
         pay_within: Duration,
     },
-    /// The order will not be delivered: cancel, or refund.
+    /// The order will not be delivered: cancel or refund.
     CancelPayment { order: Arc<Order>, reason: String },
-    /// There is not enough stock: cancel, or refund.
+    /// There is not enough stock: cancel or refund.
     ReservationFailed { order: Arc<Order>, reason: String },
-    /// The scheduled deadline passed.
+    /// The broker published `payment.expired`.
     Expired { order: Arc<Order> },
-    /// The payment was cancelled: the provider gives back whatever it may hold all the same.
+    /// The payment was cancelled: the provider must give back what it may have taken all the same.
     Voiding { order: Arc<Order> },
     /// Command: the customer confirms.
     Confirm { order_id: OrderId },
     /// Command: the customer cancels.
     Cancel { order_id: OrderId, reason: String },
-    /// The provider answered to [`Ask::Charge`].
+    /// The provider's answer to [`Ask::Charge`].
     Charge { order: Arc<Order>, result: ChargeResult },
     /// The provider has done [`Ask::Refund`].
-    Refund {
-        order: Arc<Order>,
-        /// Why the refund was asked for.
-        reason: String,
-    },
+    Refund { order: Arc<Order>, reason: String },
     /// The provider has done [`Ask::Void`].
     Void { order: Arc<Order> },
 }
 
-/// The requests to the provider.
+/// Calls to the provider.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Charge the total.
+    /// Take the total.
     Charge { order: Arc<Order> },
-    /// Give the total back.
+    /// Give back the total.
     Refund { order: Arc<Order>, reason: String },
-    /// Hold nothing: give back what was taken, if anything was, and take nothing from now on.
+    /// Give back what was taken, if anything was, and take nothing from now on.
     Void { order: Arc<Order> },
 }
 
@@ -121,7 +110,8 @@ impl Service for PaymentService {
                 order: heard.order,
                 reason: heard.reason,
             }),
-            // It hears itself: what the broker says on its behalf, and what it still has to tell the provider.
+            // Events of its own: the one that the broker publishes on its behalf, and the one after which the provider must be
+            // called.
             Wire::on::<Expired>(|heard| Input::Expired { order: heard.order }),
             Wire::on::<PaymentCancelled>(|heard| Input::Voiding { order: heard.order }),
         ]
@@ -144,7 +134,7 @@ impl Service for PaymentService {
     fn opens(input: &Input) -> bool {
         match input {
             Input::Requested { .. } => true,
-            // What is charged at once was never opened.
+            // A payment that is charged at once was never opened.
             Input::Charge { order, .. } => order.payment == PaymentMode::Auto,
             Input::CancelPayment { .. }
             | Input::ReservationFailed { .. }
@@ -163,46 +153,44 @@ impl Service for PaymentService {
 
     fn fold(state: &mut State, said: &PaymentEvent) {
         *state = match said {
-            PaymentEvent::Opened(Opened {
-                order, expires_at, ..
-            }) => State::Opened {
+            PaymentEvent::Opened(Opened { order, expires_at }) => State::Opened {
                 order: order.clone(),
                 expires_at: *expires_at,
             },
             PaymentEvent::Expired(Expired { order }) => match state {
                 State::None | State::Opened { .. } => State::Expired { order: order.clone() },
-                // The broker fires the schedule without looking at what else is said of the order. Should that ever
-                // slip in behind the commit that purges it, then what was decided stands.
+                // The broker publishes a scheduled event without looking at the other entries of the order. If that happens
+                // right after the commit that purges the schedule, the decision of that commit stands.
                 State::Expired { .. }
                 | State::Charged { .. }
                 | State::Failed { .. }
                 | State::Cancelled { .. }
                 | State::Refunded { .. } => return,
             },
-            PaymentEvent::Charged(Charged { order, reference, .. }) => State::Charged {
+            PaymentEvent::Charged(Charged { order, reference }) => State::Charged {
                 order: order.clone(),
                 reference: reference.clone(),
             },
-            PaymentEvent::Failed(PaymentFailed { order, reason, .. }) => State::Failed {
+            PaymentEvent::Failed(PaymentFailed { order, reason }) => State::Failed {
                 order: order.clone(),
                 reason: reason.clone(),
             },
-            PaymentEvent::Cancelled(PaymentCancelled { order, reason, .. }) => State::Cancelled {
+            PaymentEvent::Cancelled(PaymentCancelled { order, reason }) => State::Cancelled {
                 order: order.clone(),
                 reason: reason.clone(),
             },
-            PaymentEvent::Refunded(Refunded { order, reason, .. }) => State::Refunded {
+            PaymentEvent::Refunded(Refunded { order, reason }) => State::Refunded {
                 order: order.clone(),
                 reason: reason.clone(),
             },
-            // Said together with one of the three before.
+            // Always said together with `payment.failed`, `payment.cancelled` or `payment.refunded`.
             PaymentEvent::CancelOrder(_) => return,
         };
     }
 
     fn decide(state: &State, input: &Input, context: &Context<'_, ()>) -> Decision<Self> {
         match (state, input) {
-            // It is to be paid.
+            // The order is to be paid.
             (State::None, Input::Requested { order, pay_within }) => {
                 let order = order.clone();
                 match order.payment {
@@ -227,8 +215,8 @@ impl Service for PaymentService {
             (State::Cancelled { .. }, Input::Requested { .. }) => Decision::Ignore("already cancelled"),
             (State::Refunded { .. }, Input::Requested { .. }) => Decision::Ignore("already refunded"),
 
-            // There will be no delivery, or no goods. If nobody has asked for the payment yet, then this overtook the
-            // request, which will find the payment cancelled.
+            // There will be no delivery, or there is not enough stock. In the state `None` this input overtook the request,
+            // which will find the payment cancelled.
             (
                 State::None | State::Opened { .. } | State::Expired { .. },
                 Input::CancelPayment { order, reason } | Input::ReservationFailed { order, reason },
@@ -250,8 +238,8 @@ impl Service for PaymentService {
                 Decision::Ignore("already refunded")
             }
 
-            // The deadline passed. The broker's entry is stored before anybody hears it, so the state is `Expired`
-            // unless it is older than that; then the broker refuses the commit, and it is decided again.
+            // The deadline passed. The entry `expired` is stored before the service hears it, so the state is `Expired`, unless
+            // it was read before that; then the broker refuses the commit, and the input is decided again.
             (State::None, Input::Expired { .. }) => Decision::Ignore("unknown payment: its entries are gone"),
             (State::Opened { .. } | State::Expired { .. }, Input::Expired { order }) => {
                 cancel(state, order, "the payment was not confirmed in time")
@@ -261,9 +249,9 @@ impl Service for PaymentService {
             (State::Cancelled { .. }, Input::Expired { .. }) => Decision::Ignore("already cancelled"),
             (State::Refunded { .. }, Input::Expired { .. }) => Decision::Ignore("already refunded"),
 
-            // It was cancelled, and nothing is recorded as taken. But a call to the provider may have succeeded whose
-            // outcome was never stored: the process died, or the cancellation was faster. So the provider is told in
-            // any case (with `None`: the entries have aged away, but somebody did say that it was cancelled).
+            // The payment was cancelled, and no charge is recorded. But a charge whose outcome was never stored may have
+            // succeeded: the process died, or the cancellation was faster. So the provider is called in any case. (In the state
+            // `None` the entries have aged away; `payment.cancelled` was said all the same.)
             (State::None | State::Cancelled { .. }, Input::Voiding { order }) => {
                 Decision::Ask(Ask::Void { order: order.clone() })
             }
@@ -306,7 +294,7 @@ impl Service for PaymentService {
                 Decision::Refuse(Refusal::Conflict(state.in_words()))
             }
 
-            // The provider answered: the total is taken, or it is not.
+            // The provider answered to a charge.
             (State::None | State::Opened { .. }, Input::Charge { order, result }) => {
                 charged(state, order, result)
             }
@@ -322,7 +310,7 @@ impl Service for PaymentService {
             }
             (State::Refunded { .. }, Input::Charge { .. }) => Decision::Ignore("already refunded"),
 
-            // The total is back.
+            // The provider has given back the total.
             (State::Charged { .. }, Input::Refund { order, reason }) => Decision::say([
                 Refunded {
                     order: order.clone(),
@@ -343,7 +331,7 @@ impl Service for PaymentService {
                 Input::Refund { .. },
             ) => Decision::Ignore("cannot be: only what was charged is refunded"),
 
-            // The provider holds nothing.
+            // The provider has voided the payment.
             (
                 State::None
                 | State::Opened { .. }
@@ -382,7 +370,7 @@ impl Service for PaymentService {
 }
 
 impl State {
-    /// The name of the state in HTTP answers.
+    /// The state's name in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
             State::None => "none",
@@ -398,7 +386,7 @@ impl State {
     /// The state in words, for a customer whose command comes too late.
     pub fn in_words(&self) -> String {
         match self {
-            State::None => "nobody has asked for the payment yet".to_owned(),
+            State::None => "the payment was not requested yet".to_owned(),
             State::Opened { expires_at, .. } => {
                 format!("the payment waits for confirmation until {expires_at}")
             }
@@ -413,8 +401,8 @@ impl State {
     }
 }
 
-/// The idempotency key of the call that leads to the event `B`: the event's own id. However often any instance repeats
-/// the call, it is one call to the provider.
+/// The idempotency key of the call whose outcome is the event `B`: the name of that event's entry, so that a call that is
+/// repeated, by any instance, is the same call to the provider.
 fn key<B: Body>(order: &Order) -> String {
     format!("{}/{}", B::NAME.service, B::NAME.id(&order.order_id))
 }
@@ -441,7 +429,7 @@ fn charged(state: &State, order: &Arc<Order>, result: &ChargeResult) -> Decision
             .into(),
         ]),
     };
-    decision.with_deadline(off(state))
+    decision.with_deadline(deadline_after(state))
 }
 
 fn cancel(state: &State, order: &Arc<Order>, reason: &str) -> Decision<PaymentService> {
@@ -458,11 +446,11 @@ fn cancel(state: &State, order: &Arc<Order>, reason: &str) -> Decision<PaymentSe
         }
         .into(),
     ])
-    .with_deadline(off(state))
+    .with_deadline(deadline_after(state))
 }
 
-/// The commit that ends an open payment removes its deadline; no other payment has one.
-fn off(state: &State) -> Deadline<PaymentEvent> {
+/// The end of an open payment removes its deadline in the same commit; no other payment has a deadline.
+fn deadline_after(state: &State) -> Deadline<PaymentEvent> {
     match state {
         State::Opened { .. } => Deadline::Clear,
         State::None

@@ -1,4 +1,4 @@
-//! The payment service: it takes the money, and gives it back.
+//! The payment service charges orders and refunds them.
 //!
 //! ```text
 //! requested ──auto────────────────────────> charged | failed
@@ -8,11 +8,9 @@
 //! charged ──cancel-payment, reservation.failed──> refunded
 //! ```
 //!
-//! Each of the three bad ends is said together with `cancel-order`. A cancellation may overtake the request; it then
-//! cancels what was never opened, and the request finds it so. A cancelled payment is voided at the provider, in case
-//! a charge succeeded whose outcome was never stored.
-
-#![allow(missing_docs)] // Not published: a comment says why, or is not there.
+//! `failed`, `cancelled` and `refunded` are always said together with `cancel-order`. If a cancellation overtakes the request,
+//! the payment is cancelled before it is opened, and the request is ignored. A cancelled payment is voided at the provider, in
+//! case a charge succeeded whose outcome was never stored.
 
 pub mod decide;
 pub mod http;
@@ -24,14 +22,13 @@ use std::time::Duration;
 use quadrille_events::Flow;
 use quadrille_runtime::Settings;
 
-use crate::provider::{CALL_TIMEOUT, HttpProvider, Provider, Simulator};
+use crate::provider::{CALL_TIMEOUT, HttpProvider, Provider, SimulatedProvider};
 
-/// How long a customer has to confirm a manual payment, unless `PAYMENT_DEADLINE` says otherwise: long enough to fetch
-/// a card, short enough that nobody's stock is held over lunch.
+/// How long a customer has to confirm a manual payment, unless `PAYMENT_DEADLINE` is set: long enough to fetch a card, short
+/// enough that stock is not reserved for long (`reserve-first`).
 pub const PAYMENT_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 pub struct PaymentService {
-    /// In which order money and stock are asked for.
     pub flow: Flow,
     pub pay_within: Duration,
     pub provider: Box<dyn Provider>,
@@ -43,7 +40,7 @@ impl PaymentService {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let provider: Box<dyn Provider> = match settings.get("PAYMENT_PROVIDER_URL")? {
             Some(url) => Box::new(HttpProvider::new(url, CALL_TIMEOUT)?),
-            None => Box::new(Simulator {
+            None => Box::new(SimulatedProvider {
                 decline_rate: settings.rate("PAYMENT_DECLINE_RATE")?,
                 seed: settings.or("PROVIDER_SEED", 0)?,
                 latency: settings.duration("PROVIDER_LATENCY", Duration::ZERO)?,

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 pub type ProviderReply<'a, T> = Pin<Box<dyn Future<Output = Result<T, AskError>> + Send + 'a>>;
 
-/// A payment provider. Every call may be repeated after any doubt, by any instance, with the same key: it is then the
-/// same call, and must have the same outcome.
+/// A payment provider. The service repeats a call whose outcome is unknown, from any instance, with the same idempotency key;
+/// the provider must give it the same outcome.
 pub trait Provider: Send + Sync {
-    /// Whether a call has effects outside this process. Then it is made only on a state that was read first.
+    /// Whether a call has effects outside this process: see `Service::asks_outside`.
     fn is_outside(&self) -> bool {
         true
     }
@@ -26,15 +26,15 @@ pub trait Provider: Send + Sync {
     /// Gives back the order's total, which was taken.
     fn refund<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> ProviderReply<'a, ()>;
 
-    /// Holds nothing of this order: gives back what was taken, if anything was, and declines any charge from now on, also
-    /// one that was asked for before and is still on its way.
+    /// Gives back what was taken for this order, if anything was, and declines any later charge, also one that is still in
+    /// flight.
     fn void<'a>(&'a self, order: &'a Order, idempotency_key: &'a str) -> ProviderReply<'a, ()>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChargeResult {
     Approved {
-        /// The provider's own name for the charge.
+        /// The provider's reference of the charge.
         reference: String,
     },
     Declined {
@@ -46,9 +46,9 @@ pub enum ChargeResult {
 /// The customer who is always declined by the simulator, as providers have test card numbers.
 pub const DECLINED_CUSTOMER: &str = "test-declined";
 
-/// The built-in provider: it declines at a rate, by order id, so that asking again gives the same answer.
+/// The built-in provider. It declines at a rate, by order id, so that a repeated call has the same outcome.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Simulator {
+pub struct SimulatedProvider {
     /// The share of charges that are declined, from 0 to 1.
     pub decline_rate: f64,
     /// The answers are a function of the seed and the order id.
@@ -56,7 +56,7 @@ pub struct Simulator {
     pub latency: Duration,
 }
 
-impl Simulator {
+impl SimulatedProvider {
     fn after_a_while<T: Send + 'static>(&self, answer: T) -> ProviderReply<'static, T> {
         let latency = self.latency;
         Box::pin(async move {
@@ -69,7 +69,7 @@ impl Simulator {
     }
 }
 
-impl Provider for Simulator {
+impl Provider for SimulatedProvider {
     fn is_outside(&self) -> bool {
         false
     }
@@ -99,7 +99,7 @@ impl Provider for Simulator {
     }
 }
 
-/// How long one call may take: less than the runtime allows, so that it ends with a reason of its own.
+/// How long one call may take: less than the runtime allows, so that the error says which call timed out.
 pub const CALL_TIMEOUT: Duration = ASK_TIMEOUT.saturating_sub(Duration::from_secs(2));
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -110,19 +110,19 @@ const MAX_ANSWER: usize = 16 * 1024;
 /// The longest reference or reason that is taken over into an event.
 const MAX_TEXT: usize = 200;
 
-/// A provider behind HTTP: `POST <url>/charges`, `/refunds` and `/voids` with a [`Call`] as JSON and the header
+/// A provider behind HTTP: `POST <url>/charges`, `/refunds` and `/voids` with a [`ProviderCall`] as JSON and the header
 /// `Idempotency-Key`.
 ///
 /// | answer | means |
 /// |---|---|
-/// | 2xx (to a charge with an [`Outcome`] as JSON) | done, or declined if it says so |
-/// | 402 to a charge; 422 to a charge, with a [`Reason`] as JSON | declined |
+/// | 2xx (to a charge with an [`ChargeAnswer`] as JSON) | done, or declined if it says so |
+/// | 402 to a charge; 422 to a charge, with a [`DeclineReason`] as JSON | declined |
 /// | 408, 409, 425, 429, 5xx, no answer in time, no connection | unknown: the call is repeated |
-/// | anything else | the provider cannot be talked to like this: the input is parked for a person to look at |
+/// | anything else | a permanent error: the input becomes a dead letter |
 ///
-/// 409 is no decline: it says that a call with this key is being worked on (IETF draft-ietf-httpapi-idempotency-key-header,
-/// 2.6), as happens when the first attempt only seemed to be lost. To take it for a decline would leave money taken for
-/// a payment that failed.
+/// 409 is no decline: it says that a call with this key is in progress (IETF draft-ietf-httpapi-idempotency-key-header, 2.6),
+/// for example after a time-out of the first attempt. If it were taken for a decline, the customer could be charged for a
+/// payment that failed.
 pub struct HttpProvider {
     client: Client,
     charges: Endpoint,
@@ -130,7 +130,7 @@ pub struct HttpProvider {
     voids: Endpoint,
 }
 
-/// Where a call goes. Shown without user and password, because errors are logged and kept in dead letters.
+/// The URL of a call. Displayed without user and password, because errors are logged and kept in dead letters.
 struct Endpoint(Url);
 
 impl std::fmt::Display for Endpoint {
@@ -145,7 +145,7 @@ impl std::fmt::Display for Endpoint {
 
 /// The JSON body of every call.
 #[derive(Debug, Serialize)]
-pub struct Call<'a> {
+pub struct ProviderCall<'a> {
     pub order_id: &'a str,
     /// In minor units.
     pub amount: u64,
@@ -157,9 +157,9 @@ pub struct Call<'a> {
 /// The answer to a charge.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
-pub enum Outcome {
+pub enum ChargeAnswer {
     Approved {
-        /// The provider's own name for the charge.
+        /// The provider's reference of the charge.
         reference: String,
     },
     Declined {
@@ -169,7 +169,7 @@ pub enum Outcome {
 
 /// The answer to a charge that is declined by its status.
 #[derive(Debug, Deserialize)]
-pub struct Reason {
+pub struct DeclineReason {
     pub reason: String,
 }
 
@@ -191,7 +191,7 @@ impl HttpProvider {
                 .map(Endpoint)
                 .with_context(|| format!("PAYMENT_PROVIDER_URL={shown}"))
         };
-        // Fails only if one is installed already, which is as good.
+        // Fails only if another one is installed already, which serves as well.
         #[cfg(feature = "tls")]
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -210,14 +210,14 @@ impl HttpProvider {
         })
     }
 
-    /// Sends one call. What comes back is an answer of the provider; anything doubtful is an error.
+    /// Sends one call. An unknown outcome is [`AskError::Transient`].
     async fn call(
         &self,
         url: &Endpoint,
         order: &Order,
         key: &str,
     ) -> Result<(StatusCode, Vec<u8>), AskError> {
-        let call = Call {
+        let call = ProviderCall {
             order_id: order.order_id.as_str(),
             amount: order.total,
             currency: order.currency.code(),
@@ -255,7 +255,7 @@ impl HttpProvider {
         Ok((status, body))
     }
 
-    /// Sends one call that can only succeed, however often.
+    /// Sends a call that cannot be declined.
     async fn settle(&self, url: &Endpoint, order: &Order, key: &str) -> Result<(), AskError> {
         let (status, body) = self.call(url, order, key).await?;
         if status.is_success() {
@@ -272,17 +272,17 @@ impl Provider for HttpProvider {
             let (status, body) = self.call(&self.charges, order, key).await?;
             match status {
                 status if status.is_success() => match serde_json::from_slice(&body) {
-                    Ok(Outcome::Approved { reference }) => Ok(ChargeResult::Approved {
+                    Ok(ChargeAnswer::Approved { reference }) => Ok(ChargeResult::Approved {
                         reference: shortened(&reference),
                     }),
-                    Ok(Outcome::Declined { reason }) => Ok(ChargeResult::Declined {
+                    Ok(ChargeAnswer::Declined { reason }) => Ok(ChargeResult::Declined {
                         reason: shortened(&reason),
                     }),
                     Err(_) => Err(misunderstanding(&self.charges, status, &body)),
                 },
                 StatusCode::PAYMENT_REQUIRED | StatusCode::UNPROCESSABLE_ENTITY => {
-                    match serde_json::from_slice::<Reason>(&body) {
-                        Ok(Reason { reason }) => Ok(ChargeResult::Declined {
+                    match serde_json::from_slice::<DeclineReason>(&body) {
+                        Ok(DeclineReason { reason }) => Ok(ChargeResult::Declined {
                             reason: shortened(&reason),
                         }),
                         Err(_) if status == StatusCode::PAYMENT_REQUIRED => Ok(ChargeResult::Declined {

@@ -1,9 +1,9 @@
-//! What its decisions are explored with.
+//! Sample states and inputs of the payment service: for its table of decisions (`tests/pairs.txt`), the map and the cost tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quadrille_decision::testing::{NOW, Named, Samples, id, order};
+use quadrille_decision::testing::{NOW, NamedInputs, Samples, id, order};
 use quadrille_events::{
     CancelOrder, Charged, Expired, Opened, Order, PaymentCancelled, PaymentEvent, PaymentFailed, PaymentMode,
     Refunded,
@@ -13,7 +13,6 @@ use crate::decide::{Ask, Input, State};
 use crate::provider::ChargeResult;
 use crate::{PAYMENT_DEADLINE, PaymentService};
 
-/// What the payment service's decisions are explored with.
 pub fn samples() -> Samples<PaymentService> {
     let auto = Arc::new(order("42"));
     let manual = Arc::new(Order {
@@ -103,8 +102,8 @@ pub fn samples() -> Samples<PaymentService> {
     }
 }
 
-/// All that a provider may answer.
-fn outcomes(ask: &Ask) -> Named<Input> {
+/// All outcomes of a call to the provider.
+fn outcomes(ask: &Ask) -> NamedInputs<Input> {
     match ask.clone() {
         Ask::Charge { order } => {
             let approved = ChargeResult::Approved {

@@ -1,4 +1,4 @@
-//! What the payment service decides, as given / when / then. Each scenario is also replayed and shuffled: see
+//! The decisions of the payment service as given / when / then. Each scenario is also replayed and shuffled: see
 //! `quadrille_decision::testing`.
 
 use std::collections::BTreeMap;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use jiff::Timestamp;
-use quadrille_decision::testing::{NOW, Scenario, World, assert_pure, every_pair, id, order};
+use quadrille_decision::testing::{NOW, Scenario, TestedService, every_pair, id, order};
 use quadrille_decision::{Deadline, Decision, Refusal, Service};
 use quadrille_events::*;
 use quadrille_payment::decide::{Ask, Input};
-use quadrille_payment::provider::{ChargeResult, Simulator};
+use quadrille_payment::provider::{ChargeResult, SimulatedProvider};
 use quadrille_payment::samples::samples;
 use quadrille_payment::{PAYMENT_DEADLINE, PaymentService};
 
@@ -30,7 +30,7 @@ fn due() -> Timestamp {
     NOW + PAYMENT_DEADLINE
 }
 
-// What it says.
+// Events.
 fn opened(order: &Arc<Order>) -> PaymentEvent {
     Opened {
         order: order.clone(),
@@ -78,7 +78,7 @@ fn cancel_order(order: &Arc<Order>, reason: &str, charged: bool) -> PaymentEvent
     .into()
 }
 
-// What comes in.
+// Inputs.
 fn requested(order: &Arc<Order>) -> Input {
     Input::Requested {
         order: order.clone(),
@@ -129,7 +129,7 @@ fn declined(order: &Arc<Order>) -> Input {
     }
 }
 
-/// A provider who takes any money.
+/// A provider that approves every charge.
 fn willing(ask: &Ask) -> Input {
     match ask.clone() {
         Ask::Charge { order } => approved(&order),
@@ -138,7 +138,7 @@ fn willing(ask: &Ask) -> Input {
     }
 }
 
-/// A provider who declines every charge.
+/// A provider that declines every charge.
 fn unwilling(ask: &Ask) -> Input {
     match ask {
         Ask::Charge { order } => declined(order),
@@ -146,21 +146,20 @@ fn unwilling(ask: &Ask) -> Input {
     }
 }
 
-/// Of the ways to end, one is taken at most; `cancel-order` goes with each but the good one; nobody is refunded who
-/// was not charged.
-fn one_end(world: &World<PaymentService>) {
-    let said = |wanted: fn(&PaymentEvent) -> bool| world.said.iter().filter(|event| wanted(event)).count();
+/// A payment ends at most once; `cancel-order` is said with every end but `charged`; only a charged payment is refunded.
+fn one_end(service: &TestedService<PaymentService>) {
+    let said = |wanted: fn(&PaymentEvent) -> bool| service.said.iter().filter(|event| wanted(event)).count();
     let charged = said(|event| matches!(event, PaymentEvent::Charged(_)));
     let failed = said(|event| matches!(event, PaymentEvent::Failed(_)));
     let cancelled = said(|event| matches!(event, PaymentEvent::Cancelled(_)));
     let refunded = said(|event| matches!(event, PaymentEvent::Refunded(_)));
     let cancel_order = said(|event| matches!(event, PaymentEvent::CancelOrder(_)));
-    assert!(charged + failed + cancelled <= 1, "{:?}", world.said);
-    assert!(refunded <= charged, "{:?}", world.said);
-    assert_eq!(cancel_order, failed + cancelled + refunded, "{:?}", world.said);
+    assert!(charged + failed + cancelled <= 1, "{:?}", service.said);
+    assert!(refunded <= charged, "{:?}", service.said);
+    assert_eq!(cancel_order, failed + cancelled + refunded, "{:?}", service.said);
     let opened = said(|event| matches!(event, PaymentEvent::Opened(_)));
     assert!(
-        world.deadlines.is_empty() || opened == 1 && charged + failed + cancelled == 0,
+        service.deadlines.is_empty() || opened == 1 && charged + failed + cancelled == 0,
         "a deadline is left"
     );
 }
@@ -188,7 +187,7 @@ fn a_manual_payment_waits_for_its_customer_until_the_deadline() {
 }
 
 #[test]
-fn a_deadline_beyond_the_end_of_time_is_the_end_of_time() {
+fn a_deadline_too_late_for_a_timestamp_is_the_last_timestamp() {
     let order = manual();
     let opened = Opened {
         order: order.clone(),
@@ -204,7 +203,7 @@ fn a_deadline_beyond_the_end_of_time_is_the_end_of_time() {
 }
 
 #[test]
-fn confirming_charges_and_takes_the_deadline_off() {
+fn confirming_charges_and_removes_the_deadline() {
     let order = manual();
     given([])
         .when([requested(&order), confirm()])
@@ -280,7 +279,7 @@ fn a_charged_payment_is_not_cancelled_but_the_order_can_be() {
 }
 
 #[test]
-fn nobody_confirms_or_cancels_a_payment_that_was_not_asked_for() {
+fn confirming_or_cancelling_an_unknown_payment_is_refused() {
     given([])
         .when([confirm()])
         .then([])
@@ -311,7 +310,7 @@ fn confirming_between_the_deadline_and_the_cancellation_is_too_late() {
 }
 
 #[test]
-fn a_charge_that_the_deadline_overtook_is_not_taken_down_and_given_back() {
+fn a_charge_overtaken_by_the_deadline_is_not_recorded_but_voided() {
     let order = manual();
     let reason = "the payment was not confirmed in time";
     given([opened(&order), expired(&order)])
@@ -321,7 +320,7 @@ fn a_charge_that_the_deadline_overtook_is_not_taken_down_and_given_back() {
 }
 
 #[test]
-fn a_charge_that_a_cancellation_overtook_is_not_taken_down_and_given_back() {
+fn a_charge_overtaken_by_a_cancellation_is_not_recorded_but_voided() {
     let order = auto();
     given([])
         .when([cancel_payment(&order), approved(&order)])
@@ -350,16 +349,16 @@ fn a_confirmation_at_the_deadline_is_refused_before_the_provider_is_called() {
 
 #[track_caller]
 fn asks_to_void(said: &[PaymentEvent]) {
-    let world = World::<PaymentService>::new(said, &BTreeMap::new());
+    let service = TestedService::<PaymentService>::new(said, &BTreeMap::new());
     let order = said[0].order().unwrap();
     assert!(matches!(
-        world.decide(&voiding(order)),
+        service.decide(&voiding(order)),
         Decision::Ask(Ask::Void { .. })
     ));
 }
 
 #[test]
-fn a_deadline_that_fires_behind_the_charge_changes_nothing() {
+fn a_deadline_that_fires_after_the_charge_changes_nothing() {
     let order = manual();
     given([opened(&order), charged(&order), expired(&order)])
         .when([deadline(&order), confirm()])
@@ -414,7 +413,7 @@ fn a_failed_reservation_before_the_payment_cancels_it() {
 }
 
 #[test]
-fn a_cancelled_order_takes_its_open_payment_and_deadline_along() {
+fn cancelling_an_order_cancels_its_open_payment_and_removes_the_deadline() {
     let order = manual();
     given([])
         .when([requested(&order), cancel_payment(&order)])
@@ -427,14 +426,14 @@ fn a_cancelled_order_takes_its_open_payment_and_deadline_along() {
 }
 
 #[test]
-fn only_who_ends_an_open_payment_touches_the_deadline() {
+fn only_the_end_of_an_open_payment_removes_the_deadline() {
     let order = manual();
     for (said, expected) in [
         (vec![], Deadline::Keep),
         (vec![opened(&order)], Deadline::Clear),
         (vec![opened(&order), expired(&order)], Deadline::Keep),
     ] {
-        match World::<PaymentService>::new(&said, &BTreeMap::new()).decide(&cancel_payment(&order)) {
+        match TestedService::<PaymentService>::new(&said, &BTreeMap::new()).decide(&cancel_payment(&order)) {
             Decision::Say(say) => assert_eq!(say.deadline, expected),
             Decision::Ask(_) | Decision::Ignore(_) | Decision::Refuse(_) => panic!("nothing is said"),
         }
@@ -442,9 +441,9 @@ fn only_who_ends_an_open_payment_touches_the_deadline() {
 }
 
 #[test]
-fn what_payment_is_asked_by_depends_on_the_flow() {
+fn the_flow_sets_which_event_requests_the_payment() {
     let heard = |flow| -> Vec<_> {
-        let provider = Box::new(Simulator::default());
+        let provider = Box::new(SimulatedProvider::default());
         let service = PaymentService {
             flow,
             pay_within: PAYMENT_DEADLINE,
@@ -466,11 +465,6 @@ fn what_payment_is_asked_by_depends_on_the_flow() {
 }
 
 #[test]
-fn every_pair_of_state_and_input_has_a_spoken_answer() {
+fn the_decision_on_every_pair_of_state_and_input_is_the_golden_one() {
     expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
-}
-
-#[test]
-fn decisions_are_pure() {
-    assert_pure(include_str!("../src/decide.rs"));
 }

@@ -1,5 +1,5 @@
-//! The payment providers: the built-in simulator, and the HTTP adapter against a small real server that takes money,
-//! declines, fails, hangs and talks nonsense.
+//! The payment providers: the built-in simulator, and the HTTP adapter against a small HTTP server that charges, declines,
+//! fails, hangs and sends invalid answers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ use quadrille_decision::{AskError, Service};
 use quadrille_events::{Flow, Order, OrderId};
 use quadrille_payment::PaymentService;
 use quadrille_payment::decide::{Ask, Input};
-use quadrille_payment::provider::{ChargeResult, HttpProvider, Provider, Simulator};
+use quadrille_payment::provider::{ChargeResult, HttpProvider, Provider, SimulatedProvider};
 use serde_json::{Value, json};
 
 const KEY: &str = "payment/charged.42";
@@ -38,8 +38,8 @@ mod simulator {
     use super::*;
 
     #[tokio::test]
-    async fn it_takes_all_money_unless_told_otherwise() {
-        let simulator = Simulator::default();
+    async fn it_approves_every_charge_by_default() {
+        let simulator = SimulatedProvider::default();
         assert_eq!(simulator.charge(&order("42"), KEY).await, Ok(approved("sim-42")));
         assert_eq!(simulator.refund(&order("42"), KEY).await, Ok(()));
         assert_eq!(simulator.void(&order("42"), KEY).await, Ok(()));
@@ -47,7 +47,7 @@ mod simulator {
 
     #[tokio::test]
     async fn it_declines_at_its_rate_and_always_the_same_orders() {
-        let simulator = Simulator {
+        let simulator = SimulatedProvider {
             decline_rate: 0.5,
             seed: 7,
             latency: Duration::ZERO,
@@ -68,25 +68,25 @@ mod simulator {
             customer_id: "test-declined".parse().unwrap(),
             ..order("42")
         };
-        let result = Simulator::default().charge(&order, KEY).await;
+        let result = SimulatedProvider::default().charge(&order, KEY).await;
         assert!(matches!(result, Ok(ChargeResult::Declined { .. })), "{result:?}");
     }
 
     #[test]
     fn without_latency_it_answers_at_once() {
-        let (simulator, order) = (Simulator::default(), order("42"));
+        let (simulator, order) = (SimulatedProvider::default(), order("42"));
         let mut charge = simulator.charge(&order, KEY);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(charge.as_mut().poll(&mut context).is_ready());
     }
 
     #[tokio::test]
-    async fn with_latency_it_takes_its_time() {
+    async fn with_latency_it_answers_after_the_latency() {
         let latency = Duration::from_millis(30);
         let start = Instant::now();
-        let simulator = Simulator {
+        let simulator = SimulatedProvider {
             latency,
-            ..Simulator::default()
+            ..SimulatedProvider::default()
         };
         assert_eq!(simulator.charge(&order("42"), KEY).await, Ok(approved("sim-42")));
         assert!(start.elapsed() >= latency);
@@ -96,31 +96,31 @@ mod simulator {
 mod http {
     use super::*;
 
-    /// A provider to play with: what it answers to each attempt at a call, and what it was asked.
+    /// A provider whose answers are scripted, and which records its calls.
     #[derive(Default)]
-    struct Desk {
-        /// How the first attempts end; after them, as a good provider answers.
+    struct ScriptedProvider {
+        /// How the first calls end. Later calls are approved.
         script: Vec<Attempt>,
-        /// Path and key of each attempt, and its body.
-        heard: Vec<(String, String, Value)>,
-        /// What was taken, by key: however often a key comes, once.
+        /// Path, key and body of each call.
+        calls: Vec<(String, String, Value)>,
+        /// The charged amounts by key. A repeated key charges once.
         taken: HashMap<String, u64>,
     }
 
     #[derive(Clone)]
     enum Attempt {
-        /// This answer, and nothing else happens.
+        /// Answers, and charges nothing.
         Answers(u16, &'static str),
-        /// The money is taken, and the answer is lost.
+        /// Charges, and loses the answer.
         TakesAndFails(u16),
         TakesAndHangs,
         Hangs,
     }
 
-    type Shared = Arc<Mutex<Desk>>;
+    type Shared = Arc<Mutex<ScriptedProvider>>;
 
     async fn call(
-        State(desk): State<Shared>,
+        State(server): State<Shared>,
         Path(call): Path<String>,
         headers: HeaderMap,
         axum::Json(body): axum::Json<Value>,
@@ -128,19 +128,19 @@ mod http {
         let key = headers["idempotency-key"].to_str().unwrap().to_owned();
         let amount = body["amount"].as_u64().unwrap();
         let attempt = {
-            let mut desk = desk.lock().unwrap();
-            desk.heard.push((call.clone(), key.clone(), body));
-            let attempt = if desk.script.is_empty() {
+            let mut server = server.lock().unwrap();
+            server.calls.push((call.clone(), key.clone(), body));
+            let attempt = if server.script.is_empty() {
                 None
             } else {
-                Some(desk.script.remove(0))
+                Some(server.script.remove(0))
             };
             if matches!(
                 attempt,
                 None | Some(Attempt::TakesAndFails(_) | Attempt::TakesAndHangs)
             ) && call == "charges"
             {
-                desk.taken.insert(key.clone(), amount);
+                server.taken.insert(key.clone(), amount);
             }
             attempt
         };
@@ -156,20 +156,20 @@ mod http {
         }
     }
 
-    /// Longer than any answer takes to come.
+    /// Longer than any answer takes.
     const PATIENT: Duration = Duration::from_secs(60);
 
-    /// A provider and its desk; it waits so long for an answer.
+    /// Starts a scripted provider, and a client that waits for an answer as long as `patience`.
     async fn start(patience: Duration, script: impl IntoIterator<Item = Attempt>) -> (HttpProvider, Shared) {
-        let desk = Shared::default();
-        desk.lock().unwrap().script = script.into_iter().collect();
+        let server = Shared::default();
+        server.lock().unwrap().script = script.into_iter().collect();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1/", listener.local_addr().unwrap());
         let app = Router::new()
             .route("/v1/{call}", post(call))
-            .with_state(desk.clone());
+            .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        (HttpProvider::new(url.parse().unwrap(), patience).unwrap(), desk)
+        (HttpProvider::new(url.parse().unwrap(), patience).unwrap(), server)
     }
 
     async fn charge_answered(status: u16, body: &'static str) -> Result<ChargeResult, AskError> {
@@ -178,8 +178,8 @@ mod http {
     }
 
     #[tokio::test]
-    async fn a_call_says_what_and_for_whom_under_its_key() {
-        let (provider, desk) = start(PATIENT, []).await;
+    async fn a_call_has_amount_currency_customer_and_idempotency_key() {
+        let (provider, server) = start(PATIENT, []).await;
         assert_eq!(
             provider.charge(&order("42"), KEY).await,
             Ok(approved("ref payment/charged.42"))
@@ -189,7 +189,7 @@ mod http {
         let body = json!({"order_id": "42", "amount": 500, "currency": "EUR", "customer_id": "ada"});
         let heard = |call: &str, key: &str| (call.to_owned(), key.to_owned(), body.clone());
         assert_eq!(
-            desk.lock().unwrap().heard,
+            server.lock().unwrap().calls,
             [
                 heard("charges", "payment/charged.42"),
                 heard("refunds", "payment/refunded.42"),
@@ -199,7 +199,7 @@ mod http {
     }
 
     #[tokio::test]
-    async fn what_is_told_of_a_failure_holds_no_password() {
+    async fn errors_contain_no_password() {
         let nobody = "http://shop:secret@127.0.0.1:1/v1".parse().unwrap();
         let nobody = HttpProvider::new(nobody, Duration::from_secs(1)).unwrap();
         let problem = nobody.charge(&order("42"), KEY).await.unwrap_err().to_string();
@@ -211,7 +211,7 @@ mod http {
     }
 
     #[tokio::test]
-    async fn a_decline_is_an_answer() {
+    async fn a_decline_is_an_outcome() {
         for (status, body, reason) in [
             (200, r#"{"status":"declined","reason":"no funds"}"#, "no funds"),
             (402, r#"{"reason":"no funds"}"#, "no funds"),
@@ -227,7 +227,7 @@ mod http {
     }
 
     #[tokio::test]
-    async fn what_is_doubtful_is_asked_again() {
+    async fn a_call_with_unknown_outcome_can_be_repeated() {
         for status in [408, 409, 425, 429, 500, 502, 503, 504] {
             let result = charge_answered(status, r#"{"reason":"not now"}"#).await;
             assert!(
@@ -245,7 +245,7 @@ mod http {
     }
 
     #[tokio::test]
-    async fn a_misunderstanding_is_for_a_person_to_look_at() {
+    async fn an_unexpected_answer_is_a_permanent_error() {
         for (status, body) in [
             (200, "thank you"),
             (200, r#"{"status":"maybe"}"#),
@@ -261,14 +261,14 @@ mod http {
                 "{status}: {result:?}"
             );
         }
-        // Only a charge can be declined: giving back is no question.
+        // Only a charge can be declined.
         let (provider, _) = start(PATIENT, [Attempt::Answers(402, r#"{"reason":"no"}"#)]).await;
         let result = provider.refund(&order("42"), KEY).await;
         assert!(matches!(result, Err(AskError::Permanent(_))), "{result:?}");
     }
 
     #[tokio::test]
-    async fn an_endless_answer_is_not_read_to_its_end() {
+    async fn an_answer_that_is_too_long_is_not_read_to_its_end() {
         let result = charge_answered(200, Box::leak("x".repeat(1 << 20).into_boxed_str())).await;
         assert!(
             matches!(&result, Err(AskError::Permanent(why)) if why.contains("more than")),
@@ -277,14 +277,14 @@ mod http {
     }
 
     #[tokio::test]
-    async fn however_often_a_charge_fails_it_is_one_charge() {
+    async fn a_charge_that_is_repeated_after_failures_charges_once() {
         let script = [
             Attempt::Answers(503, ""),
             Attempt::TakesAndFails(502),
             Attempt::TakesAndHangs,
             Attempt::Answers(409, "in progress"),
         ];
-        let (provider, desk) = start(Duration::from_secs(2), script).await;
+        let (provider, server) = start(Duration::from_secs(2), script).await;
         let service = PaymentService {
             flow: Flow::PayFirst,
             pay_within: Duration::ZERO,
@@ -311,9 +311,12 @@ mod http {
         }
         assert!(
             attempts >= 5,
-            "{attempts}: on a slow machine others may time out too"
+            "{attempts} attempts, at least 5 expected (more if calls time out on a slow machine)"
         );
-        assert_eq!(desk.lock().unwrap().taken, HashMap::from([(KEY.to_owned(), 500)]));
+        assert_eq!(
+            server.lock().unwrap().taken,
+            HashMap::from([(KEY.to_owned(), 500)])
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quadrille_local::client::until;
 use quadrille_local::{NatsServer, Service, free_port};
-use quadrille_tests::{Options, PATIENCE, Provider, World};
+use quadrille_tests::{Options, PATIENCE, ProviderServer, World};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -39,7 +39,7 @@ pub struct Arena {
     /// The system.
     pub world: Arc<World>,
     /// The payment provider: no part of what is struck.
-    pub provider: Provider,
+    pub provider: ProviderServer,
     gear: Gear,
 }
 
@@ -83,7 +83,7 @@ impl Arena {
     /// # Errors
     /// Something does not start.
     pub async fn build(plan: &Plan) -> Result<std::result::Result<Self, String>> {
-        let (provider, provider_url) = Provider::start().await?;
+        let (provider, provider_url) = ProviderServer::start().await?;
         let options = World::with()
             .env("PAYMENT_PROVIDER_URL", &provider_url)
             .instances(INSTANCES)

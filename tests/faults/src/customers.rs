@@ -93,7 +93,7 @@ impl Journey {
 
     /// The order that begins it. No two have the same address.
     fn order(self, rng: &mut StdRng, mark: &str) -> NewOrder {
-        // Those whose names the provider knows fare as these say (see `Provider`).
+        // Those whose names the provider knows fare as these say (see `ProviderServer`).
         let customer = match rng.random_range(0..20) {
             0 => "lossy",
             1 => "busy",

@@ -177,10 +177,10 @@ impl Explorer {
         let payment = PaymentService {
             flow,
             pay_within: PAYMENT_DEADLINE,
-            provider: Box::new(provider::Simulator::default()),
+            provider: Box::new(provider::SimulatedProvider::default()),
         };
         let delivery = DeliveryService {
-            desk: Box::new(desk::Simulator::default()),
+            desk: Box::new(desk::SimulatedDesk::default()),
         };
         // In the order of `Event::SERVICES`.
         let mut services = [

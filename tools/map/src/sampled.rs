@@ -3,7 +3,7 @@
 
 use quadrille_decision::Service;
 use quadrille_decision::erased::{self, Fact, OpaqueValue, Participant, Reaction, Records};
-use quadrille_decision::testing::{NOW, Named, Samples};
+use quadrille_decision::testing::{NOW, NamedInputs, Samples};
 use quadrille_events::EventName;
 
 /// What moves a service.
@@ -26,8 +26,8 @@ pub(crate) struct SampledService {
     /// The subjects of the wires that are cut.
     cut: Vec<String>,
     states: Vec<Vec<Fact>>,
-    commands: Named<OpaqueValue>,
-    outcomes: Box<dyn Fn(&OpaqueValue) -> Named<OpaqueValue>>,
+    commands: NamedInputs<OpaqueValue>,
+    outcomes: Box<dyn Fn(&OpaqueValue) -> NamedInputs<OpaqueValue>>,
     state_name: Box<dyn Fn(&[&Fact]) -> &'static str>,
     records: Records,
     inputs: Vec<(Trigger, OpaqueValue)>,
@@ -151,7 +151,7 @@ impl SampledService {
     }
 }
 
-fn erase_all<T: std::fmt::Debug + Send + Sync + 'static>(values: Named<T>) -> Named<OpaqueValue> {
+fn erase_all<T: std::fmt::Debug + Send + Sync + 'static>(values: NamedInputs<T>) -> NamedInputs<OpaqueValue> {
     let erased = values
         .into_iter()
         .map(|(name, value)| (name, OpaqueValue::new(value)));

@@ -1,7 +1,5 @@
-//! Whatever the ledger holds: a record reads back as it was, no bytes break the reader, and no decision breaks on
-//! numbers that should not be there. Seeds of failures are kept in `decoders.regressions`.
-
-#![allow(clippy::unwrap_used)]
+//! Property tests of decisions on arbitrary ledgers, also on records that no decision writes. Seeds of failures are kept in
+//! `ledger.regressions`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,19 +33,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_record_reads_back_as_it_was(courier in courier()) {
-        prop_assert_eq!(serde_json::from_slice::<Courier>(&serde_json::to_vec(&courier).unwrap()).unwrap(), courier);
-    }
-
-    #[test]
-    fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-        if let Ok(read) = serde_json::from_slice::<Courier>(&bytes) {
-            prop_assert_eq!(serde_json::from_slice::<Courier>(&serde_json::to_vec(&read).unwrap()).unwrap(), read);
-        }
-    }
-
-    #[test]
-    fn a_key_names_its_courier_and_no_other_text_does(name in "[A-Za-z0-9_-]{1,64}", noise in any::<String>()) {
+    fn only_the_key_of_a_courier_is_read_as_that_courier(name in "[A-Za-z0-9_-]{1,64}", noise in any::<String>()) {
         let courier_id: CourierId = id(&name);
         prop_assert_eq!(courier_of(&key(&courier_id)), Some(courier_id));
         if let Some(read) = courier_of(&noise) {
@@ -56,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn no_ledger_breaks_a_decision_and_none_gets_worse(
+    fn a_decision_never_panics_and_never_makes_a_sound_record_unsound(
         couriers in prop::collection::btree_map("[a-c]", courier(), 0..4), capacity in number(), n in 0..4,
         stray in any::<bool>(),
     ) {
