@@ -89,7 +89,7 @@ fn needed(tree: &Crate, module: usize, mention: &Mention) -> Option<usize> {
         // A word alone is an item, a variable or the like, and never a module.
         Place::Module(_) if mention.kind == Mentioned::Code && mention.path.len() == 1 => None,
         Place::Module(target) | Place::Item(target) => {
-            let own = tree.is_within(target, module);
+            let own = tree.is_within(target, file(tree, module));
             let exports = match mention.kind {
                 Mentioned::ReExport => true,
                 Mentioned::Glob => is_public_glob(tree, module, mention),
@@ -111,6 +111,13 @@ fn lineage(tree: &Crate, module: usize) -> Vec<usize> {
     let mut files: Vec<_> = ancestry.filter(|module| !tree.modules[*module].inline).collect();
     files.reverse();
     files
+}
+
+/// The module that is the file which holds a module.
+fn file(tree: &Crate, module: usize) -> usize {
+    let mut ancestry = tree.ancestry(module);
+    let file = ancestry.find(|module| !tree.modules[*module].inline);
+    file.unwrap_or(0)
 }
 
 fn describe(

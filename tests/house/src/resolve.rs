@@ -33,9 +33,10 @@ impl Crate {
                 "self" => place,
                 "super" => Place::Module(self.modules[current].parent.unwrap_or(0)),
                 name => match self.lookup(current, name, module, following) {
+                    Some(found) => found,
                     // The sources do not show who defines it (a macro may): the module before it does.
-                    Place::Outside if at > 0 => return Place::Item(current),
-                    found => found,
+                    None if at > 0 => return Place::Item(current),
+                    None => return Place::Outside,
                 },
             };
             if place == Place::Outside {
@@ -45,44 +46,41 @@ impl Crate {
         place
     }
 
-    /// What a name means in a module, as far as `viewer` may see it.
+    /// What a name means in a module, as far as `viewer` may see it; `None` if the sources do not show it.
     fn lookup<'a>(
         &'a self,
         module: usize,
         name: &str,
         viewer: usize,
         following: &mut Following<'a>,
-    ) -> Place {
+    ) -> Option<Place> {
         let scope = &self.modules[module];
         if let Some(child) = scope.children.get(name) {
-            return Place::Module(*child);
+            return Some(Place::Module(*child));
         }
         if scope.items.contains(name) {
-            return Place::Item(module);
+            return Some(Place::Item(module));
         }
-        let named = || scope.imports.iter().filter(|import| import.name == name);
-        for import in named().filter(|import| import.public || self.is_within(viewer, module)) {
-            let place = self.enter(module, import, following, |_, place, _| place);
-            if place != Place::Outside {
-                return place;
+        let visible = |import: &&Import| import.public || self.is_within(viewer, module);
+        let mut found = None;
+        for import in scope.imports.iter().filter(|import| import.name == name) {
+            if visible(&import) && !matches!(found, Some(Place::Module(_) | Place::Item(_))) {
+                found = self
+                    .enter(module, import, following, |_, place, _| Some(place))
+                    .or(found);
             }
         }
-        for glob in &scope.globs {
-            if !glob.public && !self.is_within(viewer, module) {
-                continue;
-            }
-            let place = self.enter(module, glob, following, |tree, place, following| match place {
-                Place::Module(inner) => tree.lookup(inner, name, module, following),
-                Place::Item(_) | Place::Outside => Place::Outside,
-            });
-            if place != Place::Outside {
-                return place;
+        for glob in scope.globs.iter().filter(visible) {
+            if found.is_none() {
+                found = self.enter(module, glob, following, |tree, place, following| match place {
+                    Place::Module(inner) => tree.lookup(inner, name, module, following),
+                    Place::Item(_) | Place::Outside => None,
+                });
             }
         }
-        if scope.macro_words.contains(name) && named().next().is_none() {
-            return Place::Item(module);
-        }
-        Place::Outside
+        let imported = scope.imports.iter().any(|import| import.name == name);
+        let maybe = scope.macro_words.contains(name) && !imported;
+        found.or_else(|| maybe.then_some(Place::Item(module)))
     }
 
     /// Follows an import, unless it is being followed already.
@@ -91,10 +89,10 @@ impl Crate {
         module: usize,
         import: &'a Import,
         following: &mut Following<'a>,
-        then: impl FnOnce(&'a Self, Place, &mut Following<'a>) -> Place,
-    ) -> Place {
+        then: impl FnOnce(&'a Self, Place, &mut Following<'a>) -> Option<Place>,
+    ) -> Option<Place> {
         if following.iter().any(|followed| std::ptr::eq(*followed, import)) {
-            return Place::Outside;
+            return None;
         }
         following.push(import);
         let place = self.follow(module, &import.path, following);

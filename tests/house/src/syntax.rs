@@ -1,5 +1,8 @@
 //! Questions about pieces of syntax.
 
+// The enums of `syn` are not exhaustive.
+#![allow(clippy::wildcard_enum_match_arm)]
+
 use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};

@@ -1,5 +1,8 @@
 //! Walks through the syntax of one file, and enters into the module tree what it defines, imports and mentions.
 
+// The enums of `syn` are not exhaustive.
+#![allow(clippy::wildcard_enum_match_arm)]
+
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Span, TokenStream, TokenTree};

@@ -182,6 +182,21 @@ fn a_child_may_use_its_parent_if_the_parent_only_re_exports_it() {
 }
 
 #[test]
+fn a_module_in_the_parents_file_may_re_export_for_the_childs_macros() {
+    assert_none(&found(&[
+        (
+            "lib.rs",
+            "mod id; pub mod __private { pub use crate::id::Visitor; pub use serde::Serialize; }",
+        ),
+        (
+            "id.rs",
+            "pub struct Visitor;\n\
+             macro_rules! id { () => { impl $crate::__private::Serialize for $crate::__private::Visitor {} } }",
+        ),
+    ]));
+}
+
+#[test]
 fn a_parent_and_a_child_that_use_each_other_are_found() {
     for import in [
         "use gather::Gather;",
