@@ -7,9 +7,9 @@
 
 use crate::{
     Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Charged, Completed, CreateDelivery,
-    Created, DeliveryCancelled, DeliveryEvent, Ending, Event, EventName, EventSet, Expired, InventoryEvent,
-    NoCourier, Opened, OrderCancelled, OrderEvent, PaymentCancelled, PaymentEvent, PaymentFailed, Refunded,
-    Released, ReservationFailed, Reserved, Step, event_set,
+    Created, DeliveryCancelled, Ending, Event, EventName, EventSet, Expired, NoCourier, Opened,
+    OrderCancelled, PaymentCancelled, PaymentFailed, Refunded, Released, ReservationFailed, Reserved, Step,
+    event_set,
 };
 
 /// Which events were said about one order.
@@ -34,44 +34,14 @@ pub const SETBACKS: [&EventName; 11] = [
 /// The order is cancelled, or something was undone that only a cancelled order has undone.
 const CALLED_OFF: EventSet = event_set![OrderCancelled, Released, DeliveryCancelled];
 
-/// Whether the step of an order depends on an event, or on an event that follows from it. Total, so that the compiler asks for
-/// each new event. If the answer is `true`, [`OrderFacts::step`] must use the event.
-fn moves_the_order(event: &Event) -> bool {
-    match event {
-        Event::Order(
-            OrderEvent::Created(_)
-            | OrderEvent::AwaitingApproval(_)
-            | OrderEvent::CreateDelivery(_)
-            | OrderEvent::CancelPayment(_)
-            | OrderEvent::Completed(_)
-            | OrderEvent::Cancelled(_),
-        )
-        | Event::Payment(
-            PaymentEvent::Opened(_)
-            | PaymentEvent::Expired(_)
-            | PaymentEvent::Charged(_)
-            | PaymentEvent::Failed(_)
-            | PaymentEvent::Cancelled(_)
-            | PaymentEvent::Refunded(_)
-            | PaymentEvent::CancelOrder(_),
-        )
-        | Event::Inventory(
-            InventoryEvent::Reserved(_) | InventoryEvent::ReservationFailed(_) | InventoryEvent::Released(_),
-        )
-        | Event::Delivery(
-            DeliveryEvent::Assigned(_) | DeliveryEvent::CancelPayment(_) | DeliveryEvent::Cancelled(_),
-        ) => true,
-    }
-}
-
 impl OrderFacts {
     /// Adds an event, and returns whether the step of the order depends on it. An event that is added twice changes nothing.
     pub fn hear(&mut self, event: &Event) -> bool {
-        let counts = moves_the_order(event);
-        if counts {
-            self.insert(event.name());
+        let name = event.name();
+        if name.moves_orders {
+            self.insert(name);
         }
-        counts
+        name.moves_orders
     }
 
     /// Adds an event by its name.
@@ -254,5 +224,39 @@ impl OrderFacts {
 impl<'a> FromIterator<&'a EventName> for OrderFacts {
     fn from_iter<I: IntoIterator<Item = &'a EventName>>(names: I) -> Self {
         Self(names.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What follows from a set of facts.
+    fn consequences(facts: OrderFacts) -> (Step, Option<&'static str>, Option<Ending>, bool) {
+        (facts.step(), facts.waits_for(), facts.ending(), facts.is_whole())
+    }
+
+    #[test]
+    fn every_event_that_moves_orders_makes_a_difference() {
+        const SETS: u64 = 20_000;
+        for name in Event::names().filter(|name| name.moves_orders) {
+            let without = (0..SETS).map(|number| {
+                // SplitMix64, for sets that look random and are the same in every run.
+                let mut bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                let others = Event::names().enumerate();
+                let others = others.filter(|(place, other)| *other != name && bits >> (place + 20) & 1 == 1);
+                others.map(|(_, other)| other).collect::<OrderFacts>()
+            });
+            let differs = |without: OrderFacts| {
+                let mut with = without;
+                with.insert(name);
+                consequences(with) != consequences(without)
+            };
+            assert!(
+                without.into_iter().any(differs),
+                "nothing depends on {name}: use it in `OrderFacts`, or say `beside orders` where it is defined"
+            );
+        }
     }
 }

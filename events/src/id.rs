@@ -70,8 +70,11 @@ impl AggregateKind {
     }
 
     /// The token before the event's own in the name of an entry; `None` for an order.
-    pub fn token(self) -> Option<&'static str> {
-        (self != Self::ORDER).then_some(self.0)
+    pub const fn token(self) -> Option<&'static str> {
+        match self.0.as_bytes() {
+            b"order" => None,
+            _ => Some(self.0),
+        }
     }
 }
 

@@ -304,6 +304,13 @@ macro_rules! said {
     (@reason $body:ident $reason:ident) => { Some(&$body.$reason) };
     (@is) => { false };
     (@is outside) => { true };
+    (@moves $body:ident) => {
+        matches!(
+            <<$body as $crate::Body>::Id as $crate::TypedId>::KIND.token(),
+            None
+        )
+    };
+    (@moves $body:ident orders) => { false };
     (@maybe) => { None };
     (@maybe $entry:literal) => { Some($entry) };
     (@lifetime) => { $crate::Lifetime::Once };
@@ -333,7 +340,8 @@ macro_rules! said {
                 $(#[doc = $means:literal])*
                 $variant:ident($body:ident) = $entry:literal => $subject:literal
                     $(about $field:ident: $id:ident)? $(as $lifetime:ident)?
-                    $(with $reason:ident)? $(for $outside:ident)? $(undone by $undone_by:literal)?
+                    $(with $reason:ident)? $(for $outside:ident)? $(beside $orders:ident)?
+                    $(undone by $undone_by:literal)?
             ),+ $(,)?
         }
     ) => {
@@ -391,6 +399,7 @@ macro_rules! said {
                     version: 1,
                     means: concat!($($means),*).trim_ascii_start(),
                     for_outside: $crate::said!(@is $($outside)?),
+                    moves_orders: $crate::said!(@moves $body $($orders)?),
                     undone_by: $crate::said!(@maybe $($undone_by)?),
                 };
 
