@@ -34,6 +34,8 @@ pub struct EventName {
     pub means: &'static str,
     /// Whether the event is meant for other programs: no participant hears it.
     pub for_outside: bool,
+    /// Whether the step of an order depends on it: see [`crate::OrderFacts`].
+    pub moves_orders: bool,
     /// The entry by which the same service undoes this event, if it can be undone: `refunded`.
     pub undone_by: Option<&'static str>,
 }
