@@ -293,6 +293,7 @@ impl BodySchema {
 /// - `as latest`, if the entry is rewritten ([`Lifetime::Latest`]);
 /// - `with reason`, if the body has a field `reason`;
 /// - `for outside`, if no participant hears the event;
+/// - `beside orders`, if the event carries an order and no order's step depends on it;
 /// - `undone by "entry"`, if another event of the service undoes this one. The map's tests compare the last two with what the
 ///   services do.
 ///
