@@ -18,9 +18,9 @@ use crate::view::View;
 
 /// How many pages may be open at once. Each costs a few overviews a second.
 pub const MAX_PAGES: usize = 32;
-/// So few events behind, the log counts as read.
+/// The log counts as read when fewer events than this are left.
 const NEARLY: u64 = 500;
-/// After so long without an event the log counts as read too: its last event has just expired.
+/// The log counts as read, too, after so long without an event: its last event may have expired while it was read.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The pause before the log is read anew.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often while none is.
 const LOOK_UNSEEN: Duration = Duration::from_secs(10);
 
-/// What the requests share: the view, and the way to the broker.
+/// The view and the connection to the broker, shared by all requests.
 #[derive(Clone)]
 pub struct Shared(Arc<Inner>);
 
@@ -37,13 +37,13 @@ struct Inner {
     view: Mutex<View>,
     vitals: watch::Sender<Vitals>,
     operator: OnceLock<Operator>,
-    /// Why the view is not what the log says; `None` if it is.
+    /// Why the view is behind the log; `None` if it is not.
     unread: Mutex<Option<String>>,
     pages: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
-/// What does not come from the log: who listens, how they keep up, what is parked.
+/// The state of the listeners and the dead letters, which are not in the log.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vitals {
     pub map: Map,
@@ -93,7 +93,7 @@ impl Shared {
             .ok_or_else(|| Problem::unavailable("not connected to NATS yet (NATS_URL)"))
     }
 
-    /// Why the page does not show what is: `None` if it does.
+    /// Why the page may show old data; `None` if it does not.
     pub fn trouble(&self) -> Option<String> {
         match self.0.operator.get() {
             None => Some("waiting for NATS".to_owned()),
@@ -112,11 +112,8 @@ impl Shared {
     }
 }
 
-/// Connects, and from then on keeps `shared` up to date.
-///
-/// # Errors
-/// The server cannot be used, or the connection can never be had back. That the server is not there yet, or not any more,
-/// is no error.
+/// Connects, and from then on keeps `shared` up to date. Waits for a server that is not there (yet); fails if the server
+/// cannot be used, or if the client has died.
 pub async fn keep(nats_url: &str, shared: &Shared) -> anyhow::Result<Infallible> {
     let operator = Operator::connect(nats_url).await?;
     let operator = shared.0.operator.get_or_init(|| operator);

@@ -98,7 +98,7 @@ async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     }
 }
 
-/// What only somebody who hears all services can count, for Prometheus.
+/// Metrics over all services, for Prometheus.
 async fn metrics(State(app): State<App>) -> Response {
     use std::fmt::Write as _;
     let seen = app.shared.view().overview(Timestamp::now(), None);
@@ -161,7 +161,7 @@ struct Found {
     more: bool,
 }
 
-/// Those in the view whose id or customer begins so; and, wherever it is, the one whose id it is.
+/// Finds orders in the view by the beginning of their id or customer, and any stored order by its whole id.
 async fn search(State(app): State<App>, Query(search): Query<Search>) -> Result<Json<Found>, Problem> {
     let text = search.q.trim();
     if text.is_empty() || text.len() > MAX_SEARCH {

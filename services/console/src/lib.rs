@@ -1,15 +1,18 @@
 //! The console: one page that shows the whole flow at a glance, live.
 //!
-//! It reads what everybody may read - the EVENTS log and the buckets - and coordinates nothing: the system runs the same
-//! without it. What it shows is a fold of the log, made anew at every start; nothing is kept elsewhere.
+//! The console reads the EVENTS log and the buckets, as everybody may, and coordinates nothing: the system runs the same
+//! without it. The page shows a fold of the log, made anew at every start; nothing is stored elsewhere.
 //!
-//! To read it: [`view`] is the fold, all orders at once; [`map`] who hears whom, from the consumers that really exist;
-//! [`story`] one order in full, from the buckets; `follow` keeps the first two up to date; [`http`] serves them, live,
-//! and hands commands on to the services.
+//! The modules: [`view`] folds the log into all orders at once; [`map`] shows who hears whom, from the consumers that
+//! exist; [`story`] reads one order in full from the buckets; `follow` keeps view and map up to date; [`http`] serves them,
+//! live, and forwards commands to the services.
 //!
 //! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `ALLOWED_HOSTS`,
-//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), and `ORDER_URL` and `PAYMENT_URL`, where commands go. It asks nobody who they are: whoever reaches its port sees and does everything,
-//! so it listens on this machine only unless `BIND` says otherwise.
+//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), and `ORDER_URL` and `PAYMENT_URL`, to which commands are forwarded. The console does
+//! not authenticate anybody: whoever reaches its port sees and does everything, so it listens on this machine only unless
+//! `BIND` says otherwise.
+
+#![allow(missing_docs)] // Not published: a comment says why, or is not there.
 
 pub mod http;
 pub mod map;
@@ -31,7 +34,7 @@ use tracing::{info, warn};
 
 use crate::follow::Shared;
 
-/// How long a stop may take: the requests in hand.
+/// How long the requests in progress may take at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Serves the console on `listener` until `stop` turns true. The page is there before NATS is.

@@ -28,7 +28,7 @@ const LISTED_LETTERS: usize = 20;
 /// What a page looks at.
 #[derive(Clone, Debug, Default)]
 pub struct Looking {
-    /// One order's story.
+    /// The order whose story the page shows.
     pub order: Option<OrderId>,
     /// Only the orders at this step.
     pub step: Option<Step>,
@@ -89,7 +89,7 @@ fn page_events(shared: Shared, looking: Looking, page: OwnedSemaphorePermit) -> 
 }
 
 impl Page {
-    /// What is new with the next tick.
+    /// The events to send at the next tick.
     async fn next(&mut self) -> Vec<Event> {
         self.ticks.tick().await;
         let mut events = Vec::new();

@@ -7,40 +7,37 @@ use quadrille_events::{Event, EventName, SETBACKS};
 use quadrille_runtime::operator::Lag;
 use serde::Serialize;
 
-/// The map.
+/// Services and the events between them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Map {
-    /// Who takes part, in the order in which they first speak; listeners that the contract does not know come last.
+    /// The services in the order in which they first speak; listeners that the contract does not know come last.
     pub services: Vec<String>,
-    /// What is said, in the order in which an order meets it: first the way to its completion, then all that undoes.
+    /// The events in the order in which an order meets them: first the way to completion, then all that undoes.
     pub events: Vec<Arrow>,
 }
 
 /// One event, and who hears it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arrow {
-    /// Its place in [`Event::names`], by which its count is found.
+    /// The index in [`Event::names`], under which its count is found.
     pub place: usize,
-    /// What it is called.
     pub event: &'static str,
-    /// Who says it.
     pub from: &'static str,
-    /// Who hears it. Nobody: it is a fact for the outside.
+    /// The listeners. Empty for an event that only the outside hears.
     pub to: Vec<String>,
-    /// Whether it is on the way to a cancellation.
+    /// Whether the event is on the way to a cancellation.
     pub setback: bool,
-    /// What it means, in a sentence.
+    /// The meaning of the event in a sentence.
     pub means: &'static str,
 }
 
-/// How a service keeps up with what it hears.
+/// How a service keeps up with the events that it hears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listener {
-    /// Who.
     pub service: String,
-    /// What it was not sent yet, or has not acknowledged.
+    /// How many events were not delivered yet, or not acknowledged.
     pub behind: u64,
-    /// Whether it asks for more from everybody it hears.
+    /// Whether the service pulls from all of its consumers.
     pub listening: bool,
 }
 
