@@ -1,6 +1,6 @@
 //! The contract of the choreography: which service says which events.
 //!
-//! One file per owner, in the order in which a usual order meets them: [`order`], [`payment`], [`inventory`], [`delivery`].
+//! One file per owner, in the order in which a usual order meets them: `order.rs`, `payment.rs`, `inventory.rs`, `delivery.rs`.
 //! Facts are `noun.verbed` in the past tense, requests are `verb-noun`. Each event is defined once, here, and carries the
 //! [`Order`] that it is about, so that no participant needs to read the data of another. An event can be about another kind
 //! of aggregate; then it carries the id of that aggregate.
@@ -9,7 +9,7 @@
 //! other programs as `<subject>.<order_id>`: see [`EventName`]. Its headers are the [`Envelope`].
 //!
 //! A new event is a struct and a line in its owner's file, and its golden JSON: nothing else here knows each event. A new service is a
-//! file like [`delivery`], its `mod` and `pub use` (names of bodies are unique over all services), and a line in `events!`, at the
+//! file like `delivery.rs`, its `mod` and `pub use` (names of bodies are unique over all services), and a line in `events!`, at the
 //! end of this file.
 
 #![warn(missing_docs)]

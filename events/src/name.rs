@@ -308,10 +308,7 @@ macro_rules! said {
     (@is) => { false };
     (@is outside) => { true };
     (@moves $body:ident) => {
-        matches!(
-            <<$body as $crate::Body>::Id as $crate::TypedId>::KIND.token(),
-            None
-        )
+        <<$body as $crate::Body>::Id as $crate::TypedId>::KIND.token().is_none()
     };
     (@moves $body:ident orders) => { false };
     (@maybe) => { None };

@@ -172,6 +172,21 @@ pub fn both() -> ExploredFlows {
 }
 
 impl Explorer {
+    /// The events that a service hears as an input of which its samples have none, a sentence each; `example` is an example of an event.
+    pub fn unsampled(&self, example: impl Fn(&EventName) -> Vec<u8>) -> Vec<String> {
+        let of_service = |service: &SampledService| {
+            let names = service.unsampled(&example);
+            let sentence = |name: &EventName| {
+                let service = service.name();
+                format!(
+                    "{service} hears {name}: add the input to `heard` in services/{service}/src/samples.rs"
+                )
+            };
+            names.into_iter().map(sentence).collect::<Vec<_>>()
+        };
+        self.services.iter().flat_map(of_service).collect()
+    }
+
     /// The services as the flow wires them.
     pub fn of(flow: Flow) -> Self {
         let payment = PaymentService {

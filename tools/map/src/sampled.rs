@@ -1,9 +1,11 @@
 //! A service as the exploration sees it: its decisions, the samples that they are explored with, and the inputs that it
 //! has met.
 
+use std::collections::BTreeSet;
+
 use quadrille_decision::Service;
 use quadrille_decision::erased::{self, Fact, OpaqueValue, Participant, Reaction, Records};
-use quadrille_decision::testing::{NOW, NamedInputs, Samples};
+use quadrille_decision::testing::{NOW, NamedInputs, Samples, variant};
 use quadrille_events::EventName;
 
 /// What moves a service.
@@ -26,6 +28,8 @@ pub(crate) struct SampledService {
     /// The subjects of the wires that are cut.
     cut: Vec<String>,
     states: Vec<Vec<Fact>>,
+    /// The variants of the inputs that the samples hear.
+    heard: BTreeSet<String>,
     commands: NamedInputs<OpaqueValue>,
     outcomes: Box<dyn Fn(&OpaqueValue) -> NamedInputs<OpaqueValue>>,
     state_name: Box<dyn Fn(&[&Fact]) -> &'static str>,
@@ -37,7 +41,7 @@ impl SampledService {
     pub fn new<S: Service>(service: S, samples: Samples<S>) -> Self {
         let Samples {
             states,
-            heard: _,
+            heard,
             commands,
             outcomes,
             records,
@@ -47,6 +51,7 @@ impl SampledService {
         Self {
             participant: erased::erase(service),
             cut: Vec::new(),
+            heard: heard.iter().map(|(_, input)| variant(input)).collect(),
             states: states.into_iter().map(|(_, said)| facts(said)).collect(),
             commands: erase_all(commands),
             outcomes: Box::new(move |ask| erase_all(outcomes(ask.get::<S::Ask>()))),
@@ -91,6 +96,23 @@ impl SampledService {
         inputs
             .into_iter()
             .map(|input| self.number(Trigger::Event(fact.name), input))
+            .collect()
+    }
+
+    /// The events that it hears as inputs of which its samples have none; `example` is an example of an event.
+    pub fn unsampled(&self, example: impl Fn(&EventName) -> Vec<u8>) -> Vec<&'static EventName> {
+        let is_sampled = |name: &&'static EventName| {
+            let fact = Fact {
+                name,
+                body: example(name).into(),
+            };
+            let inputs = self.participant.hear(&fact).unwrap_or_default();
+            inputs.iter().all(|input| self.heard.contains(&variant(input)))
+        };
+        self.participant
+            .hears()
+            .into_iter()
+            .filter(|name| !is_sampled(name))
             .collect()
     }
 

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use quadrille_events::{
-    Assigned, AwaitingApproval, Body, CancelPayment, Charged, Completed, Created, Event, Expired, Flow,
-    MAX_MONEY, OrderCancelled, ReservationFailed, Reserved,
+    Assigned, AwaitingApproval, Body, CancelPayment, Charged, Completed, Created, Event, EventName, Expired,
+    Flow, MAX_MONEY, OrderCancelled, ReservationFailed, Reserved,
 };
 use quadrille_map::{Exploration, Explorer, MapEdge, both, document, files, yaml};
 use serde_json::{Value, json};
@@ -25,6 +25,19 @@ fn the_committed_files_are_fresh() {
 fn the_choreography_is_sound_in_both_flows() {
     for (flow, explored) in both() {
         assert_eq!(explored.problems(), Vec::<String>::new(), "{flow}");
+    }
+}
+
+/// The example of an event: its golden JSON.
+fn golden(name: &EventName) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/golden");
+    std::fs::read(format!("{folder}/{}/{}.json", name.service, name.key())).unwrap()
+}
+
+#[test]
+fn every_input_that_a_service_hears_is_among_its_samples() {
+    for flow in [Flow::PayFirst, Flow::ReserveFirst] {
+        assert_eq!(Explorer::of(flow).unsampled(golden), Vec::<String>::new());
     }
 }
 
@@ -186,13 +199,7 @@ fn every_event_has_a_message_whose_schemas_its_examples_fit() {
 fn the_golden_events_fit_their_schemas_and_spoilt_ones_do_not() {
     let document = asyncapi();
     for name in Event::names() {
-        let path = format!(
-            "{}/../../events/golden/{}/{}.json",
-            env!("CARGO_MANIFEST_DIR"),
-            name.service,
-            name.entry
-        );
-        let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let golden: Value = serde_json::from_slice(&golden(name)).unwrap();
         let message = &document["components"]["messages"][format!("{}.{}", name.service, name.entry)];
         let validator = validator(&document, &message["payload"]);
         assert!(
