@@ -105,6 +105,7 @@ _nats-server:
 
 # what run-all starts: the four services, the console, and quadrille itself
 _services:
+    @test -x {{ quadrille }} || echo "building the services, the console and quadrille; the first time all that they use is compiled, which takes some minutes" >&2
     @cargo build --release --locked --package quadrille-order --package quadrille-payment --package quadrille-inventory --package quadrille-delivery --package quadrille-console --package quadrille-cli
 
 _quadrille:

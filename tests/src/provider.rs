@@ -27,13 +27,13 @@ use tokio::sync::watch;
 /// | any other | the charge is approved |
 #[derive(Clone)]
 pub struct ProviderServer {
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: Arc<Mutex<ProviderLedger>>,
     /// Whether calls of `kept-waiting` are answered.
     released: watch::Sender<bool>,
 }
 
 #[derive(Default)]
-struct Ledger {
+struct ProviderLedger {
     books: Books,
     voided: HashSet<OrderId>,
     answers: HashMap<String, (StatusCode, Value)>,
@@ -42,7 +42,7 @@ struct Ledger {
 
 /// The fields of a call that are used.
 #[derive(Deserialize)]
-struct Call {
+struct ProviderCall {
     order_id: OrderId,
     customer_id: String,
     amount: Money,
@@ -85,7 +85,7 @@ impl ProviderServer {
         self.released.send_replace(true);
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, ProviderLedger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +106,7 @@ fn key(headers: &HeaderMap) -> Result<String, CallReply> {
 async fn charge(
     State(provider): State<ProviderServer>,
     headers: HeaderMap,
-    Json(call): Json<Call>,
+    Json(call): Json<ProviderCall>,
 ) -> Result<CallReply, CallReply> {
     let key = key(&headers)?;
     let (number, (status, answer)) = {
@@ -136,7 +136,7 @@ async fn charge(
 async fn refund(
     State(provider): State<ProviderServer>,
     headers: HeaderMap,
-    Json(call): Json<Call>,
+    Json(call): Json<ProviderCall>,
 ) -> Result<CallReply, CallReply> {
     let key = key(&headers)?;
     let mut ledger = provider.ledger();
@@ -146,7 +146,7 @@ async fn refund(
     Ok((StatusCode::OK, Json(json!({}))))
 }
 
-async fn void(State(provider): State<ProviderServer>, Json(call): Json<Call>) -> CallReply {
+async fn void(State(provider): State<ProviderServer>, Json(call): Json<ProviderCall>) -> CallReply {
     let mut ledger = provider.ledger();
     ledger.voided.insert(call.order_id.clone());
     let account = ledger.account(&call);
@@ -156,9 +156,9 @@ async fn void(State(provider): State<ProviderServer>, Json(call): Json<Call>) ->
     (StatusCode::OK, Json(json!({})))
 }
 
-impl Ledger {
+impl ProviderLedger {
     /// Charges once per key; a repeated key gets the same answer.
-    fn charge(&mut self, key: &str, call: &Call) -> (StatusCode, Value) {
+    fn charge(&mut self, key: &str, call: &ProviderCall) -> (StatusCode, Value) {
         if let Some(answer) = self.answers.get(key) {
             return answer.clone();
         }
@@ -180,7 +180,7 @@ impl Ledger {
         answer
     }
 
-    fn account(&mut self, call: &Call) -> &mut Account {
+    fn account(&mut self, call: &ProviderCall) -> &mut Account {
         self.books.entry(call.order_id.clone()).or_default()
     }
 }

@@ -2,7 +2,7 @@
 
 /// Measures orders per second, latency, CPU, memory and storage per order; with `sync_interval: always`.
 #[derive(clap::Parser, Clone, Debug)]
-pub struct Args {
+pub struct BenchArgs {
     /// How many orders may be in flight at once, one series of runs each.
     #[arg(long, value_delimiter = ',', default_value = "1,32,256,1024")]
     pub in_flight: Vec<usize>,

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::args::Args;
+use crate::args::BenchArgs;
 use crate::load::{Latencies, Pace};
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::report::{list, write};
-use crate::system::Subject;
+use crate::system::MeasuredSystem;
 
 /// How many orders are in flight while it fills up, and in the flood.
 const IN_FLIGHT: usize = 256;
@@ -22,7 +22,7 @@ const FILL_SECONDS: u64 = 3_600;
 
 /// What was found at one size.
 #[derive(Debug, Serialize)]
-struct Size {
+struct GrowthPoint {
     stored: usize,
     orders_per_second: f64,
     lone: Latencies,
@@ -32,8 +32,8 @@ struct Size {
 }
 
 /// Fills one system up to each size in turn and measures there.
-pub async fn run(args: &Args) -> Result<()> {
-    let subject = Subject::start(args).await?;
+pub async fn run(args: &BenchArgs) -> Result<()> {
+    let subject = MeasuredSystem::start(args).await?;
     let mut sizes = Vec::new();
     let mut stored = 0;
     println!("{FLOOD} orders with {IN_FLIGHT} in flight, and {LONE} lone ones, at each size\n");
@@ -45,7 +45,7 @@ pub async fn run(args: &Args) -> Result<()> {
         };
         let fill = wanted.saturating_sub(stored);
         if fill > 0 {
-            let progress = Progress::of(&label, "filling up");
+            let progress = ProgressLine::of(&label, "filling up");
             let filled = subject.load.drive(flood(fill), FILL_SECONDS, &progress).await?;
             stored += filled.orders;
         }
@@ -53,15 +53,15 @@ pub async fn run(args: &Args) -> Result<()> {
             in_flight: 1,
             orders: LONE,
         };
-        let progress = Progress::of(&label, "lone orders");
+        let progress = ProgressLine::of(&label, "lone orders");
         let lone = subject.load.drive(lone, args.seconds, &progress).await?;
         drop(progress);
         let before = subject.reading().await?;
-        let progress = Progress::of(&label, "orders in the flood");
+        let progress = ProgressLine::of(&label, "orders in the flood");
         let measured = subject.load.drive(flood(FLOOD), FILL_SECONDS, &progress).await?;
         drop(progress);
         let after = subject.reading().await?;
-        let size = Size {
+        let size = GrowthPoint {
             stored,
             orders_per_second: measured.orders as f64 / measured.took.as_secs_f64(),
             lone: lone.latencies,

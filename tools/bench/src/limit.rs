@@ -23,16 +23,16 @@ use quadrille_runtime::nats::streams::{Keeping, ensure as ensure_streams, ensure
 use quadrille_runtime::nats::{Broker, StoredMessage, Write};
 
 /// One step: what it hears, and the messages that an order's commit had.
-struct Step {
+struct LoopStep {
     hears: Option<&'static EventName>,
     says: &'static EventName,
     /// The sample's entry of what the step says.
     entry: StoredMessage,
-    ledger: Option<Ledger>,
+    ledger: Option<LoopLedger>,
 }
 
 /// Records of which an answer changes one; a group rewrites each at most once.
-struct Ledger {
+struct LoopLedger {
     sample: StoredMessage,
     /// By the number of the record; 0 while there is none.
     revisions: Vec<u64>,
@@ -48,7 +48,7 @@ pub struct Spread {
 }
 
 /// An order at one of its steps.
-struct Input {
+struct LoopInput {
     /// Which of the steps of its service.
     step: usize,
     order_id: String,
@@ -58,7 +58,7 @@ struct Input {
 
 /// The rate of a run of the loop.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
+pub struct LimitRate {
     /// How many orders went through all steps.
     pub orders: usize,
     /// In what time.
@@ -74,41 +74,38 @@ pub async fn limit(
     warm_up: usize,
     orders: usize,
     in_flight: usize,
-) -> anyhow::Result<Rate> {
-    let steps = [
+) -> anyhow::Result<LimitRate> {
+    let services = steps(sample, spread)?;
+    let mut workers = LoopWorkers::start(url, services).await?;
+    workers.run(warm_up, in_flight.min(64)).await?;
+    let took = workers.run(orders, in_flight).await?;
+    Ok(LimitRate { orders, took })
+}
+
+/// The steps of an order that completes, by service, with the messages of the sample.
+fn steps(sample: &[StoredMessage], spread: Spread) -> anyhow::Result<BTreeMap<&'static str, Vec<LoopStep>>> {
+    let find = |prefix: String| {
+        let entry = sample.iter().find(|entry| entry.subject.starts_with(&prefix));
+        entry.with_context(|| format!("the sample has no {prefix}: it is no completed order"))
+    };
+    let mut heard = None;
+    let mut services: BTreeMap<&str, Vec<LoopStep>> = BTreeMap::new();
+    for (says, ledger) in [
         (Created::NAME, None),
         (Charged::NAME, None),
         (Reserved::NAME, Some(("stock.item", spread.items))),
         (CreateDelivery::NAME, None),
         (Assigned::NAME, Some(("courier.load", spread.couriers))),
         (Completed::NAME, None),
-    ];
-    let keeping = Keeping {
-        replicas: 1,
-        retention: None,
-        events_max_age: Duration::from_secs(3_600),
-    };
-    let mut brokers = BTreeMap::new();
-    for service in Event::SERVICES {
-        let broker = Broker::connect(url, "quadrille-limit").await?;
-        ensure_streams(&broker, Event::CONTRACT, service, keeping).await?;
-        brokers.insert(service, broker);
-    }
-    let mut heard = None;
-    let mut services: BTreeMap<&str, Vec<Step>> = BTreeMap::new();
-    for (says, ledger) in steps {
-        let find = |prefix: String| {
-            let entry = sample.iter().find(|entry| entry.subject.starts_with(&prefix));
-            entry.with_context(|| format!("the sample has no {prefix}: it is no completed order"))
-        };
+    ] {
         let ledger = match ledger {
-            Some((key, records)) => Some(Ledger {
+            Some((key, records)) => Some(LoopLedger {
                 sample: find(format!("$KV.{}.{key}.", says.service))?.clone(),
                 revisions: vec![0; records.max(1)],
             }),
             None => None,
         };
-        services.entry(says.service).or_default().push(Step {
+        services.entry(says.service).or_default().push(LoopStep {
             hears: heard,
             says,
             entry: find(format!("$KV.{}.{}.", says.service, says.entry))?.clone(),
@@ -116,57 +113,79 @@ pub async fn limit(
         });
         heard = Some(says);
     }
-    let template: Arc<str> = services[Created::NAME.service][0]
-        .entry
-        .subject
-        .rsplit('.')
-        .next()
-        .unwrap_or_default()
-        .into();
-    ensure!(template.len() == 36, "the sample's order id is no UUID");
+    Ok(services)
+}
 
-    let (finished, mut ends) = mpsc::unbounded_channel();
-    let mut running = JoinSet::new();
-    let mut first = None;
-    for (service, steps) in services {
-        let broker = brokers[service].clone();
-        let (inputs, gathered) = mpsc::channel(QUEUE);
-        for (number, step) in steps.iter().enumerate() {
-            match step.hears {
-                None => first = Some((number, inputs.clone())),
-                Some(name) => {
-                    let consumer = consumer_of(&broker, name).await?;
-                    running.spawn(hear(consumer, number, inputs.clone()));
+/// The tasks of the loop, and what drives them.
+struct LoopWorkers {
+    tasks: JoinSet<anyhow::Result<()>>,
+    /// Where an order begins: the number of the step, and the inputs of its service.
+    first: (usize, mpsc::Sender<LoopInput>),
+    /// Numbers of orders that have completed.
+    completed: mpsc::UnboundedReceiver<usize>,
+}
+
+impl LoopWorkers {
+    /// Makes the streams and consumers, and starts a task for each of them and for each service.
+    async fn start(url: &str, services: BTreeMap<&'static str, Vec<LoopStep>>) -> anyhow::Result<Self> {
+        let keeping = Keeping {
+            replicas: 1,
+            retention: None,
+            events_max_age: Duration::from_secs(3_600),
+        };
+        let mut brokers = BTreeMap::new();
+        for service in Event::SERVICES {
+            let broker = Broker::connect(url, "quadrille-limit").await?;
+            ensure_streams(&broker, Event::CONTRACT, service, keeping).await?;
+            brokers.insert(service, broker);
+        }
+        let created = &services[Created::NAME.service][0].entry.subject;
+        let template: Arc<str> = created.rsplit('.').next().unwrap_or_default().into();
+        ensure!(template.len() == 36, "the sample's order id is no UUID");
+
+        let (finished, completed) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        let mut first = None;
+        for (service, steps) in services {
+            let broker = brokers[service].clone();
+            let (inputs, gathered) = mpsc::channel(QUEUE);
+            for (number, step) in steps.iter().enumerate() {
+                match step.hears {
+                    None => first = Some((number, inputs.clone())),
+                    Some(name) => {
+                        let consumer = consumer_of(&broker, name).await?;
+                        tasks.spawn(hear(consumer, number, inputs.clone()));
+                    }
                 }
             }
+            let template = template.clone();
+            tasks.spawn(answer(broker, steps, template, gathered, finished.clone()));
         }
-        running.spawn(answer(
-            broker,
-            steps,
-            template.clone(),
-            gathered,
-            finished.clone(),
-        ));
+        Ok(Self {
+            tasks,
+            first: first.context("no step begins an order")?,
+            completed,
+        })
     }
-    let (first, inputs) = first.context("nobody begins")?;
-    let mut took = Duration::ZERO;
-    for (count, in_flight) in [(warm_up, in_flight.min(64)), (orders, in_flight)] {
+
+    /// Sends so many orders through the loop, and returns how long that took.
+    async fn run(&mut self, orders: usize, in_flight: usize) -> anyhow::Result<Duration> {
         let window = Arc::new(Semaphore::new(in_flight));
         let began = Instant::now();
-        running.spawn(create(first, count, window.clone(), inputs.clone()));
+        let (first, inputs) = self.first.clone();
+        self.tasks.spawn(create(first, orders, window.clone(), inputs));
         let mut done = 0;
-        while done < count {
+        while done < orders {
             tokio::select! {
-                Some(ended) = ends.recv() => {
-                    done += ended;
-                    window.add_permits(ended);
+                Some(completed) = self.completed.recv() => {
+                    done += completed;
+                    window.add_permits(completed);
                 }
-                Some(ended) = running.join_next() => ended??,
+                Some(ended) = self.tasks.join_next() => ended??,
             }
         }
-        took = began.elapsed();
+        Ok(began.elapsed())
     }
-    Ok(Rate { orders, took })
 }
 
 /// Puts orders in, as fast as the window lets it.
@@ -174,13 +193,13 @@ async fn create(
     step: usize,
     orders: usize,
     window: Arc<Semaphore>,
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<LoopInput>,
 ) -> anyhow::Result<()> {
     for _ in 0..orders {
         window.acquire().await?.forget();
         let order_id = uuid::Uuid::now_v7().to_string();
         inputs
-            .send(Input {
+            .send(LoopInput {
                 step,
                 order_id,
                 heard: None,
@@ -196,13 +215,13 @@ async fn consumer_of(broker: &Broker, name: &'static EventName) -> anyhow::Resul
 }
 
 /// Hears one event of all orders.
-async fn hear(consumer: PullConsumer, step: usize, inputs: mpsc::Sender<Input>) -> anyhow::Result<()> {
+async fn hear(consumer: PullConsumer, step: usize, inputs: mpsc::Sender<LoopInput>) -> anyhow::Result<()> {
     let mut pulled = consumer.stream().max_messages_per_batch(PULL).messages().await?;
     while let Some(message) = pulled.next().await {
         let message = message?;
         let order_id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
         inputs
-            .send(Input {
+            .send(LoopInput {
                 step,
                 order_id,
                 heard: Some(message),
@@ -215,9 +234,9 @@ async fn hear(consumer: PullConsumer, step: usize, inputs: mpsc::Sender<Input>) 
 /// The answers of one service: gathers what is there and stores it in one commit, as its engine does.
 async fn answer(
     broker: Broker,
-    mut steps: Vec<Step>,
+    mut steps: Vec<LoopStep>,
     template: Arc<str>,
-    mut inputs: mpsc::Receiver<Input>,
+    mut inputs: mpsc::Receiver<LoopInput>,
     finished: mpsc::UnboundedSender<usize>,
 ) -> anyhow::Result<()> {
     let mut group = Vec::with_capacity(MAX_GROUP);
@@ -235,7 +254,12 @@ async fn answer(
     Ok(())
 }
 
-async fn store(broker: &Broker, steps: &mut [Step], template: &str, group: &[Input]) -> anyhow::Result<()> {
+async fn store(
+    broker: &Broker,
+    steps: &mut [LoopStep],
+    template: &str,
+    group: &[LoopInput],
+) -> anyhow::Result<()> {
     let mut writes: Vec<Write> = group
         .iter()
         .map(|input| {

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::progress::{Counter, Progress};
+use crate::progress::{Counter, ProgressLine};
 
 /// How many couriers share the work.
 pub const COURIERS: usize = 10;
@@ -30,7 +30,7 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the load goes.
 #[derive(Clone)]
-pub struct Load {
+pub struct OrderLoad {
     orders: Vec<String>,
     operator: Operator,
     items: usize,
@@ -57,7 +57,7 @@ pub enum Pace {
 
 /// What a drive measured.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct LoadResult {
     /// Orders completed.
     pub orders: usize,
     /// From the first request to the last completion.
@@ -139,7 +139,7 @@ impl Board {
     }
 }
 
-impl Load {
+impl OrderLoad {
     /// Load for these order services, heard of by `operator`.
     pub fn new(orders: Vec<String>, operator: Operator, items: usize) -> Self {
         Self {
@@ -161,7 +161,7 @@ impl Load {
 
     /// Puts enough stock and couriers in.
     pub async fn stock(&self, inventory: &str, delivery: &str) -> Result<()> {
-        let mut to_inventory = Connection::open(inventory).await?;
+        let mut to_inventory = HttpConnection::open(inventory).await?;
         for item in 0..self.items {
             let path = format!("/inventory/items/{}", Self::item(item));
             to_inventory
@@ -172,7 +172,7 @@ impl Load {
                 )
                 .await?;
         }
-        let mut to_delivery = Connection::open(delivery).await?;
+        let mut to_delivery = HttpConnection::open(delivery).await?;
         for courier in 0..COURIERS {
             let path = format!("/couriers/{}", Self::courier(courier));
             to_delivery
@@ -187,7 +187,7 @@ impl Load {
     }
 
     /// Sends orders and waits until every one is completed; stops sending after `seconds`.
-    pub async fn drive(&self, pace: Pace, seconds: u64, progress: &Progress) -> Result<Measured> {
+    pub async fn drive(&self, pace: Pace, seconds: u64, progress: &ProgressLine) -> Result<LoadResult> {
         let board = Arc::new(Board {
             ended: progress.counter(),
             ..Board::default()
@@ -233,7 +233,7 @@ impl Load {
             .max()
             .unwrap_or(began)
             .duration_since(began);
-        Ok(Measured {
+        Ok(LoadResult {
             orders: ends.len(),
             took,
             sample: ends.first().map(|end| end.order_id.clone()),
@@ -247,13 +247,13 @@ impl Load {
         in_flight: usize,
         orders: usize,
         stop: Instant,
-    ) -> Result<Vec<End>> {
+    ) -> Result<Vec<OrderEnd>> {
         let left = Arc::new(Semaphore::new(orders));
         let mut workers = JoinSet::new();
         for worker in 0..in_flight {
             let (load, board, left) = (self.clone(), board.clone(), left.clone());
             workers.spawn(async move {
-                let mut connection = Connection::open(&load.orders[worker % load.orders.len()]).await?;
+                let mut connection = HttpConnection::open(&load.orders[worker % load.orders.len()]).await?;
                 let mut ends = Vec::new();
                 let mut number = worker;
                 while Instant::now() < stop
@@ -273,10 +273,10 @@ impl Load {
         Ok(ends)
     }
 
-    async fn fixed(&self, board: &Arc<Board>, rate: f64, orders: usize) -> Result<Vec<End>> {
+    async fn fixed(&self, board: &Arc<Board>, rate: f64, orders: usize) -> Result<Vec<OrderEnd>> {
         ensure!(rate > 0.0, "--rate must be above 0");
         let began = Instant::now();
-        let pool = Arc::new(tokio::sync::Mutex::new(Vec::<Connection>::new()));
+        let pool = Arc::new(tokio::sync::Mutex::new(Vec::<HttpConnection>::new()));
         let mut sent = JoinSet::new();
         for number in 0..orders {
             let due = began + Duration::from_secs_f64(number as f64 / rate);
@@ -286,7 +286,7 @@ impl Load {
                 let pooled = pool.lock().await.pop();
                 let mut connection = match pooled {
                     Some(connection) => connection,
-                    None => Connection::open(&load.orders[number % load.orders.len()]).await?,
+                    None => HttpConnection::open(&load.orders[number % load.orders.len()]).await?,
                 };
                 let end = load.one(&mut connection, &board, number, due).await;
                 pool.lock().await.push(connection);
@@ -302,11 +302,11 @@ impl Load {
 
     async fn one(
         &self,
-        connection: &mut Connection,
+        connection: &mut HttpConnection,
         board: &Board,
         number: usize,
         due: Instant,
-    ) -> Result<End> {
+    ) -> Result<OrderEnd> {
         #[derive(Deserialize)]
         struct Created {
             order_id: String,
@@ -321,7 +321,7 @@ impl Load {
             .await?;
         let Created { order_id } = serde_json::from_slice(&answer)?;
         let at = board.wait(&order_id).await?;
-        Ok(End {
+        Ok(OrderEnd {
             latency: at.saturating_duration_since(due),
             at,
             order_id,
@@ -330,7 +330,7 @@ impl Load {
 
     /// The mean number of inputs in a group, from the service's metrics.
     pub async fn mean_group(&self, url: &str) -> Result<f64> {
-        let text = Connection::open(url)
+        let text = HttpConnection::open(url)
             .await?
             .send(Method::GET, "/metrics", String::new())
             .await?;
@@ -345,19 +345,19 @@ impl Load {
     }
 }
 
-struct End {
+struct OrderEnd {
     order_id: String,
     at: Instant,
     latency: Duration,
 }
 
 /// One keep-alive connection.
-struct Connection {
+struct HttpConnection {
     host: String,
     sender: SendRequest<Full<Bytes>>,
 }
 
-impl Connection {
+impl HttpConnection {
     async fn open(url: &str) -> Result<Self> {
         let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let stream = TcpStream::connect(&host)

@@ -20,19 +20,19 @@ use quadrille_local::{NatsServer, unless_interrupted};
 use quadrille_runtime::Allocator;
 use serde::Serialize;
 
-use args::Args;
+use args::BenchArgs;
 use limit::{Spread, limit};
 use load::{Latencies, Pace};
-use progress::Progress;
+use progress::ProgressLine;
 use report::{list, write};
-use system::Subject;
+use system::MeasuredSystem;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match unless_interrupted(run(Args::parse())).await {
+    match unless_interrupted(run(BenchArgs::parse())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -46,7 +46,7 @@ const WARM_UP: usize = 300;
 
 /// What one run found.
 #[derive(Clone, Debug, Serialize)]
-struct Run {
+struct BenchRun {
     in_flight: usize,
     orders: usize,
     orders_per_second: f64,
@@ -62,7 +62,7 @@ struct Run {
 }
 
 /// Runs it and prints the tables; `target/bench/bench.json` holds every run.
-async fn run(args: Args) -> Result<()> {
+async fn run(args: BenchArgs) -> Result<()> {
     ensure!(
         !cfg!(debug_assertions),
         "a debug build measures nothing: run `just bench`"
@@ -103,22 +103,22 @@ async fn run(args: Args) -> Result<()> {
     write("bench.json", &all)
 }
 
-fn heading(args: &Args, in_flight: usize) -> String {
+fn heading(args: &BenchArgs, in_flight: usize) -> String {
     match args.rate {
         Some(rate) => format!("{rate} orders/s"),
         None => format!("{in_flight} in flight"),
     }
 }
 
-async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
-    let subject = Subject::start(args).await?;
+async fn one_run(args: &BenchArgs, in_flight: usize, label: &str) -> Result<BenchRun> {
+    let subject = MeasuredSystem::start(args).await?;
     let load = &subject.load;
     let warm_up = Pace::Closed {
         in_flight: in_flight.clamp(1, 64),
         orders: WARM_UP,
     };
     let warm = load
-        .drive(warm_up, args.seconds, &Progress::of(label, "warming up"))
+        .drive(warm_up, args.seconds, &ProgressLine::of(label, "warming up"))
         .await?;
 
     let pace = match args.rate {
@@ -133,10 +133,10 @@ async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
     };
     let before = subject.reading().await?;
     let measured = load
-        .drive(pace, args.seconds, &Progress::of(label, "orders"))
+        .drive(pace, args.seconds, &ProgressLine::of(label, "orders"))
         .await?;
     let after = subject.reading().await?;
-    let _auditing = Progress::of(label, "auditing, then the limit");
+    let _auditing = ProgressLine::of(label, "auditing, then the limit");
     subject.prove().await?;
 
     let done = measured.orders as f64;
@@ -158,7 +158,7 @@ async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
         Some(rate.orders as f64 / rate.took.as_secs_f64())
     };
     let rate = done / measured.took.as_secs_f64();
-    Ok(Run {
+    Ok(BenchRun {
         in_flight,
         orders: measured.orders,
         orders_per_second: rate,
@@ -174,7 +174,7 @@ async fn one_run(args: &Args, in_flight: usize, label: &str) -> Result<Run> {
     })
 }
 
-fn show(heading: &str, median: &Run, runs: &[Run]) {
+fn show(heading: &str, median: &BenchRun, runs: &[BenchRun]) {
     let rates: Vec<String> = runs
         .iter()
         .map(|run| format!("{:.0}", run.orders_per_second))

@@ -21,12 +21,12 @@ impl Counter {
 }
 
 /// Shown until it is dropped; nothing, if nobody looks.
-pub struct Progress {
+pub struct ProgressLine {
     counter: Counter,
     showing: Option<JoinHandle<()>>,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Shows `label`, a count, and what is counted.
     pub fn of(label: &str, what: &str) -> Self {
         let counter = Counter::default();
@@ -51,7 +51,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         if let Some(showing) = &self.showing {
             showing.abort();

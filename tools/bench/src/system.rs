@@ -9,21 +9,21 @@ use quadrille_local::usage::Usage;
 use quadrille_local::{NatsServer, Program, Service, System};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator};
 
-use crate::args::Args;
-use crate::load::{self, Load};
+use crate::args::BenchArgs;
+use crate::load::{self, OrderLoad};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running system of its own, and the load on it.
-pub struct Subject {
+pub struct MeasuredSystem {
     system: System,
     pub operator: Operator,
-    pub load: Load,
+    pub load: OrderLoad,
 }
 
-impl Subject {
+impl MeasuredSystem {
     /// Starts it, with plenty in stock.
-    pub async fn start(args: &Args) -> Result<Self> {
+    pub async fn start(args: &BenchArgs) -> Result<Self> {
         let mut builder = System::builder()
             .patience(READY_TIMEOUT)
             .instances(args.instances)
@@ -38,7 +38,7 @@ impl Subject {
         let system = builder.start().await?;
         let operator = Operator::connect(system.nats_url()).await?;
         let orders = urls(&system, Service::Order).map(str::to_owned).collect();
-        let load = Load::new(orders, operator.clone(), args.items);
+        let load = OrderLoad::new(orders, operator.clone(), args.items);
         load.stock(
             system.url(Service::Inventory, 0)?,
             system.url(Service::Delivery, 0)?,
@@ -52,7 +52,7 @@ impl Subject {
     }
 
     /// What has been used and stored up to now.
-    pub async fn reading(&self) -> Result<Reading> {
+    pub async fn reading(&self) -> Result<UsageReading> {
         let mut usage = vec![Usage::of("driver", std::process::id())?];
         for (name, id) in self.system.process_ids().await {
             usage.push(Usage::of(name, id)?);
@@ -64,7 +64,7 @@ impl Subject {
             bytes += size.bytes;
         }
         let log = self.operator.size(EVENTS).await?;
-        Ok(Reading {
+        Ok(UsageReading {
             usage,
             messages,
             events: log.last_sequence,
@@ -101,8 +101,9 @@ impl Subject {
     /// Everything that was stored for this order, and the records that it changed.
     pub async fn sample(&self, order_id: &str) -> Result<Vec<Entry>> {
         let id: OrderId = order_id.parse()?;
-        let item = format!("$KV.inventory.stock.item.{}", Load::item(0));
-        let couriers = (0..load::COURIERS).map(|n| format!("$KV.delivery.courier.load.{}", Load::courier(n)));
+        let item = format!("$KV.inventory.stock.item.{}", OrderLoad::item(0));
+        let couriers =
+            (0..load::COURIERS).map(|n| format!("$KV.delivery.courier.load.{}", OrderLoad::courier(n)));
         let keys: Vec<String> = std::iter::once(item).chain(couriers).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         self.operator.entries_of(&id, &keys).await
@@ -118,7 +119,7 @@ fn urls(system: &System, service: Service) -> impl Iterator<Item = &str> {
 }
 
 /// What has been used and stored up to a moment.
-pub struct Reading {
+pub struct UsageReading {
     usage: Vec<Usage>,
     /// Messages ever stored in the buckets.
     messages: u64,
@@ -129,18 +130,18 @@ pub struct Reading {
 }
 
 /// What an order took.
-pub struct Used {
+pub struct CostPerOrder {
     pub cpu_seconds_per_1000_orders: Vec<(String, f64)>,
     pub messages_per_order: f64,
     pub events_per_order: f64,
     pub bytes_per_order: f64,
 }
 
-impl Reading {
+impl UsageReading {
     /// What each of `orders` took between `before` and now.
-    pub fn since(&self, before: &Self, orders: usize) -> Used {
+    pub fn since(&self, before: &Self, orders: usize) -> CostPerOrder {
         let each = |after: u64, before: u64| after.saturating_sub(before) as f64 / orders as f64;
-        Used {
+        CostPerOrder {
             cpu_seconds_per_1000_orders: before
                 .usage
                 .iter()

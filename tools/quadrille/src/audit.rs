@@ -11,14 +11,14 @@ use quadrille_local::connect;
 /// Waits until no event is in flight, then reads the buckets and the EVENTS log. Orders that wait for their
 /// customer or the shop owner are no violation.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub struct AuditArgs {
     /// How many seconds to wait until no event is in flight
     #[arg(long, default_value_t = PATIENCE.as_secs())]
     patience: u64,
 }
 
 /// Audits the running system and prints the report.
-pub async fn run(args: Args) -> Result<()> {
+pub async fn run(args: AuditArgs) -> Result<()> {
     let report = audit(&connect().await?, None, Duration::from_secs(args.patience)).await?;
     println!("{report}");
     ensure!(

@@ -25,7 +25,7 @@ const NO_COURIER_ADDRESS: &str = "test-no-courier, Far Away";
 
 /// Drive a handful of orders through every ending and print each one's story
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct DemoArgs {}
 
 /// One order of the demo.
 struct Scene {
@@ -46,7 +46,7 @@ enum Then {
 }
 
 /// Plays all scenes on the running system.
-pub async fn run(_: Args) -> Result<()> {
+pub async fn run(_: DemoArgs) -> Result<()> {
     let api = Api::from_env()?;
     for service in Service::ALL {
         let ready = api.ready(service).await;

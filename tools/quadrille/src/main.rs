@@ -25,12 +25,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    RunAll(run_all::Args),
-    Demo(demo::Args),
+    RunAll(run_all::RunAllArgs),
+    Demo(demo::DemoArgs),
     Watch(watch::WatchArgs),
     Trace(watch::TraceArgs),
-    Stuck(stuck::Args),
-    Audit(audit::Args),
+    Stuck(stuck::StuckArgs),
+    Audit(audit::AuditArgs),
     DeadLetters(letters::ListArgs),
     DeadLetter(letters::ShowArgs),
     Retry(letters::RetryArgs),

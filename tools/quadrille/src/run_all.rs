@@ -26,10 +26,10 @@ const COURIER_CAPACITY: u64 = 100_000;
 /// DELIVERY_PORT and CONSOLE_PORT move what is started; QUADRILLE_DATA is the data folder (default: .run in the repository). All else
 /// is passed on to the services (FLOW, PAYMENT_DEADLINE, RUST_LOG, ...).
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct RunAllArgs {}
 
 /// Runs everything until a signal (Ok) or until something cannot start or has died (Err). Either way nothing is left running.
-pub async fn run(_: Args) -> Result<()> {
+pub async fn run(_: RunAllArgs) -> Result<()> {
     let output = Output::new();
     let mut signals = Signals::listen()?;
     let mut system = unstarted(output)?;

@@ -14,7 +14,7 @@ use quadrille_local::connect;
 
 /// List the orders that wait longer than their step should take, longest overdue first
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub struct StuckArgs {
     /// Also those that wait no longer than they should
     #[arg(long)]
     all: bool,
@@ -47,7 +47,7 @@ impl Waiting {
 }
 
 /// Prints the list, and how many orders are in flight and stuck.
-pub async fn run(args: Args) -> Result<()> {
+pub async fn run(args: StuckArgs) -> Result<()> {
     let operator = connect().await?;
     let (waiting, now) = (waiting(&operator).await?, Timestamp::now());
     let stuck = waiting

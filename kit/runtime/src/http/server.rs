@@ -1,5 +1,6 @@
 //! The HTTP server: HTTP/1.1 with a bound on everything that a client can make it hold, which `axum::serve` lacks.
 
+use futures::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,8 +80,15 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves `app` on `listener` until `stop` turns true; then accepts no more connections, and ends when the requests in
 /// progress are answered.
-pub(crate) async fn serve(listener: TcpListener, app: Router, sse: SseLimits, stop: watch::Receiver<bool>) {
-    serve_within(LIMITS, listener, app, sse, stop).await;
+pub(crate) fn serve(
+    listener: TcpListener,
+    app: Router,
+    sse: SseLimits,
+    stop: watch::Receiver<bool>,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        serve_within(LIMITS, listener, app, sse, stop).await;
+    })
 }
 
 async fn serve_within(

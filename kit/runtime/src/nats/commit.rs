@@ -1,5 +1,6 @@
 //! Storing: one message, or an atomic batch; and why a commit failed.
 
+use futures::future::BoxFuture;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ impl Broker {
     ///
     /// # Errors
     /// [`CommitError`]; only `Unknown` leaves open whether it is stored.
-    pub async fn publish(&self, write: Write) -> Result<u64, CommitError> {
-        self.acknowledged(write).await
+    pub fn publish(&self, write: Write) -> BoxFuture<'_, Result<u64, CommitError>> {
+        Box::pin(async move { self.acknowledged(write).await })
     }
 
     /// Stores all of `writes` or none, and returns the sequence of the last; they are stored without gaps.
@@ -64,44 +65,46 @@ impl Broker {
     ///
     /// # Errors
     /// [`CommitError`]; only `Unknown` leaves open whether they are stored.
-    pub async fn publish_all(&self, mut writes: Vec<Write>) -> Result<u64, CommitError> {
-        let Some(last) = writes.pop() else {
-            return Err(CommitError::Rejected("an empty commit".to_owned()));
-        };
-        if writes.is_empty() {
-            return self.acknowledged(last).await;
-        }
-        let id = format!(
-            "{}-{}",
-            self.batch_prefix,
-            self.batches.fetch_add(1, Ordering::Relaxed)
-        );
-        let mut number = 0_u64;
-        let mut numbered = |mut write: Write| {
-            number += 1;
-            write.headers.insert(header::NATS_BATCH_ID, id.as_str());
-            write
-                .headers
-                .insert(header::NATS_BATCH_SEQUENCE, number.to_string());
-            write
-        };
-        let sending = async {
-            for write in writes {
-                let write = numbered(write);
-                self.client
-                    .publish_with_headers(write.subject, write.headers, write.body)
-                    .await
-                    .map_err(|error| send_error(&error.to_string()))?;
+    pub fn publish_all(&self, mut writes: Vec<Write>) -> BoxFuture<'_, Result<u64, CommitError>> {
+        Box::pin(async move {
+            let Some(last) = writes.pop() else {
+                return Err(CommitError::Rejected("an empty commit".to_owned()));
+            };
+            if writes.is_empty() {
+                return self.acknowledged(last).await;
             }
-            Ok::<_, CommitError>(())
-        };
-        tokio::time::timeout(COMMIT_TIMEOUT, sending)
-            .await
-            .map_err(|_| CommitError::Busy("the connection takes nothing".to_owned()))??;
-        let mut last = numbered(last);
-        last.headers
-            .insert(header::NATS_BATCH_COMMIT, header::NATS_BATCH_COMMIT_FINAL);
-        self.acknowledged(last).await
+            let id = format!(
+                "{}-{}",
+                self.batch_prefix,
+                self.batches.fetch_add(1, Ordering::Relaxed)
+            );
+            let mut number = 0_u64;
+            let mut numbered = |mut write: Write| {
+                number += 1;
+                write.headers.insert(header::NATS_BATCH_ID, id.as_str());
+                write
+                    .headers
+                    .insert(header::NATS_BATCH_SEQUENCE, number.to_string());
+                write
+            };
+            let sending = async {
+                for write in writes {
+                    let write = numbered(write);
+                    self.client
+                        .publish_with_headers(write.subject, write.headers, write.body)
+                        .await
+                        .map_err(|error| send_error(&error.to_string()))?;
+                }
+                Ok::<_, CommitError>(())
+            };
+            tokio::time::timeout(COMMIT_TIMEOUT, sending)
+                .await
+                .map_err(|_| CommitError::Busy("the connection takes nothing".to_owned()))??;
+            let mut last = numbered(last);
+            last.headers
+                .insert(header::NATS_BATCH_COMMIT, header::NATS_BATCH_COMMIT_FINAL);
+            self.acknowledged(last).await
+        })
     }
 
     async fn acknowledged(&self, write: Write) -> Result<u64, CommitError> {

@@ -1,5 +1,6 @@
 //! The connection to NATS.
 
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,15 +42,16 @@ impl Broker {
     /// # Errors
     /// Refuses a server that is older than [`OLDEST_SERVER`] or has no JetStream, in a sentence that says what is
     /// needed; likewise wrong credentials.
-    pub async fn connect(url: &str, name: &str) -> anyhow::Result<Self> {
-        let mut options = ConnectOptions::new();
-        if let Ok(file) = std::env::var("NATS_CREDS") {
-            options = ConnectOptions::with_credentials_file(&file)
-                .await
-                .with_context(|| format!("NATS_CREDS: cannot read {file}"))?;
-        }
-        let (lost, losses) = watch::channel(0);
-        let options = options
+    pub fn connect<'a>(url: &'a str, name: &'a str) -> BoxFuture<'a, anyhow::Result<Self>> {
+        Box::pin(async move {
+            let mut options = ConnectOptions::new();
+            if let Ok(file) = std::env::var("NATS_CREDS") {
+                options = ConnectOptions::with_credentials_file(&file)
+                    .await
+                    .with_context(|| format!("NATS_CREDS: cannot read {file}"))?;
+            }
+            let (lost, losses) = watch::channel(0);
+            let options = options
             .name(name)
             .max_reconnects(None)
             .request_timeout(Some(READ_TIMEOUT))
@@ -77,29 +79,30 @@ impl Broker {
                     }
                 }
             });
-        let options = with_credentials(options, &servers(url)?);
-        // The client logs the addresses that it tries, at debug.
-        let client = connect_patiently(options, &servers(&without_credentials(url))?, url).await?;
-        let info = client.server_info();
-        let shown = hide_credentials(url);
-        check_version(&info.version).with_context(|| format!("the server at {shown} cannot be used"))?;
-        let jetstream = jetstream::new(client.clone());
-        if !info.jetstream {
-            bail!(
-                "the server at {shown} has no JetStream: start it with `nats-server -js`, or `jetstream {{}}` in its configuration"
-            );
-        }
-        jetstream.query_account().await.with_context(|| {
+            let options = with_credentials(options, &servers(url)?);
+            // The client logs the addresses that it tries, at debug.
+            let client = connect_patiently(options, &servers(&without_credentials(url))?, url).await?;
+            let info = client.server_info();
+            let shown = hide_credentials(url);
+            check_version(&info.version).with_context(|| format!("the server at {shown} cannot be used"))?;
+            let jetstream = jetstream::new(client.clone());
+            if !info.jetstream {
+                bail!(
+                    "the server at {shown} has no JetStream: start it with `nats-server -js`, or `jetstream {{}}` in its configuration"
+                );
+            }
+            jetstream.query_account().await.with_context(|| {
             format!("the server at {shown} has JetStream, but this account cannot use it: enable it for the account")
         })?;
-        Ok(Self {
-            client,
-            jetstream,
-            origin: Arc::new((url.to_owned(), name.to_owned())),
-            subscriber: Arc::default(),
-            batch_prefix: batch_prefix().into(),
-            batches: Arc::default(),
-            losses,
+            Ok(Self {
+                client,
+                jetstream,
+                origin: Arc::new((url.to_owned(), name.to_owned())),
+                subscriber: Arc::default(),
+                batch_prefix: batch_prefix().into(),
+                batches: Arc::default(),
+                losses,
+            })
         })
     }
 
@@ -124,16 +127,18 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Broker::connect`].
-    pub(crate) async fn subscriber(&self) -> anyhow::Result<Client> {
-        let mut subscriber = self.subscriber.lock().await;
-        if let Some(broker) = subscriber.as_ref().filter(|broker| !broker.is_dead()) {
-            return Ok(broker.client.clone());
-        }
-        let (url, name) = &*self.origin;
-        let broker = Box::pin(Self::connect(url, &format!("{name}-live"))).await?;
-        let client = broker.client.clone();
-        *subscriber = Some(Arc::new(broker));
-        Ok(client)
+    pub(crate) fn subscriber(&self) -> BoxFuture<'_, anyhow::Result<Client>> {
+        Box::pin(async move {
+            let mut subscriber = self.subscriber.lock().await;
+            if let Some(broker) = subscriber.as_ref().filter(|broker| !broker.is_dead()) {
+                return Ok(broker.client.clone());
+            }
+            let (url, name) = &*self.origin;
+            let broker = Box::pin(Self::connect(url, &format!("{name}-live"))).await?;
+            let client = broker.client.clone();
+            *subscriber = Some(Arc::new(broker));
+            Ok(client)
+        })
     }
 
     /// Whether the client's own task has ended: see [`Broker::died`].

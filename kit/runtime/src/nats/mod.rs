@@ -1,4 +1,7 @@
 //! NATS: the connection, storing, reading, the streams, and how a stored event is read.
+//!
+//! What generic code awaits is a boxed future. The body of an `async fn` is compiled in every crate that polls it, together
+//! with all of the client library that it calls; without the box each service would compile that library anew.
 
 pub mod streams;
 

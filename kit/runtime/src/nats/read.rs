@@ -1,5 +1,6 @@
 //! Reading: many entries in one consistent answer, page by page, and from the leader.
 
+use futures::future::BoxFuture;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -40,17 +41,19 @@ impl Broker {
     ///
     /// # Errors
     /// [`ReadError`] if there is no answer, or it would be more than [`MAX_MULTI_GET`] messages.
-    pub async fn multi_get(
-        &self,
-        stream: &str,
-        subjects: &[String],
-    ) -> Result<Vec<StoredMessage>, ReadError> {
-        let mut entries = self
-            .direct_get(stream, &json!({ "multi_last": subjects }))
-            .await?
-            .messages;
-        entries.sort_by_key(|entry| entry.sequence);
-        Ok(entries)
+    pub fn multi_get<'a>(
+        &'a self,
+        stream: &'a str,
+        subjects: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredMessage>, ReadError>> {
+        Box::pin(async move {
+            let mut entries = self
+                .direct_get(stream, &json!({ "multi_last": subjects }))
+                .await?
+                .messages;
+            entries.sort_by_key(|entry| entry.sequence);
+            Ok(entries)
+        })
     }
 
     /// At most `limit` messages from `sequence` on whose subject matches `filter`, oldest first, and whether there are more. In a
@@ -59,15 +62,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`ReadError`] if there is no answer.
-    pub async fn page(
-        &self,
-        stream: &str,
-        filter: &str,
+    pub fn page<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
         sequence: u64,
         limit: usize,
-    ) -> Result<Page, ReadError> {
-        let request = json!({ "seq": sequence.max(1), "next_by_subj": filter, "batch": limit });
-        self.direct_get(stream, &request).await
+    ) -> BoxFuture<'a, Result<Page, ReadError>> {
+        Box::pin(async move {
+            let request = json!({ "seq": sequence.max(1), "next_by_subj": filter, "batch": limit });
+            self.direct_get(stream, &request).await
+        })
     }
 
     /// Everything that matches `filter`, page by page, surely not older than this call.
@@ -153,14 +158,20 @@ impl Broker {
     ///
     /// # Errors
     /// [`ReadError`] if there is no answer.
-    pub async fn leader_sequence(&self, stream: &str, subject: &str) -> Result<u64, ReadError> {
-        #[derive(Deserialize)]
-        struct Place {
-            seq: u64,
-        }
-        let request = json!({ "last_by_subj": subject });
-        let found: Option<Place> = self.leader_get(stream, &request).await?;
-        Ok(found.map_or(0, |place| place.seq))
+    pub fn leader_sequence<'a>(
+        &'a self,
+        stream: &'a str,
+        subject: &'a str,
+    ) -> BoxFuture<'a, Result<u64, ReadError>> {
+        Box::pin(async move {
+            #[derive(Deserialize)]
+            struct Place {
+                seq: u64,
+            }
+            let request = json!({ "last_by_subj": subject });
+            let found: Option<Place> = self.leader_get(stream, &request).await?;
+            Ok(found.map_or(0, |place| place.seq))
+        })
     }
 
     /// The first message from `sequence` on whose subject matches `filter`, from the stream's leader: the one request whose
@@ -168,39 +179,41 @@ impl Broker {
     ///
     /// # Errors
     /// [`ReadError`] if there is no answer.
-    pub(crate) async fn raw(
-        &self,
-        stream: &str,
-        filter: &str,
+    pub(crate) fn raw<'a>(
+        &'a self,
+        stream: &'a str,
+        filter: &'a str,
         sequence: u64,
-    ) -> Result<Option<RawMessage>, ReadError> {
-        #[derive(Deserialize)]
-        struct Stored {
-            subject: String,
-            seq: u64,
-            time: jiff::Timestamp,
-            #[serde(default)]
-            hdrs: String,
-            #[serde(default)]
-            data: String,
-        }
-        let request = json!({ "seq": sequence, "next_by_subj": filter });
-        let Some(stored): Option<Stored> = self.leader_get(stream, &request).await? else {
-            return Ok(None);
-        };
-        let decode = |text: &str| {
-            let decoded = BASE64_STANDARD.decode(text);
-            decoded.map_err(|error| {
-                ReadError::Unavailable(format!("reading {stream} at {}: {error}", stored.seq))
-            })
-        };
-        Ok(Some(RawMessage {
-            headers: decode(&stored.hdrs)?,
-            body: decode(&stored.data)?.into(),
-            subject: stored.subject,
-            sequence: stored.seq,
-            time: stored.time,
-        }))
+    ) -> BoxFuture<'a, Result<Option<RawMessage>, ReadError>> {
+        Box::pin(async move {
+            #[derive(Deserialize)]
+            struct Stored {
+                subject: String,
+                seq: u64,
+                time: jiff::Timestamp,
+                #[serde(default)]
+                hdrs: String,
+                #[serde(default)]
+                data: String,
+            }
+            let request = json!({ "seq": sequence, "next_by_subj": filter });
+            let Some(stored): Option<Stored> = self.leader_get(stream, &request).await? else {
+                return Ok(None);
+            };
+            let decode = |text: &str| {
+                let decoded = BASE64_STANDARD.decode(text);
+                decoded.map_err(|error| {
+                    ReadError::Unavailable(format!("reading {stream} at {}: {error}", stored.seq))
+                })
+            };
+            Ok(Some(RawMessage {
+                headers: decode(&stored.hdrs)?,
+                body: decode(&stored.data)?.into(),
+                subject: stored.subject,
+                sequence: stored.seq,
+                time: stored.time,
+            }))
+        })
     }
 
     /// The answer to `STREAM.MSG.GET`; `None` if there is no such message.
@@ -227,18 +240,20 @@ impl Broker {
     ///
     /// # Errors
     /// [`ReadError`] if there is no answer, or followers stay behind, or it would be more than [`MAX_MULTI_GET`] messages.
-    pub async fn fresh_get(
-        &self,
-        stream: &str,
-        subjects: &[String],
+    pub fn fresh_get<'a>(
+        &'a self,
+        stream: &'a str,
+        subjects: &'a [String],
         replicas: usize,
-    ) -> Result<Vec<StoredMessage>, ReadError> {
-        let losses = *self.losses.borrow();
-        match self.fresh_multi_get(stream, subjects, replicas).await {
-            // An answer with headers that the client cannot read ends the connection, each time.
-            Err(_) if *self.losses.borrow() != losses => self.get_one_by_one(stream, subjects).await,
-            other => other,
-        }
+    ) -> BoxFuture<'a, Result<Vec<StoredMessage>, ReadError>> {
+        Box::pin(async move {
+            let losses = *self.losses.borrow();
+            match self.fresh_multi_get(stream, subjects, replicas).await {
+                // An answer with headers that the client cannot read ends the connection, each time.
+                Err(_) if *self.losses.borrow() != losses => self.get_one_by_one(stream, subjects).await,
+                other => other,
+            }
+        })
     }
 
     /// The newest message of each subject, each asked of the leader, and without its headers if they cannot be read.

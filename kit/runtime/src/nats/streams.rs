@@ -1,6 +1,7 @@
 //! The streams: one KV bucket per service, and the EVENTS log of all buckets. Each service creates what is missing at its start; an
 //! existing stream is only ever extended.
 
+use futures::future::BoxFuture;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -46,79 +47,87 @@ pub struct Keeping {
 }
 
 /// Creates or extends the buckets and the log. Returns the replicas that the bucket of `service` has.
-pub async fn ensure(
-    broker: &Broker,
+pub fn ensure<'a>(
+    broker: &'a Broker,
     contract: Contract,
     service: &'static str,
     keeping: Keeping,
-) -> anyhow::Result<usize> {
-    anyhow::ensure!(
-        contract.services().any(|known| known == service),
-        "nobody would hear {service}: it is missing in `events!` (events/src/lib.rs)"
-    );
-    let mut replicas = keeping.replicas;
-    for bucket in contract.services() {
-        let info = ensure_stream(broker, bucket_config(bucket, keeping)).await?;
-        if bucket == service {
-            replicas = info.config.num_replicas;
+) -> BoxFuture<'a, anyhow::Result<usize>> {
+    Box::pin(async move {
+        anyhow::ensure!(
+            contract.services().any(|known| known == service),
+            "nobody would hear {service}: it is missing in `events!` (events/src/lib.rs)"
+        );
+        let mut replicas = keeping.replicas;
+        for bucket in contract.services() {
+            let info = ensure_stream(broker, bucket_config(bucket, keeping)).await?;
+            if bucket == service {
+                replicas = info.config.num_replicas;
+            }
         }
-    }
-    ensure_stream(broker, log_config(contract, keeping)).await?;
-    Ok(replicas)
+        ensure_stream(broker, log_config(contract, keeping)).await?;
+        Ok(replicas)
+    })
 }
 
 /// Makes the EVENTS log again if it is deleted while services run, until the service stops: the server then sources it anew from
 /// the buckets.
-pub(crate) async fn keep_log(
+pub(crate) fn keep_log(
     broker: Broker,
     contract: Contract,
     keeping: Keeping,
     mut stop: watch::Receiver<bool>,
-) {
-    loop {
-        tokio::select! {
-            () = stopped(&mut stop) => return,
-            () = tokio::time::sleep(LOG_CHECK) => {}
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                () = tokio::time::sleep(LOG_CHECK) => {}
+            }
+            if !matches!(broker.is_there(EVENTS).await, Ok(false)) {
+                continue;
+            }
+            match ensure_stream(&broker, log_config(contract, keeping)).await {
+                Ok(_) => {
+                    warn!("the stream {EVENTS} was deleted; it is made again, and sourced from the buckets")
+                }
+                Err(error) => warn!(error = format!("{error:#}"), "the stream {EVENTS} was deleted"),
+            }
         }
-        if !matches!(broker.is_there(EVENTS).await, Ok(false)) {
-            continue;
-        }
-        match ensure_stream(&broker, log_config(contract, keeping)).await {
-            Ok(_) => warn!("the stream {EVENTS} was deleted; it is made again, and sourced from the buckets"),
-            Err(error) => warn!(error = format!("{error:#}"), "the stream {EVENTS} was deleted"),
-        }
-    }
+    })
 }
 
 /// Creates or updates the durable consumer through which `listener` hears `names`, all of one bucket.
-pub async fn ensure_consumer(
-    broker: &Broker,
-    listener: &str,
-    speaker: &str,
-    names: &[&EventName],
+pub fn ensure_consumer<'a>(
+    broker: &'a Broker,
+    listener: &'a str,
+    speaker: &'a str,
+    names: &'a [&'a EventName],
     ack_wait: Duration,
-) -> anyhow::Result<PullConsumer> {
-    let config = pull::Config {
-        durable_name: Some(listener.to_owned()),
-        description: Some(format!("what {listener} hears of {speaker}")),
-        ack_policy: AckPolicy::Explicit,
-        ack_wait,
-        // The listener parks what cannot be handled; the broker never gives up.
-        max_deliver: -1,
-        max_ack_pending: MAX_ACK_PENDING,
-        filter_subjects: names.iter().map(|name| name.filter()).collect(),
-        ..Default::default()
-    };
-    broker
-        .jetstream()
-        .create_consumer_on_stream(config, bucket_stream(speaker))
-        .await
-        .with_context(|| {
-            format!(
-                "cannot make sure of the consumer {listener} on {}",
-                bucket_stream(speaker)
-            )
-        })
+) -> BoxFuture<'a, anyhow::Result<PullConsumer>> {
+    Box::pin(async move {
+        let config = pull::Config {
+            durable_name: Some(listener.to_owned()),
+            description: Some(format!("what {listener} hears of {speaker}")),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait,
+            // The listener parks what cannot be handled; the broker never gives up.
+            max_deliver: -1,
+            max_ack_pending: MAX_ACK_PENDING,
+            filter_subjects: names.iter().map(|name| name.filter()).collect(),
+            ..Default::default()
+        };
+        broker
+            .jetstream()
+            .create_consumer_on_stream(config, bucket_stream(speaker))
+            .await
+            .with_context(|| {
+                format!(
+                    "cannot make sure of the consumer {listener} on {}",
+                    bucket_stream(speaker)
+                )
+            })
+    })
 }
 
 /// A KV bucket as the `nats` CLI and every KV client know it (ADR-8), with what commits need besides.

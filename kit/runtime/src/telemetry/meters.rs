@@ -2,6 +2,7 @@
 //!
 //! No label is an id: subjects, outcomes and reasons are constants of the code, so the size of a scrape is bounded.
 
+use futures::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -246,34 +247,36 @@ const STORED: &str = "stored";
 
 /// Updates the metrics that only the broker knows, and keeps the recorder small, until the service stops. It never delays a request; a
 /// look that fails leaves the previous values.
-pub(crate) async fn keep(
+pub(crate) fn keep(
     metrics: Metrics,
     broker: Broker,
     service: &'static str,
     mut stop: watch::Receiver<bool>,
-) {
-    let looking = async {
-        let mut searched = None;
-        loop {
-            // Without upkeep, every sample of a histogram is kept until the next scrape.
-            metrics.0.run_upkeep();
-            // A server notices what it has lost when it starts, and then there is another connection.
-            let connection = broker.connections();
-            let due =
-                searched.is_none_or(|(of, at): (u64, Instant)| of != connection || at.elapsed() >= SEARCH);
-            match tokio::time::timeout(LOOK_TIMEOUT, look(&broker, service, due)).await {
-                Ok(Ok(())) if due => searched = Some((connection, Instant::now())),
-                Ok(Ok(())) => {}
-                Ok(Err(problem)) => debug!(%problem, "the metrics of the streams could not be updated"),
-                Err(_) => debug!("the metrics of the streams could not be updated in time"),
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let looking = async {
+            let mut searched = None;
+            loop {
+                // Without upkeep, every sample of a histogram is kept until the next scrape.
+                metrics.0.run_upkeep();
+                // A server notices what it has lost when it starts, and then there is another connection.
+                let connection = broker.connections();
+                let due = searched
+                    .is_none_or(|(of, at): (u64, Instant)| of != connection || at.elapsed() >= SEARCH);
+                match tokio::time::timeout(LOOK_TIMEOUT, look(&broker, service, due)).await {
+                    Ok(Ok(())) if due => searched = Some((connection, Instant::now())),
+                    Ok(Ok(())) => {}
+                    Ok(Err(problem)) => debug!(%problem, "the metrics of the streams could not be updated"),
+                    Err(_) => debug!("the metrics of the streams could not be updated in time"),
+                }
+                tokio::time::sleep(LOOK).await;
             }
-            tokio::time::sleep(LOOK).await;
+        };
+        tokio::select! {
+            () = stopped(&mut stop) => {}
+            () = looking => {}
         }
-    };
-    tokio::select! {
-        () = stopped(&mut stop) => {}
-        () = looking => {}
-    }
+    })
 }
 
 #[derive(Deserialize)]
