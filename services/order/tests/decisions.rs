@@ -253,7 +253,7 @@ fn an_unpaid_order_is_cancelled_in_every_state_before_completion() {
             true,
         ),
     ] {
-        let order = said[0].order().unwrap().clone();
+        let order = said[0].order().expect("an event about an order").clone();
         OrderScenario::given(said)
             .when([cancel_order(&order, true)])
             .then([cancelled(&order, true, delivery_requested)]);

@@ -350,7 +350,7 @@ fn a_confirmation_at_the_deadline_is_refused_before_the_provider_is_called() {
 #[track_caller]
 fn asks_to_void(said: &[PaymentEvent]) {
     let service = TestedService::<PaymentService>::new(said, &BTreeMap::new());
-    let order = said[0].order().unwrap();
+    let order = said[0].order().expect("an event about an order");
     assert!(matches!(
         service.decide(&voiding(order)),
         Decision::Ask(Ask::Void { .. })

@@ -22,6 +22,11 @@ pub enum Trigger {
 /// The place of an input among those that a service has met.
 pub(crate) type InputIndex = u16;
 
+/// All outcomes of an outside call.
+type OutcomesOf = dyn Fn(&OpaqueValue) -> NamedInputs<OpaqueValue>;
+/// The name of the state after these events.
+type NameOf = dyn Fn(&[&Fact]) -> &'static str;
+
 /// A service with its samples, its types erased.
 pub(crate) struct SampledService {
     participant: Box<dyn Participant>,
@@ -31,8 +36,8 @@ pub(crate) struct SampledService {
     /// The variants of the inputs that the samples hear.
     heard: BTreeSet<String>,
     commands: NamedInputs<OpaqueValue>,
-    outcomes: Box<dyn Fn(&OpaqueValue) -> NamedInputs<OpaqueValue>>,
-    state_name: Box<dyn Fn(&[&Fact]) -> &'static str>,
+    outcomes: Box<OutcomesOf>,
+    state_name: Box<NameOf>,
     records: Records,
     inputs: Vec<(Trigger, OpaqueValue)>,
 }
@@ -104,7 +109,7 @@ impl SampledService {
         let is_sampled = |name: &&'static EventName| {
             let fact = Fact {
                 name,
-                body: example(name).into(),
+                body: example(name),
             };
             let inputs = self.participant.hear(&fact).unwrap_or_default();
             inputs.iter().all(|input| self.heard.contains(&variant(input)))
