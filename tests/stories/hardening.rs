@@ -142,3 +142,58 @@ async fn a_server_that_stops_answering_is_noticed_within_15_seconds() {
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
     world.audit().await.unwrap();
 }
+
+#[tokio::test]
+async fn dead_letters_may_be_more_than_one_read_brings() {
+    let world = World::start().await.unwrap();
+    let listener = world.hears_orders();
+    let publishing = stream::iter(0..MANY).map(|number| {
+        let subject = Created::NAME.stored_as(&format!("poison-{number}"));
+        let operator = &world.operator;
+        async move { operator.publish(&subject, [], b"not json").await.unwrap() }
+    });
+    publishing.buffer_unordered(64).collect::<Vec<u64>>().await;
+    let letters = eventually(async || {
+        let letters = world.operator.dead_letters().await?;
+        Ok((letters.len() == MANY).then_some(letters))
+    });
+    let letters = letters.await.unwrap();
+    let listed = world.api().dead_letters(listener).await.unwrap();
+    assert_eq!(listed.len(), MANY, "over HTTP, page by page");
+    let one = &letters[MANY / 2].id;
+    assert_eq!(world.operator.dead_letter(one).await.unwrap().len(), 1);
+    let (shown, body) = world.api().dead_letter(listener, one).await.unwrap();
+    assert_eq!((shown.id.as_str(), body.as_str()), (one.as_str(), "not json"));
+    let retried = world.api().retry(listener, one).await.unwrap_err();
+    assert_eq!(retried.status(), Some(409), "it still cannot be read: {retried}");
+}
+
+#[tokio::test]
+async fn a_service_whose_bucket_takes_nothing_is_not_ready() {
+    let world = World::start().await.unwrap();
+    let broker = Broker::connect(&world.nats_url, "meddler").await.unwrap();
+    let bucket = format!("KV_{}", OrderEvent::SERVICE);
+    let why = async || {
+        let problem = world.api().ready(Service::Order).await.unwrap_err();
+        assert_eq!(problem.status(), Some(503), "{problem}");
+        problem.to_string()
+    };
+    let info: Value = broker
+        .ask(&format!("STREAM.INFO.{bucket}"), &json!({}))
+        .await
+        .unwrap();
+    let mut config = info["config"].clone();
+    config["sealed"] = json!(true);
+    let _: Value = broker
+        .ask(&format!("STREAM.UPDATE.{bucket}"), &config)
+        .await
+        .unwrap();
+    let sealed = why().await;
+    assert!(sealed.contains("KV_order is sealed"), "{sealed}");
+    let _: Value = broker
+        .ask(&format!("STREAM.DELETE.{bucket}"), &json!({}))
+        .await
+        .unwrap();
+    let gone = why().await;
+    assert!(gone.contains("KV_order is gone"), "{gone}");
+}

@@ -375,9 +375,16 @@ impl Api {
         #[derive(Deserialize)]
         struct Listed {
             dead_letters: Vec<DeadLetter>,
+            next: Option<u64>,
         }
-        let listed: Listed = self.get(service, "/dead-letters").await?;
-        Ok(listed.dead_letters)
+        let (mut letters, mut after) = (Vec::new(), Some(0));
+        while let Some(place) = after {
+            let path = format!("/dead-letters?after={place}&limit=1000");
+            let listed: Listed = self.get(service, &path).await?;
+            letters.extend(listed.dead_letters);
+            after = listed.next;
+        }
+        Ok(letters)
     }
 
     /// `GET /dead-letters/{id}` of a service: the letter and its body.

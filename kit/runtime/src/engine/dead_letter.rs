@@ -17,13 +17,13 @@ use utoipa::ToSchema;
 
 use crate::engine::messages::ttl;
 use crate::engine::store::Store;
-use crate::nats::{CommitError, MAX_MULTI_GET, ReadError, StoredMessage, Write, acknowledge};
+use crate::nats::{CommitError, ReadError, StoredMessage, Write, acknowledge};
 
 /// The header with the description of a dead letter.
 const HEADER: &str = "Dead-Letter";
 
-/// The most letters that one listing shows: what one multi-get answers.
-pub const MAX_LISTED: usize = MAX_MULTI_GET;
+/// The most letters of one page.
+pub const MAX_LISTED: usize = 1_000;
 
 /// The longest reason that is kept, in bytes.
 const MAX_REASON: usize = 1_000;
@@ -128,10 +128,22 @@ impl Store {
         format!("$KV.{}.dead-letter.{id}", self.service)
     }
 
-    /// The parked letters of this service, oldest first, at most [`MAX_LISTED`].
-    pub(crate) async fn letters(&self) -> Result<Vec<DeadLetter>, ReadError> {
-        let found = self.find_letters(">").await?;
-        Ok(found.into_iter().map(|parked| parked.letter).collect())
+    /// The parked letters of this service that were stored behind the sequence `after`, oldest first, at most `limit`; and the `after`
+    /// of the next page, if there are more.
+    pub(crate) async fn letters(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, Option<u64>), ReadError> {
+        let filter = self.letter_subject(">");
+        let page = self
+            .broker
+            .page(&self.stream, &filter, after.saturating_add(1), limit);
+        let page = page.await?;
+        let last = page.messages.last().map(|message| message.sequence);
+        let there = page.messages.into_iter().filter(|message| !message.is_deleted());
+        let letters = there.filter_map(read_letter).map(|parked| parked.letter);
+        Ok((letters.collect(), last.filter(|_| page.has_more)))
     }
 
     /// One parked letter with its body.

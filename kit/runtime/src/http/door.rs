@@ -18,12 +18,15 @@ use crate::engine::store::{StateError, Store};
 use crate::engine::wires::{Wires, read_event};
 use crate::http::origin::Origin;
 use crate::http::problem::Problem;
-use crate::nats::ReadError;
+use crate::nats::{ReadError, StreamCondition};
 use crate::operator::history::{Archive, HistoryEntry};
 use crate::telemetry::spans;
 
 /// How long a command may take before its caller is told that the outcome is unknown.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the broker may take to answer whether the bucket takes messages.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The way into a service. Cheap to clone.
 pub struct Door<S: Service> {
@@ -205,8 +208,12 @@ impl<S: Service> Door<S> {
         }
     }
 
-    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Problem> {
-        Ok(self.store.letters().await?)
+    pub(crate) async fn dead_letters(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<DeadLetter>, Option<u64>), Problem> {
+        Ok(self.store.letters(after, limit).await?)
     }
 
     pub(crate) async fn dead_letter(&self, id: &str) -> Result<Parked, Problem> {
@@ -236,8 +243,27 @@ impl<S: Service> Door<S> {
         Ok(reply.outcome)
     }
 
-    /// Whether it is connected and hears everybody.
-    pub(crate) fn readiness(&self) -> Result<(), String> {
+    /// Whether the service is connected, listens to all services that it needs, and its bucket takes messages. Fails with the reason.
+    pub(crate) async fn readiness(&self) -> Result<(), String> {
+        self.is_listening()?;
+        let store = &self.store;
+        let bucket = &store.stream;
+        let asking = tokio::time::timeout(READINESS_TIMEOUT, store.broker.condition(bucket));
+        match asking.await {
+            Ok(Ok(StreamCondition::Writable)) => Ok(()),
+            Ok(Ok(StreamCondition::Sealed)) => {
+                Err(format!("the stream {bucket} is sealed: it takes no message"))
+            }
+            Ok(Ok(StreamCondition::Missing)) => Err(format!(
+                "the stream {bucket} is gone: restore it, or restart the service to begin with an empty one"
+            )),
+            Ok(Err(problem)) => Err(problem.to_string()),
+            Err(_) => Err(format!("NATS does not answer within {READINESS_TIMEOUT:?}")),
+        }
+    }
+
+    /// Whether the service is connected and listens to all services that it needs, as far as it knows without asking.
+    pub(crate) fn is_listening(&self) -> Result<(), String> {
         if !self.store.broker.is_connected() {
             return Err("not connected to NATS".to_owned());
         }

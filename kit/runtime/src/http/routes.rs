@@ -10,16 +10,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use quadrille_decision::Service;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::{Instrument as _, Span};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::engine::dead_letter::DeadLetter;
+use crate::engine::dead_letter::{DeadLetter, MAX_LISTED};
 use crate::http::document;
 use crate::http::door::{Door, Outcome};
 use crate::http::edge::Edge;
-use crate::http::extract::{Id, Json};
+use crate::http::extract::{Id, Json, Query};
 use crate::http::origin::trace_of;
 use crate::http::problem::Problem;
 use crate::telemetry::meters::{Meters, Metrics};
@@ -107,7 +107,7 @@ struct Common;
 ))]
 async fn render<S: Service>(State((metrics, door)): State<(Metrics, Door<S>)>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    let text = metrics.render(door.store.service, door.readiness().is_ok());
+    let text = metrics.render(door.store.service, door.is_listening().is_ok());
     (kind, text).into_response()
 }
 
@@ -139,7 +139,7 @@ async fn healthz() -> &'static str {
     (status = 200, description = "The status says whether the service can do its work.", body = HealthView),
 ))]
 async fn health<S: Service>(State(door): State<Door<S>>) -> Json<HealthView> {
-    let problem = door.readiness().err();
+    let problem = door.readiness().await.err();
     Json(HealthView {
         service: door.store.service,
         version: env!("CARGO_PKG_VERSION"),
@@ -148,29 +148,59 @@ async fn health<S: Service>(State(door): State<Door<S>>) -> Json<HealthView> {
     })
 }
 
-/// Says whether the service is connected to the broker and listens to all services that it needs.
+/// Says whether the service is connected to the broker, listens to all services that it needs, and its bucket takes messages.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
     (status = 200, description = "Ready.", body = String, content_type = "text/plain", example = "ready\n"),
 ))]
 async fn readyz<S: Service>(State(door): State<Door<S>>) -> Result<&'static str, Problem> {
-    door.readiness().map(|()| "ready\n").map_err(Problem::unavailable)
+    match door.readiness().await {
+        Ok(()) => Ok("ready\n"),
+        Err(problem) => Err(Problem::unavailable(problem)),
+    }
 }
 
-/// Inputs that this service could not handle.
+/// Inputs that this service could not handle: one page of them.
 #[derive(Serialize, ToSchema)]
 struct DeadLetterList {
-    /// At most [`crate::MAX_LISTED`] of them.
     dead_letters: Vec<DeadLetter>,
+    /// The value of `after` for the next page, if there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
 }
 
-/// Lists the inputs that this service could not handle.
-#[utoipa::path(get, path = "/dead-letters", tag = "operations", responses(
-    (status = 200, description = "All dead letters of this service.", body = DeadLetterList),
+/// Which page of the dead letters.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct DeadLetterPage {
+    /// `next` of the page before.
+    #[serde(default)]
+    after: u64,
+    /// The most dead letters of the page.
+    #[serde(default = "page_size")]
+    #[param(minimum = 1, maximum = 1_000)]
+    limit: u32,
+}
+
+fn page_size() -> u32 {
+    100
+}
+
+/// Lists the inputs that this service could not handle, oldest first, page by page.
+#[utoipa::path(get, path = "/dead-letters", tag = "operations", params(DeadLetterPage), responses(
+    (status = 200, description = "A page of the dead letters of this service.", body = DeadLetterList),
 ))]
-async fn dead_letters<S: Service>(State(door): State<Door<S>>) -> Result<Json<DeadLetterList>, Problem> {
-    Ok(Json(DeadLetterList {
-        dead_letters: door.dead_letters().await?,
-    }))
+async fn dead_letters<S: Service>(
+    State(door): State<Door<S>>,
+    Query(page): Query<DeadLetterPage>,
+) -> Result<Json<DeadLetterList>, Problem> {
+    if !(1..=MAX_LISTED).contains(&(page.limit as usize)) {
+        return Err(Problem::invalid(
+            "limit",
+            format!("must be from 1 to {MAX_LISTED}"),
+        ));
+    }
+    let (dead_letters, next) = door.dead_letters(page.after, page.limit as usize).await?;
+    Ok(Json(DeadLetterList { dead_letters, next }))
 }
 
 /// A dead letter with its body.

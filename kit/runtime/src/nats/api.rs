@@ -19,6 +19,15 @@ pub enum ReadError {
     TooMany(String),
 }
 
+/// Whether a stream takes messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamCondition {
+    Writable,
+    /// Somebody sealed the stream: it never takes a message again.
+    Sealed,
+    Missing,
+}
+
 #[derive(Deserialize)]
 pub(crate) struct ApiError {
     #[serde(default)]
@@ -57,16 +66,32 @@ impl Broker {
     /// # Errors
     /// [`ReadError`] if there is no answer.
     pub(crate) async fn is_there(&self, stream: &str) -> Result<bool, ReadError> {
+        let condition = self.condition(stream).await?;
+        Ok(condition != StreamCondition::Missing)
+    }
+
+    /// Whether there is a stream of this name, and takes messages.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub(crate) async fn condition(&self, stream: &str) -> Result<StreamCondition, ReadError> {
+        #[derive(Deserialize)]
+        struct Info {
+            config: Sealing,
+        }
+        #[derive(Deserialize)]
+        struct Sealing {
+            #[serde(default)]
+            sealed: bool,
+        }
         let what = format!("STREAM.INFO.{stream}");
-        match self
-            .answer::<serde::de::IgnoredAny>(&what, &serde_json::json!({}))
-            .await?
-        {
-            Ok(_) => Ok(true),
+        match self.answer::<Info>(&what, &serde_json::json!({})).await? {
+            Ok(info) if info.config.sealed => Ok(StreamCondition::Sealed),
+            Ok(_) => Ok(StreamCondition::Writable),
             Err(ApiError {
                 err_code: STREAM_NOT_FOUND,
                 ..
-            }) => Ok(false),
+            }) => Ok(StreamCondition::Missing),
             Err(refusal) => Err(refused(&what, &refusal)),
         }
     }

@@ -17,6 +17,7 @@ use async_nats::jetstream::{self, AckKind};
 use tracing::debug;
 
 pub use api::ReadError;
+pub(crate) use api::StreamCondition;
 pub use commit::{COMMIT_TIMEOUT, CommitError, MAX_BATCH};
 pub use connection::{Broker, OLDEST_SERVER};
 pub use message::{StoredMessage, Write};
