@@ -146,6 +146,7 @@ impl Service for OrderService {
         }
     }
 
+    // Longer than a screen: one total match, every pair of state and input named.
     fn decide(state: &State, input: &Input, _: &Context<'_, ()>) -> Decision<Self> {
         match (state, input) {
             // The customer places the order. Its id is random, or derived from customer and idempotency key: if the order

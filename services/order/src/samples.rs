@@ -12,6 +12,7 @@ use quadrille_events::{
 use crate::OrderService;
 use crate::decide::{Input, State};
 
+// Longer than a screen: a table.
 pub fn samples() -> Samples<OrderService> {
     let placed = |payment, approval| {
         Arc::new(Order {

@@ -188,6 +188,7 @@ impl Service for PaymentService {
         };
     }
 
+    // Longer than a screen: one total match, every pair of state and input named.
     fn decide(state: &State, input: &Input, context: &Context<'_, ()>) -> Decision<Self> {
         match (state, input) {
             // The order is to be paid.

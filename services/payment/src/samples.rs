@@ -13,6 +13,7 @@ use crate::decide::{Ask, Input, State};
 use crate::provider::ChargeResult;
 use crate::{PAYMENT_DEADLINE, PaymentService};
 
+// Longer than a screen: a table.
 pub fn samples() -> Samples<PaymentService> {
     let auto = Arc::new(order("42"));
     let manual = Arc::new(Order {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quadrille_decision::testing::NOW;
-use quadrille_events::{AggregateId, BodySchema, Envelope, Event, EventName, OrderId, TraceParent, TypedId};
+use quadrille_events::{
+    AggregateId, AggregateKind, BodySchema, Envelope, Event, EventName, OrderId, TraceParent, TypedId,
+};
 use serde_json::{Map, Value, json};
 
 use crate::explore::ExploredFlows;
@@ -36,9 +38,7 @@ pub fn document(flows: &ExploredFlows) -> anyhow::Result<Value> {
         "components": {
             "schemas": schemas()?,
             "messages": messages(flows)?,
-            "parameters": {
-                "order_id": { "description": "The order that the event is about: 1 to 64 of `A-Z a-z 0-9 - _`." }
-            },
+            "parameters": parameters(),
             "correlationIds": {
                 "order": { "description": "The order that the event is about.", "location": "$message.header#/ce-correlationid" }
             },
@@ -75,20 +75,37 @@ fn messages(flows: &ExploredFlows) -> anyhow::Result<Map<String, Value>> {
     Ok(messages)
 }
 
+/// The parameter of a subject about this kind of aggregate: `order_id`.
+fn parameter(kind: AggregateKind) -> String {
+    format!("{kind}_id")
+}
+
+/// The parameters of all subjects, one for each kind of aggregate.
+fn parameters() -> Map<String, Value> {
+    let described = |name: &EventName| {
+        let kind = name.about;
+        let description = format!("The {kind} that the event is about: 1 to 64 of `A-Z a-z 0-9 - _`.");
+        (parameter(kind), json!({ "description": description }))
+    };
+    Event::names().map(described).collect()
+}
+
 /// A channel for each subject.
 fn channels() -> Map<String, Value> {
-    let mut channels: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut channels: BTreeMap<(&str, AggregateKind), Map<String, Value>> = BTreeMap::new();
     for event in Event::names() {
         let key = message_key(event);
         let reference = json!({ "$ref": format!("#/components/messages/{key}") });
-        channels.entry(event.subject).or_default().insert(key, reference);
+        let channel = channels.entry((event.subject, event.about)).or_default();
+        channel.insert(key, reference);
     }
-    let channel = |(subject, messages): (&str, Map<String, Value>)| {
+    let channel = |((subject, kind), messages): ((&str, AggregateKind), Map<String, Value>)| {
+        let id = parameter(kind);
         let channel = json!({
-            "address": format!("{subject}.{{order_id}}"),
+            "address": format!("{subject}.{{{id}}}"),
             "title": subject,
-            "description": "One message for each order, as the EVENTS log shows it once it is committed.",
-            "parameters": { "order_id": { "$ref": "#/components/parameters/order_id" } },
+            "description": format!("One message for each {kind}, as the EVENTS log shows it once it is committed."),
+            "parameters": { id.as_str(): { "$ref": format!("#/components/parameters/{id}") } },
             "servers": [{ "$ref": "#/servers/nats" }],
             "messages": messages,
         });
@@ -192,7 +209,7 @@ fn message(name: &EventName, schema: &str) -> Value {
         },
         "payload": { "$ref": format!("#/components/schemas/{schema}") },
         "tags": [{ "name": name.service }],
-        "x-stored-as": format!("$KV.{}.{}.{{order_id}}", name.service, name.entry),
+        "x-stored-as": name.stored_as(&format!("{{{}}}", parameter(name.about))),
         "x-for-outside": name.for_outside,
     });
     if let Some(entry) = name.undone_by {
