@@ -23,4 +23,5 @@ mod continuity;
 mod gift_cards;
 mod hardening;
 mod operator;
+mod retention;
 mod running;

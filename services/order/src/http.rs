@@ -99,6 +99,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let order = Arc::new(request.check(idempotency_key(&headers)?)?);
     let order_id = order.order_id.clone();
+    door.admits_new()?;
     door.command(Input::Create(order), "create", origin).await?;
     let location = [(header::LOCATION, format!("/orders/{order_id}"))];
     // However far the order has come since, the same request is answered as it was the first time.

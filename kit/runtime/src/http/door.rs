@@ -35,6 +35,8 @@ pub struct Door<S: Service> {
     pub(crate) wires: Wires<S::Input>,
     pub(crate) pulling: Arc<AtomicUsize>,
     pub(crate) listeners: usize,
+    /// Why new orders are refused; `None` if they are not.
+    pub(crate) refusal: watch::Receiver<Option<String>>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -46,6 +48,7 @@ impl<S: Service> Clone for Door<S> {
             wires: self.wires.clone(),
             pulling: self.pulling.clone(),
             listeners: self.listeners,
+            refusal: self.refusal.clone(),
             stop: self.stop.clone(),
         }
     }
@@ -91,6 +94,18 @@ impl<S: Service> Door<S> {
         self.put(input, cause, false, span).await
     }
 
+    /// Whether new orders (or other aggregates) may begin. They may not while a listener has been away for longer than three quarters
+    /// of `RETENTION`: they would wait for it, and add to what the broker must not forget.
+    ///
+    /// # Errors
+    /// 503 with the reason.
+    pub fn admits_new(&self) -> Result<(), Problem> {
+        match &*self.refusal.borrow() {
+            None => Ok(()),
+            Some(reason) => Err(Problem::unavailable(reason.clone())),
+        }
+    }
+
     async fn put(
         &self,
         input: S::Input,
@@ -130,6 +145,7 @@ impl<S: Service> Door<S> {
             Verdict::Refused(Refusal::Conflict(detail)) => Err(Problem::conflict(detail)),
             Verdict::Refused(Refusal::Mismatch(detail)) => Err(Problem::mismatch(detail)),
             Verdict::Failed(problem) => Err(Problem::internal(problem)),
+            Verdict::Postponed(problem) => Err(Problem::unavailable(problem)),
             Verdict::Unknown(problem) => Err(unknown(&problem)),
         }
     }
@@ -286,6 +302,7 @@ impl From<StateError> for Problem {
         match error {
             StateError::Read(error) => error.into(),
             error @ StateError::Unreadable { .. } => Problem::internal(error.to_string()),
+            error @ StateError::Incomplete { .. } => Problem::unavailable(error.to_string()),
         }
     }
 }

@@ -5,6 +5,9 @@
 
 pub mod streams;
 
+pub(crate) mod consumers;
+pub(crate) mod expiry;
+
 mod api;
 mod commit;
 mod connection;

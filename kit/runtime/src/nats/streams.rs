@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::nats::connection::Broker;
+use crate::nats::expiry::permanent_records;
 use crate::shutdown::stopped;
 
 /// The log of all events, sourced from the buckets.
@@ -137,6 +138,8 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
         description: Some(format!("what the {service} service has said, and its ledger")),
         subjects: vec![format!("$KV.{service}.>")],
         max_messages_per_subject: 1,
+        // Messages that expire by their own TTL cost the server an fsync each, those that expire by age none.
+        max_age: keeping.retention.unwrap_or_default(),
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
         num_replicas: keeping.replicas,
@@ -144,7 +147,8 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
         max_messages: -1,
         max_message_size: -1,
         max_consumers: -1,
-        duplicate_window: DUPLICATE_WINDOW,
+        duplicate_window: duplicate_window(keeping.retention.unwrap_or_default()),
+        metadata: [permanent_records()].into(),
         allow_rollup: true,
         deny_delete: true,
         allow_direct: true,
@@ -183,11 +187,7 @@ fn log_config(contract: Contract, keeping: Keeping) -> Config {
         max_messages_per_subject: -1,
         max_message_size: -1,
         max_consumers: -1,
-        // No longer than `max_age`, or the server refuses it; nothing is published here with a message id anyway.
-        duplicate_window: match keeping.events_max_age {
-            Duration::ZERO => DUPLICATE_WINDOW,
-            max_age => DUPLICATE_WINDOW.min(max_age),
-        },
+        duplicate_window: duplicate_window(keeping.events_max_age),
         allow_direct: true,
         allow_message_ttl: true,
         // It can always be sourced again, so it need not be on disk before the next message comes.
@@ -198,6 +198,14 @@ fn log_config(contract: Contract, keeping: Keeping) -> Config {
             headers_only: false,
         }),
         ..Default::default()
+    }
+}
+
+/// The window for a `max_age`: no longer, or the server refuses it. Nothing is published with a message id anyway.
+pub(super) fn duplicate_window(max_age: Duration) -> Duration {
+    match max_age {
+        Duration::ZERO => DUPLICATE_WINDOW,
+        max_age => DUPLICATE_WINDOW.min(max_age),
     }
 }
 
