@@ -7,7 +7,7 @@ use quadrille_events::{AggregateId, AggregateKind, Envelope, EventName, Lifetime
 use crate::cause::Cause;
 use crate::engine::store::{Store, entries_of};
 use crate::nats::Write;
-use crate::nats::expiry::NEVER;
+use crate::nats::streams::NEVER;
 
 /// The filter that the expected last sequence is about; the client has no name for it.
 const CHECKED_SUBJECT: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence-Subject");

@@ -28,9 +28,9 @@ use crate::nats::{MAX_MULTI_GET, ReadError, StoredMessage};
 use crate::shutdown::stopped;
 use crate::telemetry::meters;
 
-/// How often a service looks for what it must not lose, as a part of `RETENTION`, and at most.
+/// How often a service looks for what must not be lost, as a part of `RETENTION`, and at least: small requests, for metrics too.
 const CHECKS_PER_RETENTION: u32 = 40;
-const MAX_CHECK_PERIOD: Duration = Duration::from_secs(30);
+const MAX_CHECK_PERIOD: Duration = Duration::from_secs(5);
 
 /// How long a hold stays when nobody renews it, as a part of `RETENTION`: several checks, so that one that fails does no harm.
 const HOLDS_PER_RETENTION: u32 = 8;

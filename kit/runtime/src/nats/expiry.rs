@@ -14,22 +14,11 @@ use crate::nats::commit::CommitError;
 use crate::nats::connection::Broker;
 use crate::nats::message::{StoredMessage, Write};
 use crate::nats::read::MAX_MULTI_GET;
-use crate::nats::streams::{bucket_stream, duplicate_window};
-
-/// The value of the header `Nats-TTL` that exempts a message from `max_age` (ADR-43).
-pub(crate) const NEVER: &str = "never";
+use crate::nats::streams::{NEVER, RECORDS, bucket_stream, duplicate_window};
 
 /// In the metadata of a bucket: until when nothing expires, and why.
 const HELD_UNTIL: &str = "quadrille.held-until";
 const HELD_BECAUSE: &str = "quadrille.held-because";
-
-/// In the metadata of a bucket: its records have `Nats-TTL: never`, so it may expire by age.
-const RECORDS: &str = "quadrille.records";
-
-/// The metadata of a bucket whose records never expire.
-pub(super) fn permanent_records() -> (String, String) {
-    (RECORDS.to_owned(), NEVER.to_owned())
-}
 
 /// A lease under which nothing expires in a bucket.
 #[derive(Clone, Debug)]
@@ -89,7 +78,7 @@ pub(crate) fn expire<'a>(
         if !permanent && !config.metadata.contains_key(RECORDS) {
             return Ok(false);
         }
-        config.metadata.extend([permanent_records()]);
+        config.metadata.insert(RECORDS.to_owned(), NEVER.to_owned());
         config.metadata.remove(HELD_UNTIL);
         config.metadata.remove(HELD_BECAUSE);
         config.max_age = retention;

@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::nats::connection::Broker;
-use crate::nats::expiry::permanent_records;
 use crate::shutdown::stopped;
 
 /// The log of all events, sourced from the buckets.
@@ -27,6 +26,12 @@ pub const MAX_ACK_PENDING: i64 = 4_096;
 
 /// How often a service looks whether the log is still there.
 const LOG_CHECK: Duration = Duration::from_secs(3);
+
+/// The value of the header `Nats-TTL` that exempts a message from `max_age` (ADR-43).
+pub(crate) const NEVER: &str = "never";
+
+/// In the metadata of a bucket: its records have `Nats-TTL: never`, so it may expire by age.
+pub(super) const RECORDS: &str = "quadrille.records";
 
 /// The server's own default.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -148,7 +153,7 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
         max_message_size: -1,
         max_consumers: -1,
         duplicate_window: duplicate_window(keeping.retention.unwrap_or_default()),
-        metadata: [permanent_records()].into(),
+        metadata: [(RECORDS.to_owned(), NEVER.to_owned())].into(),
         allow_rollup: true,
         deny_delete: true,
         allow_direct: true,
