@@ -152,3 +152,27 @@ async fn an_order_with_a_lost_entry_waits_and_delays_no_other() {
     let other = world.place(order()).await.unwrap();
     assert_eq!(world.ended(&other).await.unwrap().state, "completed");
 }
+
+#[tokio::test]
+async fn an_event_that_never_leaves_its_bucket_leaves_the_log() {
+    let world = short_lived().await;
+    let subject = "$KV.order.created.ghost";
+    let never = [("Nats-TTL".to_owned(), "never".to_owned())];
+    world.operator.publish(subject, never, b"{}").await.unwrap();
+    let logged = async |wanted: bool| {
+        let found = eventually(async || {
+            let log = world.operator.log().await?;
+            let there = log.iter().any(|entry| entry.subject == "order.created.ghost");
+            Ok((there == wanted).then_some(()))
+        });
+        found.await.unwrap();
+    };
+    logged(true).await;
+    retention_passes().await;
+    // The log is trimmed up to the first event that is young enough.
+    let id = world.place(order()).await.unwrap();
+    world.ended(&id).await.unwrap();
+    logged(false).await;
+    let kept = world.operator.bucket("order").await.unwrap();
+    assert!(kept.iter().any(|entry| entry.subject == subject));
+}

@@ -7,6 +7,7 @@ pub mod streams;
 
 pub(crate) mod consumers;
 pub(crate) mod expiry;
+pub(crate) mod log;
 
 mod api;
 mod commit;

@@ -12,20 +12,14 @@ use async_nats::jetstream::{
     },
 };
 use quadrille_events::{Contract, EventName};
-use tokio::sync::watch;
-use tracing::warn;
 
 use crate::nats::connection::Broker;
-use crate::shutdown::stopped;
 
 /// The log of all events, sourced from the buckets.
 pub const EVENTS: &str = "EVENTS";
 
 /// The most unacknowledged inputs of one consumer. Bounds the memory of a service.
 pub const MAX_ACK_PENDING: i64 = 4_096;
-
-/// How often a service looks whether the log is still there.
-const LOG_CHECK: Duration = Duration::from_secs(3);
 
 /// The value of the header `Nats-TTL` that exempts a message from `max_age` (ADR-43).
 pub(crate) const NEVER: &str = "never";
@@ -73,33 +67,6 @@ pub fn ensure<'a>(
         }
         ensure_stream(broker, log_config(contract, keeping)).await?;
         Ok(replicas)
-    })
-}
-
-/// Makes the EVENTS log again if it is deleted while services run, until the service stops: the server then sources it anew from
-/// the buckets.
-pub(crate) fn keep_log(
-    broker: Broker,
-    contract: Contract,
-    keeping: Keeping,
-    mut stop: watch::Receiver<bool>,
-) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        loop {
-            tokio::select! {
-                () = stopped(&mut stop) => return,
-                () = tokio::time::sleep(LOG_CHECK) => {}
-            }
-            if !matches!(broker.is_there(EVENTS).await, Ok(false)) {
-                continue;
-            }
-            match ensure_stream(&broker, log_config(contract, keeping)).await {
-                Ok(_) => {
-                    warn!("the stream {EVENTS} was deleted; it is made again, and sourced from the buckets")
-                }
-                Err(error) => warn!(error = format!("{error:#}"), "the stream {EVENTS} was deleted"),
-            }
-        }
     })
 }
 
@@ -167,7 +134,7 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
 /// EVENTS has one source per event rather than one per bucket. The server identifies a source by all its transforms: one more transform,
 /// after an upgrade, would be another source, and the server would fetch the whole bucket again. And each message carries the name of
 /// its source, which would be a third of its size if it named every event of the bucket.
-fn log_config(contract: Contract, keeping: Keeping) -> Config {
+pub(super) fn log_config(contract: Contract, keeping: Keeping) -> Config {
     let sources = contract
         .names()
         .map(|name| Source {
@@ -215,7 +182,7 @@ pub(super) fn duplicate_window(max_age: Duration) -> Duration {
 }
 
 /// Creates the stream, or adds to it what is missing. Others may do the same at this moment.
-async fn ensure_stream(broker: &Broker, wanted: Config) -> anyhow::Result<Info> {
+pub(super) async fn ensure_stream(broker: &Broker, wanted: Config) -> anyhow::Result<Info> {
     const TRIES: usize = 10;
     let name = wanted.name.clone();
     let mut last = None;
