@@ -12,6 +12,7 @@ mod contention;
 mod deadlines;
 mod repeats;
 mod requests;
+mod waiting;
 
 mod broker;
 mod crashes;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::Stream;
+use futures::stream::BoxStream;
 use quadrille_decision::{Reads, Refusal, Service};
-use quadrille_events::TypedId;
+use quadrille_events::{EventName, TypedId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
@@ -206,6 +207,19 @@ impl<S: Service> Door<S> {
         id: &impl TypedId,
     ) -> Result<impl Stream<Item = HistoryEntry> + Send + 'static, Problem> {
         Ok(self.archive().live(&id.aggregate(), self.stop.clone()).await?)
+    }
+
+    /// The events of these names that are said about an order (or other aggregate) from now on, by whichever service.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn arriving(
+        &self,
+        id: &impl TypedId,
+        names: impl IntoIterator<Item = &'static EventName>,
+    ) -> Result<BoxStream<'static, HistoryEntry>, Problem> {
+        let names = names.into_iter();
+        Ok(self.archive().arriving(&id.aggregate(), names).await?)
     }
 
     /// The dead letters of an order (or other aggregate), of whichever service.
