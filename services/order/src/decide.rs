@@ -165,7 +165,7 @@ impl Service for OrderService {
                 | State::Cancelled { order: placed, .. },
                 Input::Create(order),
             ) => {
-                if placed == order {
+                if placed.is_same_request(order) {
                     Decision::Ignore("already created")
                 } else {
                     Decision::Refuse(Refusal::Mismatch(
