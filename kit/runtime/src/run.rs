@@ -197,7 +197,10 @@ pub async fn run<S: Service>(
         // Outside calls and dead letters end beside the engine.
         held.emptied().await;
         // Acknowledgements that do not arrive would lead to redeliveries.
-        broker.sent_everything().await
+        if let Err(error) = broker.sent_everything().await {
+            warn!(%error, "the last inputs come again");
+        }
+        anyhow::Ok(())
     };
     match tokio::time::timeout(STOP_TIMEOUT, finish).await {
         Ok(ended) => ended?,

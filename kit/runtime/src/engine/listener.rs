@@ -9,7 +9,8 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{self, PullConsumer};
 use quadrille_decision::Service;
 use quadrille_events::EventName;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, error, info, warn};
@@ -134,7 +135,16 @@ impl<S: Service> Listener<S> {
             match pulled {
                 Ok(Some(message)) => {
                     heard = true;
-                    waiting.extend(self.take(message, parking).await);
+                    let Some(pending) = self.take(message, parking).await else {
+                        continue;
+                    };
+                    // Behind those that wait, so that inputs keep their order.
+                    if waiting.is_empty() {
+                        let unsent = self.inputs.try_send(pending).err();
+                        waiting.extend(unsent.map(TrySendError::into_inner));
+                    } else {
+                        waiting.push_back(pending);
+                    }
                 }
                 Ok(None) => return Ok(()),
                 Err(text) => {

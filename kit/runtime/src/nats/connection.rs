@@ -163,6 +163,9 @@ impl Broker {
     /// The connection is lost.
     pub(crate) fn sent_everything(&self) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async move {
+            if !self.is_connected() {
+                bail!("there is no connection");
+            }
             let inbox = self.client.new_inbox();
             let mut echo = self.client.subscribe(inbox.clone()).await?;
             self.client.publish(inbox, Bytes::new()).await?;
