@@ -56,7 +56,11 @@ impl Order {
     /// Whether both are the same request of the same customer, whenever it was sent.
     pub fn is_same_request(&self, other: &Self) -> bool {
         let placed_at = self.placed_at;
-        *self == Self { placed_at, ..other.clone() }
+        *self
+            == Self {
+                placed_at,
+                ..other.clone()
+            }
     }
 }
 

@@ -119,7 +119,10 @@ async fn what_a_killed_instance_had_in_hand_is_taken_over_within_three_seconds()
     let world = World::with().instances(2).start().await.unwrap();
     let kill = async |service| world.kill9(service, 1).await.unwrap();
     let after = ended_after(&world, kill).await;
-    assert!(after < Duration::from_secs(3), "the last order ended after {after:?}");
+    assert!(
+        after < Duration::from_secs(3),
+        "the last order ended after {after:?}"
+    );
     assert_eq!(world.audit().await.unwrap().orders, 200);
 }
 
@@ -134,7 +137,10 @@ async fn what_a_frozen_instance_has_in_hand_is_taken_over() {
     };
     let after = ended_after(&world, freeze).await;
     // Pulls that were open go on for a second: what they bring is taken over after that.
-    assert!(after < Duration::from_secs(5), "the last order ended after {after:?}");
+    assert!(
+        after < Duration::from_secs(5),
+        "the last order ended after {after:?}"
+    );
     for service in Service::ALL {
         world.thaw(service, 1).await.unwrap();
     }

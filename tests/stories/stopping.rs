@@ -59,7 +59,10 @@ async fn a_stop_under_load_hands_over_every_input() {
         assert_eq!(ended.state, "completed");
     }
     let after = placed.elapsed();
-    assert!(after < Duration::from_secs(10), "the last order ended after {after:?}");
+    assert!(
+        after < Duration::from_secs(10),
+        "the last order ended after {after:?}"
+    );
     assert_eq!(world.audit().await.unwrap().orders, STOPPED_AMONG);
 }
 

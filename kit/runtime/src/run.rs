@@ -194,12 +194,7 @@ pub async fn run<S: Service>(
         if !serving.is_finished() {
             let _ = serving.await;
         }
-        // Outside calls and dead letters end beside the engine.
-        held.emptied().await;
-        // Acknowledgements that do not arrive would lead to redeliveries.
-        if let Err(error) = broker.sent_everything().await {
-            warn!(%error, "the last inputs come again");
-        }
+        settled(&held, &broker).await;
         anyhow::Ok(())
     };
     match tokio::time::timeout(STOP_TIMEOUT, finish).await {
@@ -209,6 +204,16 @@ pub async fn run<S: Service>(
     keep_alive.abort();
     info!(service = name, "stopped");
     Ok(())
+}
+
+/// Waits until nothing is held any more, and the broker knows that.
+async fn settled(held: &HeldInputs, broker: &Broker) {
+    // Outside calls and dead letters end beside the engine.
+    held.emptied().await;
+    // Acknowledgements that do not arrive would lead to redeliveries.
+    if let Err(error) = broker.sent_everything().await {
+        warn!(%error, "the last inputs come again");
+    }
 }
 
 /// Starts one listener for each bucket that the wires name. Returns them, how many are pulling, and how many there are.

@@ -175,7 +175,9 @@ mod tests {
     fn the_broker_is_told_only_of_inputs_that_it_has_not_heard_of_for_a_while() {
         let held = HeldInputs::default();
         let _old = held.hold("order", 1, reply("old"));
-        held.inputs().values_mut().for_each(|sign| sign.at -= ACK_WAIT / QUIET);
+        held.inputs()
+            .values_mut()
+            .for_each(|sign| sign.at -= ACK_WAIT / QUIET);
         let _new = held.hold("order", 2, reply("new"));
         assert_eq!(held.due(ACK_WAIT / QUIET), [reply("old")]);
         assert!(held.due(ACK_WAIT / QUIET).is_empty(), "it was told just now");

@@ -135,16 +135,8 @@ impl<S: Service> Listener<S> {
             match pulled {
                 Ok(Some(message)) => {
                     heard = true;
-                    let Some(pending) = self.take(message, parking).await else {
-                        continue;
-                    };
-                    // Behind those that wait, so that inputs keep their order.
-                    if waiting.is_empty() {
-                        let unsent = self.inputs.try_send(pending).err();
-                        waiting.extend(unsent.map(TrySendError::into_inner));
-                    } else {
-                        waiting.push_back(pending);
-                    }
+                    let (taken, is_next) = (self.take(message, parking).await, waiting.is_empty());
+                    waiting.extend(taken.and_then(|pending| self.hand_on(pending, is_next)));
                 }
                 Ok(None) => return Ok(()),
                 Err(text) => {
@@ -207,12 +199,16 @@ impl<S: Service> Listener<S> {
         }
     }
 
+    /// Hands an input to the engine; returns one that has to wait: the queue is full, or others wait already.
+    fn hand_on(&self, pending: PendingInput<S>, is_next: bool) -> Option<PendingInput<S>> {
+        if !is_next {
+            return Some(pending);
+        }
+        self.inputs.try_send(pending).err().map(TrySendError::into_inner)
+    }
+
     /// A message as an input; `None` if this instance holds it already, or it is parked.
-    async fn take(
-        &self,
-        message: jetstream::Message,
-        parking: &Arc<Semaphore>,
-    ) -> Option<PendingInput<S>> {
+    async fn take(&self, message: jetstream::Message, parking: &Arc<Semaphore>) -> Option<PendingInput<S>> {
         let read = self.read(&message);
         let held = self.hold(message)?;
         match read {

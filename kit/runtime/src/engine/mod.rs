@@ -99,7 +99,13 @@ impl<S: Service> Engine<S> {
     ) -> Self {
         let (outcomes, returning) = mpsc::unbounded_channel();
         Self {
-            calls: OutsideCalls::new(service.clone(), store.clone(), give_up_calls, outcomes, stop.clone()),
+            calls: OutsideCalls::new(
+                service.clone(),
+                store.clone(),
+                give_up_calls,
+                outcomes,
+                stop.clone(),
+            ),
             gatherer: Gatherer::new(inputs, returning, stop.clone()),
             service,
             store,

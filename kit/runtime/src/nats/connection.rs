@@ -170,7 +170,9 @@ impl Broker {
             let mut echo = self.client.subscribe(inbox.clone()).await?;
             self.client.publish(inbox, Bytes::new()).await?;
             let echoed = self.unless_lost(echo.next()).await.flatten();
-            echoed.map(drop).context("the connection was lost before everything was sent")
+            echoed
+                .map(drop)
+                .context("the connection was lost before everything was sent")
         })
     }
 
