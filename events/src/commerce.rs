@@ -55,12 +55,25 @@ pub struct Order {
 impl Order {
     /// Whether both are the same request of the same customer, whenever it was sent.
     pub fn is_same_request(&self, other: &Self) -> bool {
-        let placed_at = self.placed_at;
-        *self
-            == Self {
-                placed_at,
-                ..other.clone()
-            }
+        let Self {
+            order_id,
+            customer_id,
+            lines,
+            total,
+            currency,
+            address,
+            payment,
+            approval,
+            placed_at: _,
+        } = self;
+        *order_id == other.order_id
+            && *customer_id == other.customer_id
+            && *lines == other.lines
+            && *total == other.total
+            && *currency == other.currency
+            && *address == other.address
+            && *payment == other.payment
+            && *approval == other.approval
     }
 }
 
