@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::{HeaderMap, header, jetstream};
 use bytes::Bytes;
 use jiff::Timestamp;
 use quadrille_events::{AggregateId, Contract, OrderId};
@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
+use crate::engine::messages::MARKER_TTL;
 use crate::engine::store::Store;
-use crate::nats::{CommitError, ReadError, StoredMessage, Write, acknowledge};
+use crate::nats::{CommitError, KV_OPERATION, ReadError, StoredMessage, Write, acknowledge};
 
 /// The header with the description of a dead letter.
 const HEADER: &str = "Dead-Letter";
@@ -177,9 +178,9 @@ impl Store {
     /// Removes a letter, as a KV purge does, with a marker that expires.
     pub(crate) async fn drop_letter(&self, id: &str) -> Result<(), CommitError> {
         let mut headers = HeaderMap::new();
-        headers.insert("KV-Operation", "PURGE");
+        headers.insert(KV_OPERATION, "PURGE");
         headers.insert("Nats-Rollup", "sub");
-        headers.insert("Nats-TTL", "60s");
+        headers.insert(header::NATS_MESSAGE_TTL, MARKER_TTL);
         self.broker
             .publish(Write {
                 subject: self.letter_subject(id),
