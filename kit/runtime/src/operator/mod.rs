@@ -22,7 +22,7 @@ use quadrille_events::{Contract, Event, EventName, TypedId};
 
 use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
 use crate::engine::store::entries_of;
-use crate::nats::streams::bucket_stream;
+use crate::nats::streams::{bucket_stream, letter_subject};
 use crate::nats::{Broker, StoredEvent, Write};
 use crate::operator::scan::{Parts, SILENCE, Scan, followed, unreadable_next};
 
@@ -253,7 +253,7 @@ impl Operator {
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
         let mut letters = Vec::new();
         for service in self.contract.services() {
-            let filter = letters_filter(service, ">");
+            let filter = letter_subject(service, ">");
             let found = self.broker.get_all(&bucket_stream(service), &filter, 1).await?;
             letters.extend(parked(found).map(|parked| parked.letter));
         }
@@ -271,7 +271,7 @@ impl Operator {
             return Ok(all);
         }
         for service in self.contract.services() {
-            let filter = [letters_filter(service, id)];
+            let filter = [letter_subject(service, id)];
             let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
             all.extend(parked(found));
         }
@@ -402,10 +402,6 @@ impl Operator {
         }
         Ok(lags)
     }
-}
-
-fn letters_filter(service: &str, id: &str) -> String {
-    format!("$KV.{service}.dead-letter.{id}")
 }
 
 /// The letters among these messages.
