@@ -228,7 +228,7 @@ pub(crate) fn broker_headers() -> Value {
         ),
         (
             "Nats-TTL",
-            "How long the entry lives: `RETENTION`; of a marker, 60 s.",
+            "`never`: the entry does not expire by the age limit of the bucket. Of a marker: `60s`.",
         ),
         (
             "Nats-Batch-Id",
