@@ -36,7 +36,11 @@ async fn more_couriers_than_one_read_returns_are_supported() {
     // One record has headers that the client library cannot read. A restarted service reads all of them too.
     let odd = "$KV.delivery.courier.load.odd";
     world
-        .publish_bytes(odd, b"NATS/1.0\r\nno colon\r\n\r\n", br#"{"capacity":0,"load":0}"#)
+        .publish_bytes(
+            odd,
+            b"NATS/1.0\r\nno colon\r\n\r\n",
+            br#"{"capacity":0,"load":0}"#,
+        )
         .await
         .unwrap();
     let all = eventually(async || {
