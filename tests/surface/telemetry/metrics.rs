@@ -38,9 +38,10 @@ const SERVICES_SAY: [(&str, &str); 19] = [
     ("quadrille_unhandled_input_age_seconds", "gauge"),
 ];
 /// What the console says.
-const CONSOLE_SAYS: [(&str, &str); 2] = [
+const CONSOLE_SAYS: [(&str, &str); 3] = [
     ("quadrille_orders_in_flight", "gauge"),
     ("quadrille_orders_stuck", "gauge"),
+    ("quadrille_orders_uncounted", "gauge"),
 ];
 
 const STREAMS: [&str; 5] = ["KV_order", "KV_payment", "KV_inventory", "KV_delivery", "EVENTS"];
