@@ -14,6 +14,7 @@ use tracing::debug;
 
 use crate::nats::api::{ApiError, ReadError, refused};
 use crate::nats::connection::{Broker, READ_TIMEOUT};
+use crate::nats::headers::read_headers;
 use crate::nats::message::{RawMessage, StoredMessage};
 
 /// The most messages that one multi-get answers with.
@@ -214,6 +215,20 @@ impl Broker {
                 time: stored.time,
             }))
         })
+    }
+
+    /// The first message from `sequence` on, if it is one that the client library cannot read.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub(crate) async fn unreadable_next(
+        &self,
+        stream: &str,
+        filter: &str,
+        sequence: u64,
+    ) -> Result<Option<RawMessage>, ReadError> {
+        let raw = self.raw(stream, filter, sequence).await?;
+        Ok(raw.filter(|raw| read_headers(&raw.headers).is_err()))
     }
 
     /// The answer to `STREAM.MSG.GET`; `None` if there is no such message.

@@ -2,9 +2,11 @@
 //! use it; services use only [`history`].
 
 pub mod history;
+pub mod scrub;
 pub mod story;
 
 pub use history::{Archive, HistoryEntry};
+pub use scrub::{Pace, ScrubReport, body_digest, logged_as};
 
 use std::pin::pin;
 use std::time::Duration;
@@ -19,9 +21,8 @@ use quadrille_events::{Contract, Event, EventName, TypedId};
 
 use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
 use crate::engine::store::entries_of;
-use crate::nats::headers::read_headers;
 use crate::nats::streams::bucket_stream;
-use crate::nats::{Broker, RawMessage, ReadError, StoredEvent, Write};
+use crate::nats::{Broker, StoredEvent, Write};
 
 pub use crate::nats::StoredMessage as Entry;
 pub use crate::nats::streams::EVENTS;
@@ -201,11 +202,19 @@ impl Operator {
             }
             // The old consumer would ask for the unreadable message again.
             drop(messages);
-            if let Some(raw) = unreadable_next(&self.broker, stream, ">", last_seen + 1).await? {
+            if let Some(raw) = self.broker.unreadable_next(stream, ">", last_seen + 1).await? {
                 last_seen = raw.sequence;
                 see(raw.into());
             }
         }
+    }
+
+    /// Compares the replicas of every stream with each other, and the buckets with EVENTS.
+    ///
+    /// # Errors
+    /// A stream is not there, or the broker does not answer.
+    pub async fn scrub(&self, pace: Pace) -> anyhow::Result<ScrubReport> {
+        scrub::scrub(&self.broker, self.contract, pace).await
     }
 
     /// What all services have said about an order (or other aggregate).
@@ -569,7 +578,11 @@ impl Reader {
                 return Ok(Resumed::Elsewhere);
             }
         }
-        let Some(raw) = unreadable_next(&self.broker, EVENTS, &self.filter, self.next).await? else {
+        let Some(raw) = self
+            .broker
+            .unreadable_next(EVENTS, &self.filter, self.next)
+            .await?
+        else {
             self.begin(self.next).await?;
             return Ok(Resumed::AsBefore);
         };
@@ -590,31 +603,13 @@ enum Resumed {
     Elsewhere,
 }
 
-/// The first message from `sequence` on, if it is one that the client library cannot read.
-async fn unreadable_next(
-    broker: &Broker,
-    stream: &str,
-    filter: &str,
-    sequence: u64,
-) -> Result<Option<RawMessage>, ReadError> {
-    let raw = broker.raw(stream, filter, sequence).await?;
-    Ok(raw.filter(|raw| read_headers(&raw.headers).is_err()))
-}
-
 /// A delivered message, and how many are still to come.
 fn followed(message: &async_nats::jetstream::Message) -> anyhow::Result<Followed> {
     let info = message
         .info()
         .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
-    let entry = Entry {
-        subject: message.subject.to_string(),
-        sequence: info.stream_sequence,
-        time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
-        headers: message.headers.clone().unwrap_or_default(),
-        body: message.payload.clone(),
-    };
     Ok(Followed {
         behind: info.pending,
-        entry,
+        entry: Entry::delivered(message)?,
     })
 }
