@@ -119,6 +119,7 @@ async fn metrics(State(app): State<App>) -> Response {
         "Orders whose step takes longer than it should.",
         &|at| at.stuck,
     );
+    text.push_str(&app.shared.scrubs().metrics());
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, text).into_response()
 }
