@@ -2,6 +2,8 @@
 //!
 //! Everything is awaited by a condition, with a deadline; no story sleeps, and no port is fixed.
 
+pub mod hostile;
+
 mod journeys;
 mod order_alone;
 mod programs;

@@ -262,6 +262,11 @@ impl World {
         self.system.with_server(number, act).await
     }
 
+    /// The processes of the services and servers, with their names.
+    pub async fn process_ids(&self) -> Vec<(&'static str, u32)> {
+        self.system.process_ids().await
+    }
+
     /// The instances that have ended without being told to, each a sentence.
     pub async fn deaths(&self) -> Result<Vec<String>> {
         self.system.deaths().await

@@ -1,12 +1,12 @@
 //! What hostile clients, foreign pages and strange texts can do to the services and the console: real processes, real HTTP.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use axum::routing::post;
 use quadrille_events::{Body, Opened, PaymentFailed};
 use quadrille_local::client::{Answer, NewOrder};
 use quadrille_local::{Instance, Process, Service};
+use quadrille_tests::hostile::{pipeline_without_reading, send_endless_head};
 use quadrille_tests::{OrderAlone, PATIENCE, World, eventually, quadrille};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -147,13 +147,7 @@ async fn event_streams_leave_room_for_probes_and_commands() {
 #[tokio::test]
 async fn a_client_that_never_reads_loses_its_connection() {
     let order = OrderAlone::start().await.unwrap();
-    let address = order.address();
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET /openapi.json HTTP/1.1\r\nhost: {address}\r\n\r\n");
-    let pipelined = request.repeat(3_000);
-    // Writes block once the buffers on both sides are full, and fail once the server has closed the connection.
-    let disconnected = async { while connection.write_all(pipelined.as_bytes()).await.is_ok() {} };
-    let disconnected = tokio::time::timeout(PATIENCE, disconnected).await;
+    let disconnected = tokio::time::timeout(PATIENCE, pipeline_without_reading(order.address())).await;
     assert!(disconnected.is_ok(), "still connected after {PATIENCE:?}");
 }
 
@@ -186,26 +180,7 @@ async fn a_body_that_does_not_arrive_is_answered_408() {
 #[tokio::test]
 async fn an_endless_head_is_refused_early() {
     let order = OrderAlone::start().await.unwrap();
-    let address = order.address();
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    let start = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n");
-    connection.write_all(start.as_bytes()).await.unwrap();
-    let mut sent = start.len();
-    let header = |n: usize| format!("x-{n}: {}\r\n", "x".repeat(4_000));
-    let mut answer = Vec::new();
-    for n in 0..95 {
-        if connection.write_all(header(n).as_bytes()).await.is_err() {
-            break;
-        }
-        sent += 4_000;
-        // Stops sending as soon as the server has answered.
-        let answered =
-            tokio::time::timeout(Duration::from_millis(200), connection.read_buf(&mut answer)).await;
-        if answered.is_ok() {
-            break;
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
+    let (sent, answer) = send_endless_head(order.address()).await.unwrap();
     assert!(
         answer.starts_with("HTTP/1.1 431"),
         "after {sent} bytes: {answer:?}"

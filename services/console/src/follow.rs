@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 use crate::map::{Listener, Map, listeners};
+use crate::scrub::Scrubs;
 use crate::view::View;
 
 /// How many pages may be open at once. Each costs a few overviews a second.
@@ -41,6 +42,7 @@ struct Inner {
     /// Why the view is behind the log; `None` if it is not.
     unread: Mutex<Option<String>>,
     pages: Arc<Semaphore>,
+    scrubs: Scrubs,
     stop: watch::Receiver<bool>,
 }
 
@@ -66,6 +68,7 @@ impl Shared {
             operator: OnceLock::new(),
             unread: Mutex::new(Some("the log is not read yet".to_owned())),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            scrubs: Scrubs::default(),
             stop,
         }))
     }
@@ -80,6 +83,10 @@ impl Shared {
 
     pub fn pages(&self) -> Arc<Semaphore> {
         self.0.pages.clone()
+    }
+
+    pub fn scrubs(&self) -> &Scrubs {
+        &self.0.scrubs
     }
 
     pub fn stop(&self) -> watch::Receiver<bool> {
@@ -115,12 +122,13 @@ impl Shared {
 
 /// Connects, and from then on keeps `shared` up to date. Waits for a server that is not there (yet); fails if the server
 /// cannot be used, or if the client has died.
-pub async fn keep(nats_url: &str, shared: &Shared) -> anyhow::Result<Infallible> {
+pub async fn keep(nats_url: &str, shared: &Shared, scrub_period: Duration) -> anyhow::Result<Infallible> {
     let operator = Operator::connect(nats_url).await?;
     let operator = shared.0.operator.get_or_init(|| operator);
     tokio::select! {
         never = watch_listeners(operator, shared) => match never {},
         never = follow(operator, shared) => match never {},
+        never = shared.0.scrubs.keep(operator, scrub_period) => match never {},
         () = operator.died() => bail!("the NATS client has died; the log says where"),
     }
 }

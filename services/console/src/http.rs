@@ -133,6 +133,7 @@ async fn metrics(State(app): State<App>) -> Response {
         text,
         "# HELP {READY} Whether the program can do its work.\n# TYPE {READY} gauge\n{READY}{{service=\"console\"}} {ready}"
     );
+    text.push_str(&app.shared.scrubs().metrics());
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, text).into_response()
 }

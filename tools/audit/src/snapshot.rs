@@ -1,7 +1,6 @@
 //! Everything that is stored, as far as the checks look at it, and how it is read.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use quadrille_events::{
     PaymentEvent, Said,
 };
 use quadrille_runtime::nats::{StoredEvent, StoredEventError};
-use quadrille_runtime::operator::{EVENTS, Entry, Operator};
+use quadrille_runtime::operator::{EVENTS, Entry, Operator, body_digest};
 
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
 use crate::records::{CourierLoad, ItemStock, LedgerRecord, file_record};
@@ -149,7 +148,7 @@ impl Snapshot {
                 stream: format!("KV_{service}"),
                 sequence: entry.sequence,
                 subject: entry.subject.clone(),
-                digest: digest(&entry.body),
+                digest: body_digest(&entry.body),
                 problem,
             });
         }
@@ -176,7 +175,7 @@ impl Snapshot {
         };
         if stored.name.about != AggregateKind::ORDER {
             let other = OtherEvent {
-                digest: digest(&entry.body),
+                digest: body_digest(&entry.body),
                 logged: Vec::new(),
             };
             self.others.insert((stored.name, stored.about), other);
@@ -197,7 +196,7 @@ impl Snapshot {
             at: entry.time,
             sequence: entry.sequence,
             cause: stored.envelope.causation_id.clone(),
-            digest: digest(&entry.body),
+            digest: body_digest(&entry.body),
             // Programs that are older than `placed_at` leave it out.
             carries_the_order: order.is_same_request(&file.order),
             courier: courier_of(&event),
@@ -215,7 +214,7 @@ impl Snapshot {
         let order_id: Option<OrderId> = id.parse().ok();
         let logged = LoggedEvent {
             at: entry.time,
-            digest: digest(&entry.body),
+            digest: body_digest(&entry.body),
         };
         match self.logged_of(name.zip(about)) {
             Some(events) => events.push(logged),
@@ -295,10 +294,4 @@ impl StreamStart {
         let lost = sequence > self.before + 1;
         lost.then(|| time.checked_add(HORIZON).unwrap_or(Timestamp::MAX))
     }
-}
-
-fn digest(body: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    hasher.finish()
 }

@@ -33,6 +33,20 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
+    /// A message that a consumer delivered.
+    pub(crate) fn delivered(message: &async_nats::jetstream::Message) -> anyhow::Result<Self> {
+        let info = message
+            .info()
+            .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
+        Ok(Self {
+            subject: message.subject.to_string(),
+            sequence: info.stream_sequence,
+            time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
+            headers: message.headers.clone().unwrap_or_default(),
+            body: message.payload.clone(),
+        })
+    }
+
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.as_str())

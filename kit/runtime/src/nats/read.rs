@@ -246,6 +246,20 @@ impl Broker {
         Ok(place.map(|Place { seq, time }| (seq, time)))
     }
 
+    /// The first message from `sequence` on, if it is one that the client library cannot read.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub(crate) async fn unreadable_next(
+        &self,
+        stream: &str,
+        filter: &str,
+        sequence: u64,
+    ) -> Result<Option<RawMessage>, ReadError> {
+        let raw = self.raw(stream, filter, sequence).await?;
+        Ok(raw.filter(RawMessage::is_unreadable))
+    }
+
     /// The answer to `STREAM.MSG.GET`; `None` if there is no such message.
     async fn leader_get<T: DeserializeOwned>(
         &self,

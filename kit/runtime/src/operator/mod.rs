@@ -3,12 +3,14 @@
 
 pub mod history;
 pub mod open_orders;
+pub mod scrub;
 pub mod story;
 
 mod scan;
 
 pub use history::{Archive, HistoryEntry};
 pub use scan::Followed;
+pub use scrub::{Pace, ScrubReport, body_digest, logged_as};
 
 use std::pin::pin;
 
@@ -24,7 +26,7 @@ use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
 use crate::engine::store::entries_of;
 use crate::nats::streams::{bucket_stream, letter_subject};
 use crate::nats::{Broker, StoredEvent, Write};
-use crate::operator::scan::{Parts, SILENCE, Scan, followed, unreadable_next};
+use crate::operator::scan::{Parts, SILENCE, Scan};
 
 pub use crate::nats::StoredMessage as Entry;
 pub use crate::nats::streams::EVENTS;
@@ -162,6 +164,14 @@ impl Operator {
             see(entry);
         }
         Ok(())
+    }
+
+    /// Compares the replicas of every stream with each other, and the buckets with EVENTS.
+    ///
+    /// # Errors
+    /// A stream is not there, or the broker does not answer.
+    pub async fn scrub(&self, pace: Pace) -> anyhow::Result<ScrubReport> {
+        scrub::scrub(&self.broker, self.contract, pace).await
     }
 
     /// What all services have said about an order (or other aggregate).
@@ -445,7 +455,7 @@ impl Reader {
                 Err(_) => self.check_log().await?,
                 Ok(None) => anyhow::bail!("the messages of {EVENTS} have ended"),
                 Ok(Some(message)) => {
-                    let followed = followed(&message?)?;
+                    let followed = Followed::read(&message?)?;
                     self.seen(followed.entry.sequence, followed.entry.time);
                     return Ok(followed);
                 }
@@ -521,7 +531,11 @@ impl Reader {
                 return Ok(Resumed::Elsewhere);
             }
         }
-        let Some(raw) = unreadable_next(&self.broker, EVENTS, &self.filter, self.next).await? else {
+        let Some(raw) = self
+            .broker
+            .unreadable_next(EVENTS, &self.filter, self.next)
+            .await?
+        else {
             self.begin(self.next).await?;
             return Ok(Resumed::AsBefore);
         };

@@ -7,7 +7,6 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::stream;
 use futures::StreamExt;
 
-use crate::nats::headers::read_headers;
 use crate::nats::{Broker, RawMessage, ReadError, StoredMessage};
 
 /// How long a read may bring nothing until it is checked whether anything is left.
@@ -42,6 +41,19 @@ pub(super) struct Scan {
     is_over: bool,
 }
 
+impl Followed {
+    /// A delivered message, and how many are still to come.
+    pub(super) fn read(message: &async_nats::jetstream::Message) -> anyhow::Result<Self> {
+        let info = message
+            .info()
+            .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
+        Ok(Self {
+            behind: info.pending,
+            entry: StoredMessage::delivered(message)?,
+        })
+    }
+}
+
 impl Scan {
     /// A scan of the messages that match one of `filters`, which must not overlap.
     pub async fn of(
@@ -74,20 +86,31 @@ impl Scan {
             // The next message may have been overwritten or have expired, or it cannot be read, which ends the connection: then the
             // read begins again behind the last message.
             if let Some(Ok(Some(message))) = self.broker.unless_lost(next).await {
-                let Followed { entry, behind } = followed(&message?)?;
+                let Followed { entry, behind } = Followed::read(&message?)?;
                 self.last_seen = entry.sequence;
                 self.is_over = behind == 0;
                 return Ok(Some(entry));
             }
             // The old consumer would ask for the unreadable message again.
             self.messages = None;
-            let next = next_raw(&self.broker, &self.name, &self.filters, self.last_seen + 1).await?;
-            if let Some(raw) = next.filter(is_unreadable) {
+            if let Some(raw) = self.unreadable_next().await? {
                 self.last_seen = raw.sequence;
                 return Ok(Some(raw.into()));
             }
         }
         Ok(None)
+    }
+
+    /// The next message, if it is one that the client library cannot read.
+    async fn unreadable_next(&self) -> Result<Option<RawMessage>, ReadError> {
+        let next = self.last_seen + 1;
+        let asking = self
+            .filters
+            .iter()
+            .map(|filter| self.broker.raw(&self.name, filter, next));
+        let found = futures::future::try_join_all(asking).await?;
+        let next = found.into_iter().flatten().min_by_key(|raw| raw.sequence);
+        Ok(next.filter(RawMessage::is_unreadable))
     }
 
     async fn begin(&mut self) -> anyhow::Result<()> {
@@ -107,49 +130,4 @@ impl Scan {
         }
         Ok(())
     }
-}
-
-/// The first message from `sequence` on that matches one of `filters`, unparsed.
-async fn next_raw(
-    broker: &Broker,
-    stream: &str,
-    filters: &[String],
-    sequence: u64,
-) -> Result<Option<RawMessage>, ReadError> {
-    let asking = filters.iter().map(|filter| broker.raw(stream, filter, sequence));
-    let found = futures::future::try_join_all(asking).await?;
-    Ok(found.into_iter().flatten().min_by_key(|raw| raw.sequence))
-}
-
-/// The first message from `sequence` on, if it is one that the client library cannot read.
-pub(super) async fn unreadable_next(
-    broker: &Broker,
-    stream: &str,
-    filter: &str,
-    sequence: u64,
-) -> Result<Option<RawMessage>, ReadError> {
-    let raw = broker.raw(stream, filter, sequence).await?;
-    Ok(raw.filter(is_unreadable))
-}
-
-fn is_unreadable(raw: &RawMessage) -> bool {
-    read_headers(&raw.headers).is_err()
-}
-
-/// A delivered message, and how many are still to come.
-pub(super) fn followed(message: &async_nats::jetstream::Message) -> anyhow::Result<Followed> {
-    let info = message
-        .info()
-        .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
-    let entry = StoredMessage {
-        subject: message.subject.to_string(),
-        sequence: info.stream_sequence,
-        time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
-        headers: message.headers.clone().unwrap_or_default(),
-        body: message.payload.clone(),
-    };
-    Ok(Followed {
-        behind: info.pending,
-        entry,
-    })
 }
