@@ -95,7 +95,9 @@ impl Crowd {
         let count = hostility.clients().min(left);
         let service = match hostility {
             Hostility::OpenEvents => Service::Order,
-            _ => *Service::ALL.choose(rng).context("there are four services")?,
+            Hostility::Pipeline | Hostility::LeaveHead | Hostility::EndlessHead | Hostility::ReadSlowly => {
+                *Service::ALL.choose(rng).context("there are four services")?
+            }
         };
         let url = world.api().url(service);
         let address = url.trim_start_matches("http://").to_owned();
