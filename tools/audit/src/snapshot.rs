@@ -39,7 +39,7 @@ pub(crate) struct Snapshot {
     pub parked: HashSet<(String, u64)>,
     /// The entries of the log that are in no bucket.
     pub strays: Vec<StrayEntry>,
-    /// Set if the order bucket has lost its start: orders placed before this are not checked.
+    /// Set if the order bucket has lost its start, or is about to: orders placed before this are not checked.
     pub orders_since: Option<Timestamp>,
     /// Set if the log has lost its start: orders that it holds from before this are not compared with it.
     pub log_since: Option<Timestamp>,
@@ -109,6 +109,7 @@ impl Snapshot {
                 snapshot.orders_since = start.since(last, snapshot.taken_at);
             }
         }
+        snapshot.forget_partly_expired(operator).await?;
         let mut start = StreamStart::default();
         operator
             .read_log(|entry| {
@@ -119,6 +120,26 @@ impl Snapshot {
         let last = operator.size(EVENTS).await?.last_sequence;
         snapshot.log_since = start.since(last, snapshot.taken_at);
         Ok(snapshot)
+    }
+
+    /// Does not check orders of an age at which their entries are leaving one of the buckets: each bucket expires by itself, and after a
+    /// hold one of them begins before the others.
+    async fn forget_partly_expired(&mut self, operator: &Operator) -> Result<()> {
+        let mut shortest = None;
+        for service in operator.contract().services() {
+            let expires = operator.expires_after(service).await?;
+            shortest = [shortest, expires].into_iter().flatten().min();
+        }
+        // By now, not by the beginning: entries may have gone while the buckets were read.
+        let since = shortest.and_then(|max_age| Timestamp::now().checked_sub(max_age).ok());
+        let Some(since) = since else {
+            return Ok(());
+        };
+        let created = self.orders.values().filter_map(|file| file.get(Created::NAME));
+        if created.into_iter().any(|created| created.at < since) {
+            self.orders_since = self.orders_since.max(Some(since));
+        }
+        Ok(())
     }
 
     /// Files one message of a bucket; returns whether it is an event, readable or not.

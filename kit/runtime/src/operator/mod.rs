@@ -13,6 +13,7 @@ pub use scan::Followed;
 pub use scrub::{Pace, ScrubReport, body_digest, logged_as};
 
 use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::HeaderMap;
@@ -356,6 +357,16 @@ impl Operator {
     pub async fn replicas(&self, service: &str) -> anyhow::Result<usize> {
         let stream = self.broker.jetstream().get_stream(bucket_stream(service)).await?;
         Ok(stream.cached_info().config.num_replicas)
+    }
+
+    /// The age at which entries leave the bucket of a service at the moment; `None` if they do not.
+    ///
+    /// # Errors
+    /// The stream is not there.
+    pub async fn expires_after(&self, service: &str) -> anyhow::Result<Option<Duration>> {
+        let stream = self.broker.jetstream().get_stream(bucket_stream(service)).await?;
+        let max_age = stream.cached_info().config.max_age;
+        Ok((!max_age.is_zero()).then_some(max_age))
     }
 
     /// How large the bucket of a service is, or EVENTS.
