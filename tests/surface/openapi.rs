@@ -412,6 +412,12 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     other["total"] = json!(500.0);
     other["lines"][0]["quantity"] = json!(2.0);
     orders.expect(201, "create", with_body(&other)).await;
+    // No courier can reach this address.
+    other["address"] = json!("test-no-courier");
+    other["payment"] = json!("auto");
+    orders
+        .expect(409, "create", with_body(&other).header("Prefer", "wait=10"))
+        .await;
     for id in [&open, &waiting, &completed, &unassigned] {
         orders.expect(200, "show", with_id(id)).await;
         let story = orders.expect(200, "events", with_id(id)).await;
