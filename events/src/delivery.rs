@@ -10,7 +10,7 @@ crate::said! {
     /// Everything that the delivery service says about an order.
     DeliveryEvent by "delivery" {
         /// A courier is on the way.
-        Assigned(Assigned) = "assigned" => "delivery.assigned" undone by "cancelled",
+        Assigned(Assigned) = "assigned" => "delivery.assigned" undone by "cancelled" or "failed" final by "delivered",
         /// No courier can deliver the order: payment is asked to refund.
         CancelPayment(NoCourier) = "cancel-payment" => "cancel-payment" with reason,
         /// The courier was called back, or none will be sent: payment is asked to refund.

@@ -7,9 +7,9 @@
 
 use crate::{
     Assigned, AwaitingApproval, Body, CancelDelivery, CancelOrder, CancelPayment, Charged, Completed,
-    CreateDelivery, Created, Delivered, DeliveryCancelled, DeliveryFailed, Ending, Event, EventName, EventSet,
-    Expired, NoCourier, Opened, OrderCancelled, PaymentCancelled, PaymentFailed, Refunded, Released,
-    ReservationFailed, Reserved, Shipped, Step, event_set,
+    CreateDelivery, Created, Delivered, DeliveryCancelled, DeliveryFailed, Ending, Event, EventName,
+    EventSet, Expired, NoCourier, Opened, OrderCancelled, PaymentCancelled, PaymentFailed, Refunded,
+    Released, ReservationFailed, Reserved, Shipped, Step, event_set,
 };
 
 /// Which events were said about one order.
@@ -192,8 +192,7 @@ impl OrderFacts {
 
     /// Whether a courier carries the order: a courier is assigned, and the delivery has not ended.
     pub fn has_courier(self) -> bool {
-        self.said::<Assigned>()
-            && !self.said_any(event_set![DeliveryCancelled, Delivered, DeliveryFailed])
+        self.said::<Assigned>() && !self.said_any(event_set![DeliveryCancelled, Delivered, DeliveryFailed])
     }
 
     /// Whether the courier may say that the goods are handed over, or that the delivery has failed.

@@ -10,7 +10,7 @@ crate::said! {
     /// Everything that the inventory service says about an order.
     InventoryEvent by "inventory" {
         /// Stock is reserved for every line of the order.
-        Reserved(Reserved) = "reserved" => "inventory.reserved" undone by "released",
+        Reserved(Reserved) = "reserved" => "inventory.reserved" undone by "released" final by "shipped",
         /// Nothing is reserved, because not all lines could be reserved.
         ReservationFailed(ReservationFailed) = "reservation-failed" => "inventory.reservation.failed" with reason,
         /// The reserved stock is available again.

@@ -212,7 +212,7 @@ fn message(name: &EventName, schema: &str) -> Value {
         "x-stored-as": name.stored_as(&format!("{{{}}}", parameter(name.about))),
         "x-for-outside": name.for_outside,
     });
-    if let Some(entry) = name.undone_by {
+    for entry in name.undone_by {
         message["x-undone-by"] = json!(format!("{}.{entry}", name.service));
     }
     message
