@@ -83,15 +83,17 @@ impl OrderFacts {
         self.is_completed() || self.said::<OrderCancelled>()
     }
 
-    /// Whether the order is completed, and its delivery has not failed.
+    /// Whether the order is completed, and its delivery has not failed. If the log has lost the beginning of the order, its
+    /// completion may be lost, too: a delivery ends long after it.
     fn is_completed(self) -> bool {
-        self.said::<Completed>() && !self.said_any(event_set![DeliveryFailed, OrderCancelled])
+        let is_lost = !self.said::<Created>() && self.said_any(event_set![Delivered, Shipped]);
+        (self.said::<Completed>() || is_lost) && !self.said_any(event_set![DeliveryFailed, OrderCancelled])
     }
 
     /// How the order ended; `None` if it has not ended.
     pub fn ending(self) -> Option<Ending> {
         if self.is_completed() {
-            return Some(if self.said::<Delivered>() {
+            return Some(if self.said_any(event_set![Delivered, Shipped]) {
                 Ending::Delivered
             } else {
                 Ending::Completed
@@ -121,10 +123,12 @@ impl OrderFacts {
     /// How far the order is.
     pub fn step(self) -> Step {
         if self.is_completed() {
-            match (self.said::<Delivered>(), self.said::<Shipped>()) {
-                (false, _) => Step::Completed,
-                (true, false) => Step::HandedOver,
-                (true, true) => Step::Delivered,
+            if self.said::<Shipped>() {
+                Step::Delivered
+            } else if self.said::<Delivered>() {
+                Step::HandedOver
+            } else {
+                Step::Completed
             }
         } else if self.is_called_off() {
             if self.is_undone() {
@@ -193,11 +197,6 @@ impl OrderFacts {
     /// Whether a courier carries the order: a courier is assigned, and the delivery has not ended.
     pub fn has_courier(self) -> bool {
         self.said::<Assigned>() && !self.said_any(event_set![DeliveryCancelled, Delivered, DeliveryFailed])
-    }
-
-    /// Whether the courier may say that the goods are handed over, or that the delivery has failed.
-    pub fn is_on_its_way(self) -> bool {
-        self.step() == Step::Completed && self.has_courier()
     }
 
     /// Whether the causes of these events were heard too. `false` if the EVENTS log shows an effect before its cause: then more

@@ -8,7 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use quadrille_events::{Currency, CustomerId, Event, EventName, Money, Order, OrderId, OrderProgress, Step};
+use quadrille_events::{
+    Currency, CustomerId, Delivered, DeliveryFailed, Event, EventName, Money, Order, OrderId, OrderProgress,
+    Step, event_set,
+};
 use serde::Serialize;
 
 /// The most orders in flight that are kept: some 15 MB. Others are counted only, and taken in with their next event once
@@ -178,14 +181,20 @@ impl View {
                 self.full += 1;
                 return;
             }
-            None => ListedOrder {
-                customer_id: order.customer_id.clone(),
-                total: order.total,
-                currency: order.currency,
-                progress: OrderProgress::new(event, at),
-                reason: None,
-                changes: 1,
-            },
+            None => {
+                // The first event after the completion: the order was counted as completed, and goes on.
+                if event_set![Delivered, DeliveryFailed].has(event.name()) {
+                    self.forgotten[1] = self.forgotten[1].saturating_sub(1);
+                }
+                ListedOrder {
+                    customer_id: order.customer_id.clone(),
+                    total: order.total,
+                    currency: order.currency,
+                    progress: OrderProgress::new(event, at),
+                    reason: None,
+                    changes: 1,
+                }
+            }
         };
         tracked.progress.hear(event, at);
         if let (Some(reason), None) = (event.reason(), &tracked.reason) {
@@ -241,7 +250,7 @@ impl View {
         };
         let step = tracked.progress.step();
         *self.at_step(step) -= 1;
-        self.forgotten[usize::from(step == Step::Completed)] += 1;
+        self.forgotten[usize::from(step != Step::Cancelled)] += 1;
     }
 
     /// Changes with every event.
@@ -311,7 +320,7 @@ impl View {
             in_flight: self.age.len() as u64,
             stuck,
             stuck_at: waited_for,
-            completed: of(Step::Completed) + self.forgotten[1],
+            completed: of(Step::Completed) + of(Step::Delivered) + self.forgotten[1],
             cancelled: of(Step::Cancelled) + self.forgotten[0],
             not_shown: self.full,
             steps: counted()
