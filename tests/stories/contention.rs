@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join;
+use futures::{StreamExt, stream};
 use quadrille_events::Ending;
 use quadrille_local::client::{NewOrder, OrderView, until};
 use quadrille_tests::{PATIENCE, World};
+use serde_json::json;
 
 fn count(ended: &[OrderView], state: &str) -> usize {
     ended.iter().filter(|order| order.state == state).count()
