@@ -2,6 +2,7 @@
 
 use expect_test::expect_file;
 use futures::future::{join, join_all};
+use jiff::Timestamp;
 use quadrille_events::{
     Assigned, AwaitingApproval, Body, DeliveryCancelled, Ending, Opened, OrderId, Released, Shipped,
 };
@@ -88,7 +89,8 @@ async fn of_a_cancellation_and_a_delivery_the_first_decides() {
         assert_eq!(world.api().payment(&late).await.unwrap()["state"], "charged");
         let refunded = world.api().payment(&early).await.unwrap();
         assert_eq!(refunded["state"], "refunded");
-        assert!(refunded["times"]["charged"].as_str() < refunded["times"]["refunded"].as_str());
+        let at = |name: &str| -> Timestamp { refunded["times"][name].as_str().unwrap().parse().unwrap() };
+        assert!(at("charged") < at("refunded"), "{refunded}");
         let report = world.audit().await.unwrap();
         assert_eq!(
             (
