@@ -3,6 +3,7 @@
 //! Everything is awaited by a condition, with a deadline; no story sleeps, and no port is fixed.
 
 mod journeys;
+mod order_alone;
 mod programs;
 mod provider;
 mod world;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quadrille_local::client::until;
 
+pub use order_alone::OrderAlone;
 pub use programs::{build, quadrille};
 pub use provider::ProviderServer;
 pub use world::{Options, World};

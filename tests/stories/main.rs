@@ -12,6 +12,7 @@ mod contention;
 mod deadlines;
 mod repeats;
 mod requests;
+mod waiting;
 
 mod broker;
 mod crashes;
@@ -23,4 +24,5 @@ mod continuity;
 mod gift_cards;
 mod hardening;
 mod operator;
+mod retention;
 mod running;

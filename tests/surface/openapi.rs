@@ -192,6 +192,12 @@ impl Document {
             .next()
             .unwrap_or_default()
             .to_owned();
+        if status == 204 {
+            assert!(documented["content"].is_null(), "{what}");
+            self.seen.insert((id.to_owned(), status.to_string()));
+            assert_eq!(response.text().await.unwrap(), "", "{what}");
+            return (status, Value::Null);
+        }
         let content = &documented["content"][&kind];
         assert!(content.is_object(), "{what} as `{kind}`, which is not documented");
         if status >= 400 {
@@ -475,7 +481,8 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         .expect(200, "courier", with_id(busy.id.as_ref().unwrap()))
         .await;
     deliveries.expect(404, "courier", with_id("nobody")).await;
-    deliveries.expect(409, "report", busy).await;
+    deliveries.expect(409, "report", busy.clone()).await;
+    deliveries.expect(409, "remove", busy).await;
     deliveries.expect(404, "confirm", Request::default()).await;
     deliveries.expect(409, "confirm", order(&unassigned)).await;
     deliveries.expect(200, "confirm", order(&completed)).await;
@@ -484,6 +491,9 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     deliveries.expect(409, "fail", order(&completed)).await;
     deliveries.expect(200, "fail", order(&waiting)).await;
     deliveries.expect(200, "show", with_id(&waiting)).await;
+    deliveries.expect(200, "report", with_id("idle")).await;
+    deliveries.expect(204, "remove", with_id("idle")).await;
+    deliveries.expect(404, "remove", with_id("idle")).await;
 
     // Dead letters: one that nobody can ever read in each service, and one that is settled once the provider is itself.
     let heard = [

@@ -1,4 +1,5 @@
-//! Keeps the view up to date: follows the EVENTS log, and asks now and then how the listeners keep up.
+//! Keeps the view up to date: reads the open orders from the buckets, follows the EVENTS log, and asks now and then how
+//! the listeners keep up.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -141,11 +142,21 @@ async fn follow(operator: &Operator, shared: &Shared) -> Infallible {
     }
 }
 
-/// Folds the log aside until it is nearly read, then shows it, and goes on live until that is not possible without a gap.
+/// Folds the open orders and the log aside until that is nearly read, then shows them, and goes on live until that is not
+/// possible without a gap.
 async fn read(operator: &Operator, shared: &Shared) -> anyhow::Result<()> {
+    // Before the log: whatever is said meanwhile is at its end.
+    let mut learned = View::default();
+    operator
+        .open_orders(|order| {
+            for (event, at) in &order.events {
+                learned.learn(event, *at);
+            }
+        })
+        .await?;
     let mut connections = operator.connections();
     let mut events = pin!(operator.follow_since(">", Since::Start).await?);
-    let mut fresh = Some(View::default());
+    let mut fresh = Some(learned);
     if operator.size(EVENTS).await?.messages == 0 {
         show(&mut fresh, shared);
     }

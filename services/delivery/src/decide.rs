@@ -65,6 +65,8 @@ pub enum Input {
     Fail { order_id: OrderId, reason: String },
     /// Command: sets how many orders a courier can take.
     Courier { courier_id: CourierId, capacity: u64 },
+    /// Command: removes a courier who has no orders.
+    RemoveCourier { courier_id: CourierId },
 }
 
 impl State {
@@ -178,7 +180,7 @@ impl Service for DeliveryService {
             | Input::CancelDelivery { order, .. }
             | Input::Cancelled { order, .. } => Some(order.order_id.aggregate()),
             Input::Confirm { order_id } | Input::Fail { order_id, .. } => Some(order_id.aggregate()),
-            Input::Courier { .. } => None,
+            Input::Courier { .. } | Input::RemoveCourier { .. } => None,
         }
     }
 
@@ -189,7 +191,8 @@ impl Service for DeliveryService {
             | Input::Cancelled { .. }
             | Input::Confirm { .. }
             | Input::Fail { .. }
-            | Input::Courier { .. } => false,
+            | Input::Courier { .. }
+            | Input::RemoveCourier { .. } => false,
         }
     }
 
@@ -206,7 +209,9 @@ impl Service for DeliveryService {
             | Input::Cancelled { asked: true, .. }
             | Input::Confirm { .. }
             | Input::Fail { .. } => Reads::All(COURIERS),
-            Input::Courier { courier_id, .. } => Reads::Keys(vec![key(courier_id)]),
+            Input::Courier { courier_id, .. } | Input::RemoveCourier { courier_id } => {
+                Reads::Keys(vec![key(courier_id)])
+            }
             Input::Desk {
                 result: DeskResult::Refused { .. },
                 ..
@@ -364,7 +369,7 @@ impl Service for DeliveryService {
                 Input::Fail { .. },
             ) => Decision::Refuse(Refusal::Conflict(state.in_words())),
 
-            // A courier's capacity changes. That concerns no order, so the state does not matter.
+            // A courier's capacity changes, or the courier leaves. That concerns no order, so the state does not matter.
             (
                 State::None
                 | State::Assigned { .. }
@@ -374,6 +379,15 @@ impl Service for DeliveryService {
                 | State::Failed { .. },
                 Input::Courier { courier_id, capacity },
             ) => report(courier_id, *capacity, context.records),
+            (
+                State::None
+                | State::Assigned { .. }
+                | State::NoCourier { .. }
+                | State::Cancelled { .. }
+                | State::Delivered { .. }
+                | State::Failed { .. },
+                Input::RemoveCourier { courier_id },
+            ) => remove(courier_id, context.records),
         }
     }
 
@@ -485,4 +499,15 @@ fn not_found(order_id: &OrderId) -> Decision<DeliveryService> {
     Decision::Refuse(Refusal::NotFound(format!(
         "there is no delivery of order `{order_id}` (yet: a courier is asked for once the order is confirmed)"
     )))
+}
+
+fn remove(courier_id: &CourierId, couriers: &BTreeMap<String, Courier>) -> Decision<DeliveryService> {
+    let key = key(courier_id);
+    match couriers.get(&key) {
+        Some(Courier { load: 0, .. }) => Decision::remove_record(key),
+        Some(Courier { load, .. }) => Decision::Refuse(Refusal::Conflict(format!(
+            "courier `{courier_id}` has {load} orders, so they cannot be removed; with capacity 0 they get no new ones"
+        ))),
+        None => Decision::Refuse(Refusal::NotFound(format!("there is no courier `{courier_id}`"))),
+    }
 }

@@ -2,6 +2,7 @@
 //! an order.
 
 use axum::extract::State as Shared;
+use axum::http::StatusCode;
 use quadrille_events::{CourierId, MAX_MONEY, OrderId};
 use quadrille_runtime::Door;
 use quadrille_runtime::http::{Id, Json, Origin, Problem, at_most, field, reason, whole};
@@ -19,7 +20,7 @@ pub const MAX_CAPACITY: u64 = MAX_MONEY;
 pub fn routes(door: Door<DeliveryService>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(list))
-        .routes(routes!(report, courier))
+        .routes(routes!(report, courier, remove))
         .routes(routes!(confirm))
         .routes(routes!(fail))
         .routes(routes!(show))
@@ -173,6 +174,25 @@ async fn courier(
             "there is no courier `{courier_id}`; PUT /couriers/{courier_id} sets a capacity"
         ))),
     }
+}
+
+/// Removes a courier who has no orders. They can be reported again later.
+#[utoipa::path(delete, path = "/couriers/{courier_id}", tag = "deliveries",
+    params(("courier_id" = CourierId, Path, description = "The courier.", example = "carla")),
+    responses(
+        (status = 204, description = "The courier is removed."),
+        (status = 404, description = "There is no such courier (any more).", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Orders are assigned to the courier.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn remove(
+    Shared(door): DeliveryDoor,
+    Id(courier_id): Id<CourierId>,
+    origin: Origin,
+) -> Result<StatusCode, Problem> {
+    let command = Input::RemoveCourier { courier_id };
+    door.command(command, "remove-courier", origin).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists all couriers.

@@ -44,6 +44,15 @@ pub fn samples() -> Samples<DeliveryService> {
         courier_id: id("carla"),
         capacity,
     };
+    let remove = |name| Input::RemoveCourier { courier_id: id(name) };
+    let record = |name, capacity, orders: &[&str]| {
+        let courier = Courier {
+            capacity,
+            load: orders.len() as u64,
+            orders: orders.iter().map(|order_id| id(order_id)).collect(),
+        };
+        (key(&id(name)), courier)
+    };
     Samples {
         states: vec![
             ("none", vec![]),
@@ -77,16 +86,12 @@ pub fn samples() -> Samples<DeliveryService> {
             ("courier", report(5)),
             ("courier (the same)", report(3)),
             ("courier (too small)", report(0)),
+            ("remove-courier", remove("dora")),
+            ("remove-courier (busy)", remove("carla")),
+            ("remove-courier (unknown)", remove("emil")),
         ],
         outcomes,
-        records: BTreeMap::from([(
-            key(&id("carla")),
-            Courier {
-                capacity: 3,
-                load: 1,
-                orders: vec![id("42")],
-            },
-        )]),
+        records: BTreeMap::from([record("carla", 3, &["42"]), record("dora", 0, &[])]),
         state_name: State::name,
     }
 }

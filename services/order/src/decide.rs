@@ -180,6 +180,10 @@ impl Service for OrderService {
         }
     }
 
+    fn open_states() -> Option<fn(&State) -> bool> {
+        Some(State::is_open)
+    }
+
     // Longer than a screen: one total match, every pair of state and input named.
     fn decide(state: &State, input: &Input, _: &Context<'_, ()>) -> Decision<Self> {
         match (state, input) {
@@ -195,7 +199,7 @@ impl Service for OrderService {
                 | State::Cancelled { order: placed, .. },
                 Input::Create(order),
             ) => {
-                if placed == order {
+                if placed.is_same_request(order) {
                     Decision::Ignore("already created")
                 } else {
                     Decision::Refuse(Refusal::Mismatch(
@@ -361,6 +365,17 @@ impl State {
                 Arbiter::Payment => false,
             },
             State::None | State::Created(_) | State::AwaitingApproval(_) | State::Cancelled { .. } => false,
+        }
+    }
+
+    /// Whether the order has not ended.
+    fn is_open(&self) -> bool {
+        match self {
+            State::Created(_)
+            | State::AwaitingApproval(_)
+            | State::Confirmed(_)
+            | State::Cancelling { .. } => true,
+            State::None | State::Completed { .. } | State::Cancelled { .. } => false,
         }
     }
 

@@ -8,9 +8,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use quadrille_events::{CourierId, Order, OrderId};
-use quadrille_runtime::Door;
 use quadrille_runtime::http::{Id, Json, Origin, Problem, SseClient, idempotency_key};
 use quadrille_runtime::operator::HistoryEntry;
+use quadrille_runtime::{Door, Outcome};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use crate::OrderService;
 use crate::decide::{Input, State};
 use crate::request::{CancelOrder, ConfirmOrder, NewOrder};
+use crate::wait::Wait;
 
 pub fn routes(door: Door<OrderService>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Document::openapi())
@@ -43,6 +44,9 @@ struct OrderReply {
     /// How far the order has come.
     #[schema(example = "created")]
     state: &'static str,
+    /// Whose turn it is, if the request waited (`Prefer: wait`) and it is a person's: `customer` (to pay) or `shop owner` (to approve).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'static str>,
 }
 
 /// An order, as the order service knows it.
@@ -81,14 +85,23 @@ struct ParkedInput {
 ///
 /// With an `Idempotency-Key`, the same request again gets the same answer, and there is one order however often it is
 /// sent; the same key of the same customer with another order is refused.
+///
+/// With `Prefer: wait=N` the answer waits until the order is completed (201) or cancelled (409 with the reason), or a person is
+/// next (`waits_for`), at most N seconds.
 #[utoipa::path(post, path = "/orders/create_order", tag = "orders", request_body = NewOrder,
-    params((
-        "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        description = "1 to 255 visible ASCII characters, such as a UUID.", example = "0c8f9f4e-6f0e-4a5b-9c1d-2f7a0e3b5d61",
-    )),
+    params(
+        (
+            "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+            description = "1 to 255 visible ASCII characters, such as a UUID.", example = "0c8f9f4e-6f0e-4a5b-9c1d-2f7a0e3b5d61",
+        ),
+        (
+            "Prefer" = Option<String>, Header, description = "`wait=N` waits up to N seconds (RFC 7240), 10 at most.", example = "wait=5",
+        ),
+    ),
     responses(
         (status = 201, description = "The order is placed, now or before.", body = OrderReply,
             headers(("Location" = String, description = "Where the order is shown."))),
+        (status = 409, description = "The request waited, and the order is cancelled; the problem says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn create(
@@ -99,14 +112,36 @@ async fn create(
 ) -> Result<Response, Problem> {
     let order = Arc::new(request.check(idempotency_key(&headers)?)?);
     let order_id = order.order_id.clone();
-    door.command(Input::Create(order), "create", origin).await?;
+    door.admits_new()?;
+    let wait = Wait::begin(&door, &headers, &order_id).await?;
+    let placed = door.command(Input::Create(order), "create", origin).await?;
     let location = [(header::LOCATION, format!("/orders/{order_id}"))];
-    // However far the order has come since, the same request is answered as it was the first time.
-    let reply = Json(OrderReply {
-        order_id,
-        state: "created",
-    });
-    Ok((StatusCode::CREATED, location, reply).into_response())
+    let Some(wait) = wait else {
+        // However far the order has come since, the same request is answered as it was the first time.
+        let state = "created";
+        let reply = Json(OrderReply {
+            order_id,
+            state,
+            waits_for: None,
+        });
+        return Ok((StatusCode::CREATED, location, reply).into_response());
+    };
+    let applied = [("preference-applied", wait.applied())];
+    let waits_for = wait
+        .end(&door, &order_id, placed.outcome == Outcome::Done)
+        .await?;
+    let state = door.state(&order_id).await?;
+    let answer = if let State::Cancelled { reason, .. } = state {
+        Problem::conflict(reason).into_response()
+    } else {
+        let reply = Json(OrderReply {
+            order_id,
+            state: state.name(),
+            waits_for,
+        });
+        (StatusCode::CREATED, reply).into_response()
+    };
+    Ok((location, applied, answer).into_response())
 }
 
 /// Approves an order that waits for the shop owner. A repeated approval has no further effect.
@@ -125,7 +160,11 @@ async fn confirm(
         order_id: order_id.clone(),
     };
     let state = door.command(command, "confirm", origin).await?.state.name();
-    Ok(Json(OrderReply { order_id, state }))
+    Ok(Json(OrderReply {
+        order_id,
+        state,
+        waits_for: None,
+    }))
 }
 
 /// Cancels an order that is not completed. Payment settles the money first. A repeated cancellation has no further effect.
@@ -145,7 +184,11 @@ async fn cancel(
         reason,
     };
     let state = door.command(command, "cancel", origin).await?.state.name();
-    Ok(Json(OrderReply { order_id, state }))
+    Ok(Json(OrderReply {
+        order_id,
+        state,
+        waits_for: None,
+    }))
 }
 
 /// Shows an order.

@@ -14,6 +14,7 @@ pub mod decide;
 pub mod http;
 pub mod request;
 pub mod samples;
+mod wait;
 
 use quadrille_events::Flow;
 use quadrille_runtime::Settings;

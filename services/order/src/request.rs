@@ -1,5 +1,6 @@
 //! Requests of customers, and their checks: a wrong request is answered by the first field that is wrong.
 
+use jiff::Timestamp;
 use quadrille_events::{
     Approval, Currency, CustomerId, ItemId, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, OrderId,
     PaymentMode,
@@ -90,7 +91,7 @@ pub struct CancelOrder {
 }
 
 impl NewOrder {
-    /// The requested order. Its id is random, or derived from customer and idempotency key.
+    /// The requested order, placed now. Its id is random, or derived from customer and idempotency key.
     pub fn check(self, key: Option<&str>) -> Result<Order, Problem> {
         let customer_id: CustomerId = field("customer_id", &self.customer_id)?;
         let (lines, sum) = check_lines(self.lines)?;
@@ -116,6 +117,7 @@ impl NewOrder {
             address: self.address,
             payment: self.payment,
             approval: self.approval,
+            placed_at: Timestamp::from_millisecond(Timestamp::now().as_millisecond()).ok(),
         })
     }
 }

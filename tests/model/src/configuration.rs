@@ -178,6 +178,7 @@ impl Configuration {
                     address: "1 Main St".to_owned(),
                     payment: *payment,
                     approval: *approval,
+                    placed_at: None,
                 })
             })
             .collect()

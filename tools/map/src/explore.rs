@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use quadrille_decision::Deadline;
-use quadrille_decision::erased::{Fact, Reaction};
+use quadrille_decision::erased::{Fact, Reaction, Records};
 use quadrille_delivery::{DeliveryService, desk};
 use quadrille_events::{
     Approval, CancelDelivery, CancelPayment, Event, EventName, Flow, OrderEvent, PaymentMode,
@@ -154,6 +154,8 @@ pub struct Exploration {
     pub examples: BTreeMap<&'static EventName, Event>,
     /// The states that each service's own tests try every input in.
     pub sampled: BTreeMap<&'static str, Vec<&'static str>>,
+    /// An example of every kind of record in each service's ledger.
+    pub ledgers: BTreeMap<&'static str, Records>,
     /// Who hears what.
     pub hears: BTreeMap<&'static str, Vec<&'static EventName>>,
     /// Every transition, and how the orders are paid and approved with which it was made.
@@ -263,6 +265,9 @@ impl Explorer {
             self.found
                 .sampled
                 .insert(service.name(), service.sampled_states());
+            self.found
+                .ledgers
+                .insert(service.name(), service.records().clone());
         }
         let mut places = HashMap::from([(Situation::default(), 0)]);
         let mut ahead = VecDeque::from([Situation::default()]);

@@ -86,6 +86,11 @@ impl SampledService {
         self.states.iter().map(name).collect()
     }
 
+    /// The ledger of its samples.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
     /// What the state is called in which the service is once it has said this.
     pub fn state(&self, said: &[&Fact]) -> &'static str {
         (self.state_name)(said)

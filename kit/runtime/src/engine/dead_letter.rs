@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::{HeaderMap, header, jetstream};
 use bytes::Bytes;
 use jiff::Timestamp;
 use quadrille_events::{AggregateId, Contract, OrderId};
@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-use crate::engine::messages::ttl;
+use crate::engine::messages::MARKER_TTL;
 use crate::engine::store::Store;
-use crate::nats::{CommitError, ReadError, StoredMessage, Write, acknowledge};
+use crate::nats::streams::letter_subject;
+use crate::nats::{CommitError, KV_OPERATION, ReadError, StoredMessage, Write, acknowledge};
 
 /// The header with the description of a dead letter.
 const HEADER: &str = "Dead-Letter";
@@ -72,8 +73,7 @@ impl Store {
             headers: header_map(message.headers.as_ref()),
             parked_at: Timestamp::now(),
         };
-        let said_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).unwrap_or_default();
-        match self.store_letter(&letter, said_at, message.payload.clone()).await {
+        match self.store_letter(&letter, message.payload.clone()).await {
             Ok(_) => {
                 let (attempts, reason) = (letter.attempts, &letter.reason);
                 warn!(id = %letter.id, subject = %letter.subject, attempts, reason, "parked as a dead letter");
@@ -88,24 +88,13 @@ impl Store {
         }
     }
 
-    /// Stores a letter for as long as its event would have lived: later, the entries would be gone by which a retry may have to be ignored.
-    async fn store_letter(
-        &self,
-        letter: &DeadLetter,
-        said_at: Timestamp,
-        body: Bytes,
-    ) -> Result<u64, CommitError> {
-        let age = Duration::try_from(Timestamp::now().duration_since(said_at)).unwrap_or_default();
-        let lives = self.retention.map(|retention| ttl(retention.saturating_sub(age)));
+    async fn store_letter(&self, letter: &DeadLetter, body: Bytes) -> Result<u64, CommitError> {
         let write = |letter: &DeadLetter, body: Bytes| -> Result<Write, CommitError> {
             let mut headers = HeaderMap::new();
             let known = serde_json::to_string(letter).map_err(|e| CommitError::Rejected(e.to_string()))?;
             headers.insert(HEADER, known.as_str());
-            if let Some(lives) = &lives {
-                headers.insert("Nats-TTL", lives.as_str());
-            }
             Ok(Write {
-                subject: self.letter_subject(&letter.id),
+                subject: letter_subject(self.service, &letter.id),
                 headers,
                 body,
             })
@@ -124,10 +113,6 @@ impl Store {
         }
     }
 
-    fn letter_subject(&self, id: &str) -> String {
-        format!("$KV.{}.dead-letter.{id}", self.service)
-    }
-
     /// The parked letters of this service that were stored behind the sequence `after`, oldest first, at most `limit`; and the `after`
     /// of the next page, if there are more.
     pub(crate) async fn letters(
@@ -135,7 +120,7 @@ impl Store {
         after: u64,
         limit: usize,
     ) -> Result<(Vec<DeadLetter>, Option<u64>), ReadError> {
-        let filter = self.letter_subject(">");
+        let filter = letter_subject(self.service, ">");
         let page = self
             .broker
             .page(&self.stream, &filter, after.saturating_add(1), limit);
@@ -144,6 +129,25 @@ impl Store {
         let there = page.messages.into_iter().filter(|message| !message.is_deleted());
         let letters = there.filter_map(read_letter).map(|parked| parked.letter);
         Ok((letters.collect(), last.filter(|_| page.has_more)))
+    }
+
+    /// The id of the letter that was parked first, and when its event was decided (or else when it was parked).
+    pub(crate) async fn oldest_letter(&self) -> Result<Option<(String, Timestamp)>, ReadError> {
+        /// Few, because a letter can be large.
+        const PAGE: usize = 8;
+        let mut after = 0;
+        loop {
+            let (letters, more) = self.letters(after, PAGE).await?;
+            if let Some(letter) = letters.into_iter().next() {
+                let decided_at = letter.headers.get("ce-time").and_then(|time| time.parse().ok());
+                let since = decided_at.unwrap_or(letter.parked_at);
+                return Ok(Some((letter.id, since.min(letter.parked_at))));
+            }
+            match more {
+                Some(last) => after = last,
+                None => return Ok(None),
+            }
+        }
     }
 
     /// One parked letter with its body.
@@ -159,7 +163,7 @@ impl Store {
     async fn find_letters(&self, id: &str) -> Result<Vec<Parked>, ReadError> {
         let entries = self
             .broker
-            .fresh_get(&self.stream, &[self.letter_subject(id)], self.replicas)
+            .fresh_get(&self.stream, &[letter_subject(self.service, id)], self.replicas)
             .await?;
         Ok(entries
             .into_iter()
@@ -171,12 +175,12 @@ impl Store {
     /// Removes a letter, as a KV purge does, with a marker that expires.
     pub(crate) async fn drop_letter(&self, id: &str) -> Result<(), CommitError> {
         let mut headers = HeaderMap::new();
-        headers.insert("KV-Operation", "PURGE");
+        headers.insert(KV_OPERATION, "PURGE");
         headers.insert("Nats-Rollup", "sub");
-        headers.insert("Nats-TTL", "60s");
+        headers.insert(header::NATS_MESSAGE_TTL, MARKER_TTL);
         self.broker
             .publish(Write {
-                subject: self.letter_subject(id),
+                subject: letter_subject(self.service, id),
                 headers,
                 body: Bytes::new(),
             })
@@ -187,7 +191,7 @@ impl Store {
 
 /// The letters about one order (or other aggregate) in the bucket of `service`.
 pub(crate) fn letters_about(service: &str, about: &AggregateId) -> String {
-    format!("$KV.{service}.dead-letter.*.*.{}", about.tokens())
+    letter_subject(service, &format!("*.*.{}", about.tokens()))
 }
 
 /// `<stream>.<sequence>.<order id>`, with `-` where the subject names nothing.

@@ -98,9 +98,12 @@ impl<R: Clone> LedgerMemory<R> {
         }
     }
 
-    /// Changes a record for the group in progress.
-    pub fn change(&mut self, key: String, record: R) {
-        let before = self.records.insert(key.clone(), record);
+    /// Changes a record for the group in progress; `None` removes it.
+    pub fn change(&mut self, key: String, record: Option<R>) {
+        let before = match record {
+            Some(record) => self.records.insert(key.clone(), record),
+            None => self.records.remove(&key),
+        };
         self.changed.entry(key).or_insert(before);
     }
 
@@ -109,11 +112,11 @@ impl<R: Clone> LedgerMemory<R> {
         self.changed.len()
     }
 
-    /// The records that the group in progress changes: key, new record, and the revision to check.
-    pub fn changed(&self) -> impl Iterator<Item = (&str, &R, u64)> {
-        self.changed.keys().filter_map(|key| {
+    /// The records that the group in progress changes: key, new record (`None` if it is removed), and the revision to check.
+    pub fn changed(&self) -> impl Iterator<Item = (&str, Option<&R>, u64)> {
+        self.changed.keys().map(|key| {
             let revision = self.revisions.get(key).copied().unwrap_or(0);
-            Some((key.as_str(), self.records.get(key)?, revision))
+            (key.as_str(), self.records.get(key), revision)
         })
     }
 
@@ -137,9 +140,10 @@ impl<R: Clone> LedgerMemory<R> {
         *self = Self::default();
     }
 
-    /// Forgets everything once there is too much of it. Only between groups.
+    /// Forgets everything once there is too much of it. Only between groups. Counts revisions: a record that does not exist
+    /// has one, too.
     pub fn trim(&mut self) {
-        if self.records.len() > MAX_RECORDS {
+        if self.revisions.len() > MAX_RECORDS {
             self.forget();
         }
     }

@@ -1,17 +1,19 @@
 //! What a service is about to store, as messages: events, deadlines, records.
 
-use std::time::Duration;
-
 use async_nats::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
-use quadrille_events::{AggregateId, Envelope, EventName, Lifetime, Said};
+use quadrille_events::{AggregateId, AggregateKind, Envelope, EventName, Lifetime, Said};
 
 use crate::cause::Cause;
 use crate::engine::store::{Store, entries_of};
-use crate::nats::Write;
+use crate::nats::streams::NEVER;
+use crate::nats::{KV_OPERATION, Write};
 
 /// The filter that the expected last sequence is about; the client has no name for it.
 const CHECKED_SUBJECT: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence-Subject");
+
+/// How long a delete marker stays: long enough for KV watchers to see it, short enough that markers do not pile up.
+pub(crate) const MARKER_TTL: &str = "60s";
 
 /// When, because of what, and on what state an event is decided.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +38,9 @@ impl Store {
             headers.insert(header::NATS_SCHEDULE_NEXT, "purge");
             headers.insert(header::NATS_SCHEDULER, self.due(&about));
         }
-        if let (Some(retention), Lifetime::Once) = (self.retention, name.lifetime) {
-            headers.insert(header::NATS_MESSAGE_TTL, ttl(retention));
+        // Entries about orders expire by the age limit of the bucket; an item or a card is there until its owner says otherwise.
+        if name.lifetime == Lifetime::Latest || name.about != AggregateKind::ORDER {
+            headers.insert(header::NATS_MESSAGE_TTL, NEVER);
         }
         Write {
             subject: name.stored_as(&about),
@@ -53,9 +56,6 @@ impl Store {
         let mut headers = envelope_headers(name, &about, Occasion { now: at, ..occasion });
         headers.insert(header::NATS_SCHEDULE, format!("@at {at}"));
         headers.insert(header::NATS_SCHEDULE_TARGET, name.stored_as(&about));
-        if let Some(retention) = self.retention {
-            headers.insert(header::NATS_SCHEDULE_TTL, ttl(retention));
-        }
         Write {
             subject: self.due(&about),
             headers,
@@ -68,14 +68,30 @@ impl Store {
         format!("$KV.{}.schedule.due.{}", self.service, about.tokens())
     }
 
-    /// A record as a message: refused unless `revision` is still its last.
-    pub fn record<R: serde::Serialize>(&self, key: &str, record: &R, revision: u64) -> Result<Write, String> {
+    /// A record as a message: refused unless `revision` is still its last. A record that is removed is replaced by the delete
+    /// marker of a KV bucket; once the marker has expired, the key is as new, with revision 0.
+    pub fn record<R: serde::Serialize>(
+        &self,
+        key: &str,
+        record: Option<&R>,
+        revision: u64,
+    ) -> Result<Write, String> {
         let mut headers = HeaderMap::new();
         headers.insert(
             header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
             HeaderValue::from(revision),
         );
-        let body = serde_json::to_vec(record).map_err(|error| format!("the record {key}: {error}"))?;
+        let body = match record {
+            Some(record) => {
+                headers.insert(header::NATS_MESSAGE_TTL, NEVER);
+                serde_json::to_vec(record).map_err(|error| format!("the record {key}: {error}"))?
+            }
+            None => {
+                headers.insert(KV_OPERATION, "DEL");
+                headers.insert(header::NATS_MESSAGE_TTL, MARKER_TTL);
+                Vec::new()
+            }
+        };
         Ok(Write {
             subject: format!("$KV.{}.{key}", self.service),
             headers,
@@ -97,9 +113,4 @@ fn envelope_headers(name: &EventName, about: &AggregateId, occasion: Occasion<'_
         headers.insert(HeaderName::from_static(key), value);
     }
     headers
-}
-
-/// A TTL as the broker reads it: whole seconds, 1 at least.
-pub(crate) fn ttl(retention: Duration) -> String {
-    format!("{}s", retention.as_secs().max(1))
 }

@@ -3,6 +3,9 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
+/// The header of a marker in a KV bucket: the key was deleted or purged (ADR-8).
+pub(crate) const KV_OPERATION: &str = "KV-Operation";
+
 /// A message to store.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -37,7 +40,7 @@ impl StoredMessage {
 
     /// Whether it is the marker of a KV client that deleted or purged the key.
     pub fn is_deleted(&self) -> bool {
-        self.headers.get("KV-Operation").is_some()
+        self.headers.get(KV_OPERATION).is_some()
     }
 }
 
