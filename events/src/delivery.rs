@@ -10,11 +10,15 @@ crate::said! {
     /// Everything that the delivery service says about an order.
     DeliveryEvent by "delivery" {
         /// A courier is on the way.
-        Assigned(Assigned) = "assigned" => "delivery.assigned" undone by "cancelled",
+        Assigned(Assigned) = "assigned" => "delivery.assigned" undone by "cancelled" or "failed" final by "delivered",
         /// No courier can deliver the order: payment is asked to refund.
         CancelPayment(NoCourier) = "cancel-payment" => "cancel-payment" with reason,
-        /// The courier was called back, or none will be sent.
-        Cancelled(DeliveryCancelled) = "cancelled" => "delivery.cancelled" for outside,
+        /// The courier was called back, or none will be sent: payment is asked to refund.
+        Cancelled(DeliveryCancelled) = "cancelled" => "delivery.cancelled" with reason,
+        /// The courier has handed over the goods. Final.
+        Delivered(Delivered) = "delivered" => "delivery.delivered",
+        /// The courier could not hand over the goods, and is free again: payment is asked to refund. Final.
+        Failed(DeliveryFailed) = "failed" => "delivery.failed" with reason,
     }
 }
 
@@ -47,4 +51,34 @@ pub struct DeliveryCancelled {
     /// The courier who was called back; `None` if the cancellation came before a courier was assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub courier_id: Option<CourierId>,
+    /// The reason, in words for the customer.
+    #[serde(default = "order_cancelled")]
+    pub reason: String,
+}
+
+/// The reason in the events of release 0.1, which have none: there a delivery was cancelled only after `order.cancelled`.
+fn order_cancelled() -> String {
+    "the order was cancelled".to_owned()
+}
+
+/// `delivery.delivered`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Delivered {
+    /// The order.
+    pub order: Arc<Order>,
+    /// The courier who handed over the goods.
+    pub courier_id: CourierId,
+}
+
+/// `delivery.failed`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct DeliveryFailed {
+    /// The order.
+    pub order: Arc<Order>,
+    /// The courier who could not hand over the goods.
+    pub courier_id: CourierId,
+    /// Why, in words for the customer.
+    pub reason: String,
 }

@@ -6,10 +6,10 @@
 //! its cause.
 
 use crate::{
-    Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Charged, Completed, CreateDelivery,
-    Created, DeliveryCancelled, Ending, Event, EventName, EventSet, Expired, NoCourier, Opened,
-    OrderCancelled, PaymentCancelled, PaymentFailed, Refunded, Released, ReservationFailed, Reserved, Step,
-    event_set,
+    Assigned, AwaitingApproval, Body, CancelDelivery, CancelOrder, CancelPayment, Charged, Completed,
+    CreateDelivery, Created, Delivered, DeliveryCancelled, DeliveryFailed, Ending, Event, EventName,
+    EventSet, Expired, NoCourier, Opened, OrderCancelled, PaymentCancelled, PaymentFailed, Refunded,
+    Released, ReservationFailed, Reserved, Shipped, Step, event_set,
 };
 
 /// Which events were said about one order.
@@ -17,10 +17,12 @@ use crate::{
 pub struct OrderFacts(EventSet);
 
 /// The events on the way to a cancellation, from the first reason to the last thing undone.
-pub const SETBACKS: [&EventName; 11] = [
+pub const SETBACKS: [&EventName; 13] = [
     ReservationFailed::NAME,
     NoCourier::NAME,
+    DeliveryFailed::NAME,
     CancelPayment::NAME,
+    CancelDelivery::NAME,
     Expired::NAME,
     PaymentFailed::NAME,
     PaymentCancelled::NAME,
@@ -30,9 +32,6 @@ pub const SETBACKS: [&EventName; 11] = [
     Released::NAME,
     DeliveryCancelled::NAME,
 ];
-
-/// The order is cancelled, or something was undone that only a cancelled order has undone.
-const CALLED_OFF: EventSet = event_set![OrderCancelled, Released, DeliveryCancelled];
 
 impl OrderFacts {
     /// Adds an event, and returns whether the step of the order depends on it. An event that is added twice changes nothing.
@@ -77,16 +76,28 @@ impl OrderFacts {
         self.0.has_all(events)
     }
 
-    /// Whether the order service has said its last event: completed or cancelled. For a cancelled order, other services may
-    /// still have to undo something; [`Step::is_over`] is true once that is done too.
+    /// Whether the order is completed or cancelled, as far as the order service is concerned. For a cancelled order, other
+    /// services may still have to undo something; [`Step::is_over`] is true once that is done too. A completed order whose
+    /// delivery fails has not ended until it is cancelled.
     pub fn has_ended(self) -> bool {
-        self.said_any(event_set![Completed, OrderCancelled])
+        self.is_completed() || self.said::<OrderCancelled>()
+    }
+
+    /// Whether the order is completed, and its delivery has not failed. If the log has lost the beginning of the order, its
+    /// completion may be lost, too: a delivery ends long after it.
+    fn is_completed(self) -> bool {
+        let is_lost = !self.said::<Created>() && self.said_any(event_set![Delivered, Shipped]);
+        (self.said::<Completed>() || is_lost) && !self.said_any(event_set![DeliveryFailed, OrderCancelled])
     }
 
     /// How the order ended; `None` if it has not ended.
     pub fn ending(self) -> Option<Ending> {
-        if self.said::<Completed>() {
-            return Some(Ending::Completed);
+        if self.is_completed() {
+            return Some(if self.said_any(event_set![Delivered, Shipped]) {
+                Ending::Delivered
+            } else {
+                Ending::Completed
+            });
         }
         if !self.said::<OrderCancelled>() {
             return None;
@@ -98,7 +109,9 @@ impl OrderFacts {
             Ending::Expired
         } else if self.said::<NoCourier>() {
             Ending::NoCourier
-        } else if self.said::<CancelPayment>() {
+        } else if self.said::<DeliveryFailed>() {
+            Ending::DeliveryFailed
+        } else if self.said_any(event_set![CancelPayment, CancelDelivery]) {
             Ending::OrderCancelled
         } else if self.said::<ReservationFailed>() {
             Ending::OutOfStock
@@ -109,9 +122,15 @@ impl OrderFacts {
 
     /// How far the order is.
     pub fn step(self) -> Step {
-        if self.said::<Completed>() {
-            Step::Completed
-        } else if self.said_any(CALLED_OFF) {
+        if self.is_completed() {
+            if self.said::<Shipped>() {
+                Step::Delivered
+            } else if self.said::<Delivered>() {
+                Step::HandedOver
+            } else {
+                Step::Completed
+            }
+        } else if self.is_called_off() {
             if self.is_undone() {
                 Step::Cancelled
             } else {
@@ -121,7 +140,7 @@ impl OrderFacts {
             Step::Settled
         } else if self.is_set_back() {
             Step::Cancelling
-        } else if self.said::<Assigned>() {
+        } else if self.said_any(event_set![Assigned, Delivered]) {
             Step::Assigned
         } else if self.said::<CreateDelivery>() {
             Step::Confirmed
@@ -147,13 +166,14 @@ impl OrderFacts {
             Step::Created => Some("payment"),
             Step::Opened => Some("customer"),
             Step::Charged => Some("inventory"),
+            Step::Cancelling if self.awaits_call_back() => Some("delivery"),
             Step::Reserved | Step::Cancelling => Some("payment"),
             Step::AwaitingApproval => Some("shop owner"),
             Step::Confirmed => Some("delivery"),
             Step::Ready | Step::Assigned | Step::Settled => Some("order"),
             Step::Undoing if !self.delivery_is_undone() => Some("delivery"),
-            Step::Undoing => Some("inventory"),
-            Step::Completed | Step::Cancelled => None,
+            Step::Undoing | Step::HandedOver => Some("inventory"),
+            Step::Completed | Step::Delivered | Step::Cancelled => None,
         }
     }
 
@@ -171,12 +191,12 @@ impl OrderFacts {
 
     /// Whether the order's lines are reserved.
     pub fn holds_stock(self) -> bool {
-        self.said::<Reserved>() && !self.said::<Released>()
+        self.said::<Reserved>() && !self.said_any(event_set![Released, Shipped])
     }
 
-    /// Whether a courier is assigned to the order.
+    /// Whether a courier carries the order: a courier is assigned, and the delivery has not ended.
     pub fn has_courier(self) -> bool {
-        self.said::<Assigned>() && !self.said::<DeliveryCancelled>()
+        self.said::<Assigned>() && !self.said_any(event_set![DeliveryCancelled, Delivered, DeliveryFailed])
     }
 
     /// Whether the causes of these events were heard too. `false` if the EVENTS log shows an effect before its cause: then more
@@ -191,6 +211,23 @@ impl OrderFacts {
             && (!self.said::<CancelOrder>() || self.said_any(settled))
             && results(event_set![Refunded], event_set![Charged])
             && results(event_set![Released], event_set![Reserved])
+            && results(event_set![Delivered], event_set![Assigned])
+            && results(event_set![Shipped], event_set![Reserved, Delivered])
+            && results(event_set![DeliveryFailed], event_set![Assigned])
+    }
+
+    /// Whether the order is cancelled, or something was undone that only a cancelled order has undone. Release 0.1 called a
+    /// courier back after `order.cancelled`; now the money is settled after `delivery.cancelled`, which `cancel-delivery` asked for.
+    fn is_called_off(self) -> bool {
+        self.said_any(event_set![OrderCancelled, Released])
+            || (self.said::<DeliveryCancelled>() && !self.said::<CancelDelivery>())
+    }
+
+    /// Whether delivery was asked to call the courier back and has not answered. That it had found no courier, or that the
+    /// delivery had failed, is an answer as well.
+    fn awaits_call_back(self) -> bool {
+        self.said::<CancelDelivery>()
+            && !self.said_any(event_set![DeliveryCancelled, NoCourier, DeliveryFailed])
     }
 
     /// Whether something makes it impossible to complete the order.
@@ -198,6 +235,7 @@ impl OrderFacts {
         const REASONS: EventSet = event_set![
             ReservationFailed,
             NoCourier,
+            DeliveryFailed,
             CancelPayment,
             PaymentFailed,
             PaymentCancelled,
@@ -205,7 +243,9 @@ impl OrderFacts {
         ];
         // The broker's timer can fire right after the payment was charged; then the charge stands.
         let is_too_late = self.said::<Expired>() && !self.said::<Charged>();
-        self.said_any(REASONS) || is_too_late
+        // Goods that are delivered cannot be called back: the order is completed.
+        let is_called_back = self.said::<CancelDelivery>() && !self.said::<Delivered>();
+        self.said_any(REASONS) || is_too_late || is_called_back
     }
 
     /// Whether every service that has done something, or was asked to, has undone it or said that there is nothing to undo.
@@ -217,7 +257,7 @@ impl OrderFacts {
 
     fn delivery_is_undone(self) -> bool {
         !self.said_any(event_set![CreateDelivery, Assigned])
-            || self.said_any(event_set![NoCourier, DeliveryCancelled])
+            || self.said_any(event_set![NoCourier, DeliveryCancelled, DeliveryFailed])
     }
 }
 

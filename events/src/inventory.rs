@@ -10,11 +10,13 @@ crate::said! {
     /// Everything that the inventory service says about an order.
     InventoryEvent by "inventory" {
         /// Stock is reserved for every line of the order.
-        Reserved(Reserved) = "reserved" => "inventory.reserved" undone by "released",
+        Reserved(Reserved) = "reserved" => "inventory.reserved" undone by "released" final by "shipped",
         /// Nothing is reserved, because not all lines could be reserved.
         ReservationFailed(ReservationFailed) = "reservation-failed" => "inventory.reservation.failed" with reason,
         /// The reserved stock is available again.
         Released(Released) = "released" => "inventory.released" for outside,
+        /// The reserved stock has left the shop with the delivery. Final: it never returns.
+        Shipped(Shipped) = "shipped" => "inventory.shipped" for outside,
     }
 }
 
@@ -40,6 +42,14 @@ pub struct ReservationFailed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Released {
+    /// The order.
+    pub order: Arc<Order>,
+}
+
+/// `inventory.shipped`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Shipped {
     /// The order.
     pub order: Arc<Order>,
 }

@@ -36,8 +36,10 @@ pub struct EventName {
     pub for_outside: bool,
     /// Whether the step of an order depends on it: see [`crate::OrderFacts`].
     pub moves_orders: bool,
-    /// The entry by which the same service undoes this event, if it can be undone: `refunded`.
-    pub undone_by: Option<&'static str>,
+    /// The entries by which the same service undoes this event, if it can be undone: `refunded`.
+    pub undone_by: &'static [&'static str],
+    /// The entry after which the same service never undoes this event: `shipped`.
+    pub final_by: Option<&'static str>,
 }
 
 impl EventName {
@@ -294,8 +296,9 @@ impl BodySchema {
 /// - `with reason`, if the body has a field `reason`;
 /// - `for outside`, if no participant hears the event;
 /// - `beside orders`, if the event carries an order and no order's step depends on it;
-/// - `undone by "entry"`, if another event of the service undoes this one. The map's tests compare the last two with what the
-///   services do.
+/// - `undone by "entry"`, if another event of the service undoes this one, or `undone by "entry" or "other"`;
+/// - `final by "entry"`, if this event cannot be undone any more after another event of the service. The map's tests compare the
+///   last three with what the services do.
 ///
 /// The body of an event about an order has the field `order: Arc<Order>`.
 #[macro_export]
@@ -341,7 +344,7 @@ macro_rules! said {
                 $variant:ident($body:ident) = $entry:literal => $subject:literal
                     $(about $field:ident: $id:ident)? $(as $lifetime:ident)?
                     $(with $reason:ident)? $(for $outside:ident)? $(beside $orders:ident)?
-                    $(undone by $undone_by:literal)?
+                    $(undone by $($undone_by:literal)or+)? $(final by $final_by:literal)?
             ),+ $(,)?
         }
     ) => {
@@ -400,7 +403,8 @@ macro_rules! said {
                     means: concat!($($means),*).trim_ascii_start(),
                     for_outside: $crate::said!(@is $($outside)?),
                     moves_orders: $crate::said!(@moves $body $($orders)?),
-                    undone_by: $crate::said!(@maybe $($undone_by)?),
+                    undone_by: &[$($($undone_by),+)?],
+                    final_by: $crate::said!(@maybe $($final_by)?),
                 };
 
                 $crate::said! { @about $($field $id)? }

@@ -15,9 +15,12 @@ crate::said! {
         AwaitingApproval(AwaitingApproval) = "awaiting-approval" => "order.awaiting-approval" for outside,
         /// The order is confirmed: delivery is asked to send a courier.
         CreateDelivery(CreateDelivery) = "create-delivery" => "create-delivery",
-        /// The customer (or the shop owner) cancelled the order: payment is asked to cancel or refund.
+        /// The customer (or the shop owner) cancelled the order before a courier was asked for: payment is asked to cancel or refund.
         CancelPayment(CancelPayment) = "cancel-payment" => "cancel-payment" with reason,
-        /// The order is paid, reserved and on its way. Final.
+        /// The customer (or the shop owner) cancelled the order after a courier was asked for: delivery is asked to call the
+        /// courier back, unless the goods are delivered.
+        CancelDelivery(CancelDelivery) = "cancel-delivery" => "cancel-delivery" with reason,
+        /// The order is paid, reserved and on its way. Final, unless the delivery fails.
         Completed(Completed) = "completed" => "order.completed" for outside,
         /// The order is cancelled. Final, once reserved stock is released and an assigned courier is called back.
         Cancelled(OrderCancelled) = "cancelled" => "order.cancelled" with reason,
@@ -52,6 +55,16 @@ pub struct CreateDelivery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CancelPayment {
+    /// The order.
+    pub order: Arc<Order>,
+    /// The reason, in words for the customer.
+    pub reason: String,
+}
+
+/// `cancel-delivery`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CancelDelivery {
     /// The order.
     pub order: Arc<Order>,
     /// The reason, in words for the customer.

@@ -158,6 +158,61 @@ mod tests {
         is(&said, Step::Assigned, "order");
         said.push(Completed::NAME);
         is(&said, Step::Completed, "");
+        said.push(Delivered::NAME);
+        is(&said, Step::HandedOver, "inventory");
+        said.push(Shipped::NAME);
+        is(&said, Step::Delivered, "");
+    }
+
+    #[test]
+    fn a_delivery_may_end_when_the_log_has_lost_its_beginning() {
+        is(&[Delivered::NAME], Step::HandedOver, "inventory");
+        is(&[Delivered::NAME, Shipped::NAME], Step::Delivered, "");
+        is(&[DeliveryFailed::NAME], Step::Cancelling, "payment");
+    }
+
+    #[test]
+    fn a_failed_delivery_is_undone_after_the_completion() {
+        let mut said = vec![
+            Created::NAME,
+            Charged::NAME,
+            Reserved::NAME,
+            CreateDelivery::NAME,
+            Assigned::NAME,
+            Completed::NAME,
+            DeliveryFailed::NAME,
+        ];
+        is(&said, Step::Cancelling, "payment");
+        assert!(!after(&said).facts().has_ended());
+        said.extend([Refunded::NAME, CancelOrder::NAME]);
+        is(&said, Step::Settled, "order");
+        said.push(OrderCancelled::NAME);
+        is(&said, Step::Undoing, "inventory");
+        assert!(after(&said).facts().has_ended());
+        said.push(Released::NAME);
+        is(&said, Step::Cancelled, "");
+        assert_eq!(after(&said).facts().ending(), Some(Ending::DeliveryFailed));
+        assert!(after(&said).facts().is_whole());
+    }
+
+    #[test]
+    fn a_cancellation_that_comes_after_the_delivery_ends_completed() {
+        let mut said = vec![
+            Created::NAME,
+            Charged::NAME,
+            Reserved::NAME,
+            CreateDelivery::NAME,
+            Assigned::NAME,
+            CancelDelivery::NAME,
+        ];
+        is(&said, Step::Cancelling, "delivery");
+        said.push(Delivered::NAME);
+        is(&said, Step::Assigned, "order");
+        said.push(Completed::NAME);
+        is(&said, Step::HandedOver, "inventory");
+        said.push(Shipped::NAME);
+        is(&said, Step::Delivered, "");
+        assert_eq!(after(&said).facts().ending(), Some(Ending::Delivered));
     }
 
     #[test]
@@ -222,7 +277,27 @@ mod tests {
     }
 
     #[test]
-    fn a_courier_is_called_back() {
+    fn a_courier_is_called_back_before_the_money_is_settled() {
+        let mut said = vec![
+            Created::NAME,
+            Charged::NAME,
+            Reserved::NAME,
+            CreateDelivery::NAME,
+            Assigned::NAME,
+            CancelDelivery::NAME,
+            DeliveryCancelled::NAME,
+        ];
+        is(&said, Step::Cancelling, "payment");
+        said.extend([Refunded::NAME, CancelOrder::NAME, OrderCancelled::NAME]);
+        is(&said, Step::Undoing, "inventory");
+        said.push(Released::NAME);
+        is(&said, Step::Cancelled, "");
+        assert_eq!(after(&said).facts().ending(), Some(Ending::OrderCancelled));
+    }
+
+    /// As release 0.1 did it.
+    #[test]
+    fn a_courier_is_called_back_after_the_cancellation() {
         let said = [
             Created::NAME,
             Charged::NAME,
@@ -317,7 +392,9 @@ mod tests {
             AwaitingApproval,
             CreateDelivery,
             Assigned,
-            Completed
+            Completed,
+            Delivered,
+            Shipped
         ];
         let setbacks = EventSet::of(&SETBACKS);
         assert_eq!(setbacks.and(good), EventSet::default());

@@ -27,8 +27,12 @@ pub enum Step {
     Settled,
     /// The order is cancelled. Inventory and delivery are to undo what they have done.
     Undoing,
-    /// The order is completed: the end.
+    /// The order is completed and on its way: an end, unless the courier says how the delivery ends.
     Completed,
+    /// The courier has handed over the goods. Inventory is to take them off the stock.
+    HandedOver,
+    /// The goods are delivered, and no longer in the stock: the end.
+    Delivered,
     /// The order is cancelled and everything undone: the end.
     Cancelled,
 }
@@ -41,7 +45,7 @@ const SHOP_OWNER: Duration = Duration::from_secs(3 * 86_400);
 
 impl Step {
     /// All steps, in the order in which an order meets them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Created,
         Self::Opened,
         Self::Charged,
@@ -54,6 +58,8 @@ impl Step {
         Self::Settled,
         Self::Undoing,
         Self::Completed,
+        Self::HandedOver,
+        Self::Delivered,
         Self::Cancelled,
     ];
 
@@ -72,11 +78,13 @@ impl Step {
             Self::Settled => "settled",
             Self::Undoing => "undoing",
             Self::Completed => "completed",
+            Self::HandedOver => "handed-over",
+            Self::Delivered => "delivered",
             Self::Cancelled => "cancelled",
         }
     }
 
-    /// How long the step should take at most; `None` for the two ends. [`Step::Opened`] counts from the deadline that
+    /// How long the step should take at most; `None` for the ends. [`Step::Opened`] counts from the deadline that
     /// `payment.opened` names: this is how long the broker may take to say `payment.expired`.
     pub fn patience(self) -> Option<Duration> {
         match self {
@@ -89,15 +97,17 @@ impl Step {
             | Self::Assigned
             | Self::Cancelling
             | Self::Settled
-            | Self::Undoing => Some(MACHINE),
+            | Self::Undoing
+            | Self::HandedOver => Some(MACHINE),
             Self::AwaitingApproval => Some(SHOP_OWNER),
-            Self::Completed | Self::Cancelled => None,
+            Self::Completed | Self::Delivered | Self::Cancelled => None,
         }
     }
 
-    /// Whether the step is one of the two ends: no participant has anything left to do.
+    /// Whether the step is one of the ends: no participant has anything left to do. A completed order goes on when the courier
+    /// says how the delivery ended.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Completed | Self::Cancelled)
+        matches!(self, Self::Completed | Self::Delivered | Self::Cancelled)
     }
 }
 
@@ -112,6 +122,8 @@ impl std::fmt::Display for Step {
 pub enum Ending {
     /// Paid, reserved, and a courier is assigned.
     Completed,
+    /// The courier has handed over the goods.
+    Delivered,
     /// The provider declined the payment.
     Declined,
     /// Nobody confirmed the payment in time.
@@ -124,18 +136,22 @@ pub enum Ending {
     OutOfStock,
     /// No courier could be assigned.
     NoCourier,
+    /// The courier could not hand over the goods.
+    DeliveryFailed,
 }
 
 impl std::fmt::Display for Ending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Completed => "completed",
+            Self::Delivered => "delivered",
             Self::Declined => "cancelled: payment declined",
             Self::Expired => "cancelled: payment not confirmed in time",
             Self::PaymentCancelled => "cancelled: payment cancelled",
             Self::OrderCancelled => "cancelled: order cancelled",
             Self::OutOfStock => "cancelled: out of stock",
             Self::NoCourier => "cancelled: no courier",
+            Self::DeliveryFailed => "cancelled: delivery failed",
         })
     }
 }

@@ -124,7 +124,7 @@ async fn a_single_order_sends_its_commits_and_acknowledgements_and_no_reads() {
         bill.bytes / ORDERS
     );
     // No reads: the usual input is decided on the default state, or on what the instance has said itself. The rest does not depend
-    // on orders: ten consumers are pulled from once a second, and in 5 s metrics ask twelve times and retention two dozen times.
+    // on orders: eleven consumers are pulled from once a second, and in 5 s metrics ask twelve times and retention two dozen times.
     let periodic = 30 + 20 * began.elapsed().as_secs();
     let needed = (STORED + ACKNOWLEDGED) * ORDERS;
     let more = bill.sent.saturating_sub(needed);

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use quadrille_local::client::Api;
 use quadrille_local::{
     Cluster, Instance, Launch, NatsServer, NatsServerBuilder, Process, Service, System, SystemBuilder,
@@ -270,6 +270,42 @@ impl World {
     /// The instances that have ended without being told to, each a sentence.
     pub async fn deaths(&self) -> Result<Vec<String>> {
         self.system.deaths().await
+    }
+
+    /// Makes a service deaf to what another one says, until [`Self::unplug_ears`]: the broker pauses the consumer.
+    pub async fn plug_ears(&self, listener: Service, speaker: Service) -> Result<()> {
+        let answer = self.pause(listener, speaker, "2100-01-01T00:00:00Z").await?;
+        ensure!(answer.contains(r#""paused":true"#), "the server says {answer}");
+        Ok(())
+    }
+
+    /// Lets it hear again.
+    pub async fn unplug_ears(&self, listener: Service, speaker: Service) -> Result<()> {
+        let answer = self.pause(listener, speaker, "2000-01-01T00:00:00Z").await?;
+        ensure!(answer.contains(r#""paused":false"#), "the server says {answer}");
+        Ok(())
+    }
+
+    async fn pause(&self, listener: Service, speaker: Service, until: &str) -> Result<String> {
+        let address = self.nats_url.trim_start_matches("nats://");
+        let mut server = BufReader::new(TcpStream::connect(address).await?);
+        let (listener, speaker) = (listener.name(), speaker.name());
+        let body = format!(r#"{{"pause_until":"{until}"}}"#);
+        let request = format!(
+            "CONNECT {{}}\r\nSUB _INBOX.pause 1\r\nPUB $JS.API.CONSUMER.PAUSE.KV_{speaker}.{listener} _INBOX.pause {}\r\n{body}\r\n",
+            body.len()
+        );
+        server.write_all(request.as_bytes()).await?;
+        let (mut line, mut is_answer) = (String::new(), false);
+        while server.read_line(&mut line).await? > 0 {
+            if is_answer {
+                return Ok(line);
+            }
+            ensure!(!line.starts_with("-ERR"), "the server says {line}");
+            is_answer = line.starts_with("MSG _INBOX.pause");
+            line.clear();
+        }
+        bail!("the server has closed the connection")
     }
 
     /// Stores a message with headers that no client would write, byte for byte.

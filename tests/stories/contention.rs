@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join;
+use futures::{StreamExt, stream};
 use quadrille_events::Ending;
 use quadrille_local::client::{NewOrder, OrderView, until};
 use quadrille_tests::{PATIENCE, World};
+use serde_json::json;
 
 fn count(ended: &[OrderView], state: &str) -> usize {
     ended.iter().filter(|order| order.state == state).count()
@@ -100,6 +102,46 @@ async fn orders_of_many_lines_are_reserved_completely_or_not_at_all() {
     assert!(count(&ended, "completed") > 0 && count(&ended, "cancelled") > 0);
     // The audit checks that the ledger and the orders add up.
     world.audit().await.unwrap();
+}
+
+/// As many orders as a shop has in a week, carried by ten people: each is placed when another is delivered.
+#[tokio::test]
+async fn ten_couriers_carry_a_thousand_orders_one_after_the_other() {
+    const ORDERS: usize = 1_000;
+    let world = World::with().instances(2).start_empty().await.unwrap();
+    world.api().put_item("apple", ORDERS as u64).await.unwrap();
+    let couriers: Vec<_> = (0..10).map(|n| format!("courier-{n}")).collect();
+    for courier in &couriers {
+        world.api().put_courier(courier, 3).await.unwrap();
+    }
+    // Thirty at a time: as many as there are hands, so that nobody is refused.
+    let journeys = stream::iter(0..ORDERS).map(|n| {
+        let world = &world;
+        async move {
+            let id = world
+                .place(NewOrder::new().by(&format!("c{n}")).line(1, "apple", 250))
+                .await
+                .unwrap();
+            let ended = world.ended(&id).await.unwrap();
+            assert_eq!(ended.state, "completed", "{:?}", ended.reason);
+            let courier = ended.rest["courier_id"].as_str().unwrap();
+            let carried = world.api().courier(courier).await.unwrap();
+            let orders = carried["orders"].as_array().unwrap();
+            assert!(orders.contains(&json!(id)), "{carried}");
+            assert!(orders.len() <= 3 && carried["load"] == orders.len(), "{carried}");
+            world.api().confirm_delivery(&id).await.unwrap();
+        }
+    });
+    journeys.buffer_unordered(30).collect::<Vec<_>>().await;
+    world.settle().await.unwrap();
+    for courier in &couriers {
+        let carried = world.api().courier(courier).await.unwrap();
+        assert_eq!((&carried["load"], &carried["orders"]), (&json!(0), &json!([])));
+    }
+    let report = world.audit().await.unwrap();
+    assert_eq!(report.ended(Ending::Delivered), ORDERS, "{report}");
+    let apples = world.api().item("apple").await.unwrap();
+    assert_eq!((&apples["quantity"], &apples["reserved"]), (&json!(0), &json!(0)));
 }
 
 #[tokio::test]

@@ -7,8 +7,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use quadrille_events::{Assigned, Body, Charged, Ending, OrderId};
-use quadrille_local::NatsServer;
+use jiff::Timestamp;
+use quadrille_events::{
+    Assigned, Body, CancelPayment, Charged, CreateDelivery, Created, DeliveryCancelled, Ending, Envelope,
+    OrderEvent, OrderId, Released, Said, TraceParent, TypedId,
+};
+use quadrille_local::client::NewOrder;
+use quadrille_local::{NatsServer, Service};
 use quadrille_tests::{World, eventually};
 use tempfile::TempDir;
 
@@ -18,6 +23,66 @@ const AWAITING_APPROVAL: &str = "01a1ff73-a5fd-702c-ae26-04eabe670ebe";
 const DECLINED: &str = "01a1ff73-a624-71c7-a55f-8988c458b52f";
 const CANCELLED: &str = "01a1ff73-a650-77e4-bd7e-fd9d75b8794a";
 const AWAITING_COURIER: &str = "01a1ff73-a727-7461-a305-27a7f61daedf";
+
+/// Cancels an order as the order service of release 0.1 did it after a courier was asked for: payment is asked, and not delivery.
+async fn cancel_as_release_0_1(world: &World, id: &OrderId) {
+    let created = Created::NAME.stored_as(id);
+    let entries = world.operator.entries_of(id, &[]).await.unwrap();
+    let created = entries.iter().find(|entry| entry.subject == created).unwrap();
+    let Created { order } = Created::decode(&created.body).unwrap();
+    let said = OrderEvent::from(CancelPayment {
+        order,
+        reason: "the customer cancelled the order".to_owned(),
+    });
+    let trace = TraceParent::of(&id.aggregate());
+    let envelope = Envelope::new(
+        said.name(),
+        &id.aggregate(),
+        0,
+        Timestamp::now(),
+        "http/cancel",
+        &trace,
+    );
+    let headers = envelope.headers().map(|(name, value)| (name.to_owned(), value));
+    let subject = said.name().stored_as(id);
+    world
+        .operator
+        .publish(&subject, headers, &said.encode())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_order_that_the_previous_release_was_cancelling_has_its_courier_called_back() {
+    let world = World::start().await.unwrap();
+    let order = || NewOrder::new().line(2, "apple", 250);
+
+    // The courier is on the way.
+    world.plug_ears(Service::Order, Service::Delivery).await.unwrap();
+    let sent = world.place(order()).await.unwrap();
+    world.said(Assigned::NAME, &sent).await.unwrap();
+    cancel_as_release_0_1(&world, &sent).await;
+    assert_eq!(world.ended(&sent).await.unwrap().state, "cancelled");
+    world
+        .unplug_ears(Service::Order, Service::Delivery)
+        .await
+        .unwrap();
+
+    // The request for a courier waits.
+    world.freeze(Service::Delivery, 0).await.unwrap();
+    let asked = world.place(order()).await.unwrap();
+    world.said(CreateDelivery::NAME, &asked).await.unwrap();
+    cancel_as_release_0_1(&world, &asked).await;
+    assert_eq!(world.ended(&asked).await.unwrap().state, "cancelled");
+    world.thaw(Service::Delivery, 0).await.unwrap();
+
+    for id in [&sent, &asked] {
+        world.said(DeliveryCancelled::NAME, id).await.unwrap();
+        world.said(Released::NAME, id).await.unwrap();
+    }
+    let report = world.audit().await.unwrap();
+    assert_eq!(report.ended(Ending::OrderCancelled), 2, "{report}");
+}
 
 fn id(text: &str) -> OrderId {
     text.parse().unwrap()

@@ -1,9 +1,15 @@
 //! Every way in which an order can end, each with a golden transcript in `golden/`.
 
 use expect_test::expect_file;
-use quadrille_events::{AwaitingApproval, Body, Opened, OrderId};
+use futures::future::{join, join_all};
+use jiff::Timestamp;
+use quadrille_events::{
+    Assigned, AwaitingApproval, Body, DeliveryCancelled, Ending, Opened, OrderId, Released, Shipped,
+};
+use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
 use quadrille_tests::{PLENTY, World};
+use serde_json::json;
 
 /// Runs each of these functions in a world of its own, with one instance of every service.
 macro_rules! endings {
@@ -38,7 +44,93 @@ endings![
     an_order_is_cancelled_and_undone_when_nobody_delivers,
     an_order_cancelled_while_its_payment_is_open_is_never_charged,
     an_order_cancelled_before_its_approval_is_undone,
+    a_delivered_order_is_shipped,
+    a_failed_delivery_is_undone_after_the_completion,
 ];
+
+/// A customer cancels while the courier is on the way and the order service does not know it yet.
+#[tokio::test]
+async fn of_a_cancellation_and_a_delivery_the_first_decides() {
+    for options in [World::with(), World::with().reserve_first()] {
+        let world = options.start().await.unwrap();
+        world.plug_ears(Service::Order, Service::Delivery).await.unwrap();
+        let late = world.place(order()).await.unwrap();
+        let early = world.place(order()).await.unwrap();
+        for id in [&late, &early] {
+            world.said(Assigned::NAME, id).await.unwrap();
+            assert_eq!(world.api().order(id).await.unwrap().state, "confirmed");
+        }
+
+        // The courier is first: the customer keeps the goods, and the shop the money.
+        let delivered = world.api().confirm_delivery(&late).await.unwrap();
+        assert_eq!(delivered["state"], "delivered");
+        assert_eq!(
+            world.api().cancel_order(&late).await.unwrap()["state"],
+            "cancelling"
+        );
+        // The customer is first: the courier returns, and the customer has the money back.
+        world.api().cancel_order(&early).await.unwrap();
+        world.said(DeliveryCancelled::NAME, &early).await.unwrap();
+        let refused = world.api().confirm_delivery(&early).await.unwrap_err();
+        assert_eq!(refused.status(), Some(409), "{refused}");
+        assert!(
+            refused.to_string().contains("the delivery is cancelled"),
+            "{refused}"
+        );
+        assert_eq!(world.ended(&early).await.unwrap().state, "cancelled");
+
+        world
+            .unplug_ears(Service::Order, Service::Delivery)
+            .await
+            .unwrap();
+        assert_eq!(world.ended(&late).await.unwrap().state, "completed");
+        golden(&world, &late, "cancelled_after_the_delivery").await;
+        golden(&world, &early, "cancelled_with_the_courier_on_the_way").await;
+        assert_eq!(world.api().payment(&late).await.unwrap()["state"], "charged");
+        let refunded = world.api().payment(&early).await.unwrap();
+        assert_eq!(refunded["state"], "refunded");
+        let at = |name: &str| -> Timestamp { refunded["times"][name].as_str().unwrap().parse().unwrap() };
+        assert!(at("charged") < at("refunded"), "{refunded}");
+        let report = world.audit().await.unwrap();
+        assert_eq!(
+            (
+                report.ended(Ending::Delivered),
+                report.ended(Ending::OrderCancelled)
+            ),
+            (1, 1),
+            "{report}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_a_simultaneous_cancellation_and_delivery_one_takes_effect() {
+    let world = World::with().instances(2).start().await.unwrap();
+    world.plug_ears(Service::Order, Service::Delivery).await.unwrap();
+    let ids = world.place_many(40, |_| order()).await.unwrap();
+    let races = ids.iter().map(|id| async {
+        world.said(Assigned::NAME, id).await.unwrap();
+        let (cancelled, delivered) =
+            join(world.api().cancel_order(id), world.api().confirm_delivery(id)).await;
+        cancelled.unwrap();
+        delivered
+    });
+    let delivered = join_all(races).await;
+    world
+        .unplug_ears(Service::Order, Service::Delivery)
+        .await
+        .unwrap();
+    for (id, delivered) in ids.iter().zip(delivered) {
+        let expected = match delivered {
+            Ok(_) => "completed",
+            Err(late) if late.status() == Some(409) => "cancelled",
+            Err(error) => panic!("{error}"),
+        };
+        // An order that is being cancelled ends as the courier's answer says.
+        assert_eq!(world.ended(id).await.unwrap().state, expected);
+    }
+    world.audit().await.unwrap();
+}
 
 #[tokio::test]
 async fn orders_end_the_same_with_two_instances_of_every_service() {
@@ -78,6 +170,56 @@ mod journeys {
             world.api().delivery(&id).await.unwrap()["courier_id"],
             ended.rest["courier_id"]
         );
+    }
+
+    pub async fn a_delivered_order_is_shipped(world: &World) {
+        world.api().put_item("cherry", 9).await.unwrap();
+        let cherries = NewOrder::new().line(4, "cherry", 20);
+        let id = world.place(cherries).await.unwrap();
+        let early = world.api().confirm_delivery(&"nobody".parse().unwrap()).await;
+        assert_eq!(early.unwrap_err().status(), Some(404));
+        world.ended(&id).await.unwrap();
+        for _ in ["now", "before"] {
+            let answer = world.api().confirm_delivery(&id).await.unwrap();
+            assert_eq!(answer["state"], "delivered");
+        }
+        world.said(Shipped::NAME, &id).await.unwrap();
+        golden(world, &id, "delivered").await;
+        let item = world.api().item("cherry").await.unwrap();
+        assert_eq!((&item["quantity"], &item["reserved"]), (&json!(5), &json!(0)));
+        let refused = world.api().fail_delivery(&id, "too late").await.unwrap_err();
+        assert_eq!(refused.status(), Some(409), "{refused}");
+        assert!(
+            refused.to_string().contains("has delivered the order"),
+            "{refused}"
+        );
+        assert_eq!(world.api().order(&id).await.unwrap().state, "completed");
+    }
+
+    pub async fn a_failed_delivery_is_undone_after_the_completion(world: &World) {
+        world.api().put_item("date", 9).await.unwrap();
+        let id = world.place(NewOrder::new().line(4, "date", 20)).await.unwrap();
+        assert_eq!(world.ended(&id).await.unwrap().state, "completed");
+        for why in ["nobody at home", "repeated"] {
+            let answer = world.api().fail_delivery(&id, why).await.unwrap();
+            assert_eq!(answer["state"], "failed");
+        }
+        world.said(Released::NAME, &id).await.unwrap();
+        let ended = world.api().order(&id).await.unwrap();
+        assert_eq!(
+            (ended.state.as_str(), ended.reason.as_deref()),
+            ("cancelled", Some("nobody at home"))
+        );
+        golden(world, &id, "delivery_failed").await;
+        let refused = world.api().confirm_delivery(&id).await.unwrap_err();
+        assert_eq!(refused.status(), Some(409), "{refused}");
+        let payment = world.api().payment(&id).await.unwrap();
+        assert_eq!(
+            (&payment["state"], &payment["payment_id"]),
+            (&json!("refunded"), &json!(format!("pay-{id}")))
+        );
+        let item = world.api().item("date").await.unwrap();
+        assert_eq!((&item["quantity"], &item["reserved"]), (&json!(9), &json!(0)));
     }
 
     pub async fn an_order_of_many_lines_completes(world: &World) {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use quadrille_events::{
-    AwaitingApproval, Body, Charged, Created, EventName, Opened, OrderCancelled, OrderId, Refunded,
+    AwaitingApproval, Body, Charged, Created, Delivered, EventName, Opened, OrderCancelled, OrderId,
+    Refunded, Released, Shipped,
 };
 use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
@@ -27,6 +28,8 @@ async fn the_demo_shows_every_ending() {
         "no courier",
         "payment cancelled",
         "order cancelled",
+        "delivered",
+        "delivery failed",
     ] {
         assert!(said.contains(ending), "{ending}: {said}");
     }
@@ -202,6 +205,51 @@ async fn forge(world: &World, name: &EventName, id: &OrderId) {
     body["charged"] = true.into();
     body["delivery_requested"] = true.into();
     store(world, &name.stored_as(id), headers, body.to_string().as_bytes()).await;
+}
+
+#[tokio::test]
+async fn the_audit_finds_delivered_goods_that_were_given_back() {
+    let world = World::start().await.unwrap();
+    let ids = world
+        .place_many(2, |n| NewOrder::new().by(&format!("c{n}")).line(2, "apple", 250))
+        .await
+        .unwrap();
+    world.all_ended(&ids).await.unwrap();
+    world.audit().await.unwrap();
+    for service in Service::ALL {
+        world.kill9(service, 0).await.unwrap();
+    }
+    let [refunded, returned] = ids.as_slice() else {
+        unreachable!()
+    };
+    for name in [Delivered::NAME, Refunded::NAME] {
+        forge(&world, name, refunded).await;
+    }
+    for name in [Shipped::NAME, Released::NAME] {
+        forge(&world, name, returned).await;
+    }
+    let nothing = || std::iter::empty::<(String, String)>();
+    let courier = format!(r#"{{"capacity":3,"load":1,"orders":["{refunded}","{returned}"]}}"#);
+    let subject = "$KV.delivery.courier.load.ada";
+    let courier = courier.as_bytes();
+    world.operator.publish(subject, nothing(), courier).await.unwrap();
+    let report = world.report(None, Duration::from_millis(500)).await.unwrap();
+    for finding in [
+        format!("order {refunded} is delivered and was refunded"),
+        format!("order {refunded} is delivered by another courier than was assigned"),
+        format!("order {refunded} is delivered and its lines were not shipped"),
+        format!("order {returned} has had its lines shipped and released"),
+        format!("order {returned} has had its lines shipped and is not delivered"),
+        "courier ada is used 1 times by its ledger, and 0 times by the orders".to_owned(),
+        format!("courier ada lists order {refunded} and does not carry it"),
+        "courier ada lists 2 orders, and carries 1".to_owned(),
+    ] {
+        let mut sentences = report.violations.iter().map(|found| found.sentence.as_str());
+        assert!(
+            sentences.any(|said| said == finding),
+            "no `{finding}` in\n{report}"
+        );
+    }
 }
 
 #[tokio::test]

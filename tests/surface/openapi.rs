@@ -432,6 +432,7 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         .await;
     orders.expect(409, "confirm", order(&open)).await;
     orders.expect(200, "confirm", order(&waiting)).await;
+    assert_eq!(world.ended(&waiting).await.unwrap().state, "completed");
     orders.expect(404, "confirm", Request::default()).await;
     orders.expect(409, "cancel", order(&completed)).await;
     orders.expect(200, "cancel", order(&open)).await;
@@ -482,8 +483,20 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         id: busy["courier_id"].as_str().map(str::to_owned),
         ..with_body(&json!({ "capacity": 0 }))
     };
+    deliveries
+        .expect(200, "courier", with_id(busy.id.as_ref().unwrap()))
+        .await;
+    deliveries.expect(404, "courier", with_id("nobody")).await;
     deliveries.expect(409, "report", busy.clone()).await;
     deliveries.expect(409, "remove", busy).await;
+    deliveries.expect(404, "confirm", Request::default()).await;
+    deliveries.expect(409, "confirm", order(&unassigned)).await;
+    deliveries.expect(200, "confirm", order(&completed)).await;
+    deliveries.expect(200, "show", with_id(&completed)).await;
+    deliveries.expect(404, "fail", Request::default()).await;
+    deliveries.expect(409, "fail", order(&completed)).await;
+    deliveries.expect(200, "fail", order(&waiting)).await;
+    deliveries.expect(200, "show", with_id(&waiting)).await;
     deliveries.expect(200, "report", with_id("idle")).await;
     deliveries.expect(204, "remove", with_id("idle")).await;
     deliveries.expect(404, "remove", with_id("idle")).await;
@@ -569,6 +582,8 @@ async fn what_is_not_documented_is_refused() {
                 if item[method.as_str().to_lowercase()].is_object()
                     || path.starts_with("/orders/c")
                     || path.starts_with("/payments/c")
+                    || path == "/deliveries/confirm"
+                    || path == "/deliveries/fail"
                 {
                     continue;
                 }

@@ -98,6 +98,8 @@ const STEPS = {
   settled: "money settled",
   undoing: "being undone",
   completed: "completed",
+  "handed-over": "handed over",
+  delivered: "delivered",
   cancelled: "cancelled",
 };
 

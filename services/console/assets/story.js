@@ -113,6 +113,8 @@ const ACTIONS = {
   "approve-order": ["Approve the order", "primary", "The order is approved"],
   "cancel-payment": ["Cancel the payment", "", "The payment is cancelled"],
   "cancel-order": ["Cancel the order", "danger", "The order is being cancelled"],
+  "confirm-delivery": ["Confirm the delivery", "primary", "The order is delivered"],
+  "fail-delivery": ["Report a failed delivery", "danger", "The delivery has failed"],
 };
 
 function actions(story) {
@@ -122,8 +124,9 @@ function actions(story) {
   }, () => {});
 }
 
+/** What undoes something asks for a reason first. */
 function begin(orderId, action) {
-  if (!action.startsWith("cancel")) return act(orderId, action, {});
+  if (action.startsWith("confirm") || action.startsWith("approve")) return act(orderId, action, {});
   cancelling = { orderId, action };
   byId("cancel-form").reset();
   say(byId("cancel-title"), `${ACTIONS[action][0]}?`);

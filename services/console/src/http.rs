@@ -242,6 +242,8 @@ async fn command(
         "cancel-payment" => (To::Payment, "/payments/cancel", true),
         "approve-order" => (To::Order, "/orders/confirm", false),
         "cancel-order" => (To::Order, "/orders/cancel", true),
+        "confirm-delivery" => (To::Delivery, "/deliveries/confirm", false),
+        "fail-delivery" => (To::Delivery, "/deliveries/fail", true),
         other => return Err(Problem::not_found(format!("there is no command `{other}`"))),
     };
     let mut body = json!({ "order_id": order_id });

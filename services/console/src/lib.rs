@@ -8,7 +8,8 @@
 //! live, and forwards commands to the services; `scrub` compares the replicas of the streams now and then.
 //!
 //! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `ALLOWED_HOSTS`,
-//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), `ORDER_URL` and `PAYMENT_URL`, to which commands are forwarded, and `SCRUB_PERIOD`. The console does
+//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), `ORDER_URL`, `PAYMENT_URL` and `DELIVERY_URL`, to which commands are forwarded, and
+//! `SCRUB_PERIOD`. The console does
 //! not authenticate anybody: whoever reaches its port sees and does everything, so it listens on this machine only unless
 //! `BIND` says otherwise.
 
@@ -48,6 +49,7 @@ pub async fn run(
     let commands = proxy::Commands::new(
         settings.or("ORDER_URL", "http://127.0.0.1:7001".to_owned())?,
         settings.or("PAYMENT_URL", "http://127.0.0.1:7002".to_owned())?,
+        settings.or("DELIVERY_URL", "http://127.0.0.1:7004".to_owned())?,
     )?;
     let edge = Edge::new(&settings)?;
     let scrub_period = settings.duration("SCRUB_PERIOD", scrub::PERIOD)?;

@@ -55,7 +55,7 @@ impl Map {
         let undoes = |name: &EventName| {
             let of_its_own = |other: &&EventName| other.service == name.service;
             let mut others = names.iter().copied().filter(of_its_own);
-            others.any(|other| other.undone_by == Some(name.entry))
+            others.any(|other| other.undone_by.contains(&name.entry))
         };
         // Of events that do not move the order: whatever undoes something.
         let setback = |name: &EventName| SETBACKS.contains(&name) || undoes(name);

@@ -19,6 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Commands {
     order: String,
     payment: String,
+    delivery: String,
     http: reqwest::Client,
 }
 
@@ -27,11 +28,16 @@ pub struct Commands {
 pub enum To {
     Order,
     Payment,
+    Delivery,
 }
 
 impl Commands {
-    pub fn new(order: String, payment: String) -> anyhow::Result<Self> {
-        for (name, url) in [("ORDER_URL", &order), ("PAYMENT_URL", &payment)] {
+    pub fn new(order: String, payment: String, delivery: String) -> anyhow::Result<Self> {
+        for (name, url) in [
+            ("ORDER_URL", &order),
+            ("PAYMENT_URL", &payment),
+            ("DELIVERY_URL", &delivery),
+        ] {
             let parsed = reqwest::Url::parse(url).with_context(|| format!("{name}={url}: must be a URL"))?;
             anyhow::ensure!(parsed.scheme() == "http", "{name}={url}: must begin with http://");
         }
@@ -41,7 +47,12 @@ impl Commands {
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
-        Ok(Self { order, payment, http })
+        Ok(Self {
+            order,
+            payment,
+            delivery,
+            http,
+        })
     }
 
     /// Forwards a command as it was sent, digit by digit, and brings back the answer of the service; 502 if it gives none.
@@ -55,6 +66,7 @@ impl Commands {
         let (name, variable, base) = match to {
             To::Order => ("order", "ORDER_URL", &self.order),
             To::Payment => ("payment", "PAYMENT_URL", &self.payment),
+            To::Delivery => ("delivery", "DELIVERY_URL", &self.delivery),
         };
         let url = format!("{}{path}", base.trim_end_matches('/'));
         let gone = |error: reqwest::Error| {
@@ -99,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_url_that_makes_no_sense_is_named() {
-        let new = |order: &str| Commands::new(order.to_owned(), "http://127.0.0.1:7002".to_owned());
+        let other = || "http://127.0.0.1:7002".to_owned();
+        let new = |order: &str| Commands::new(order.to_owned(), other(), other());
         assert!(new("http://order:7001/").is_ok());
         assert!(new("order").unwrap_err().to_string().contains("ORDER_URL=order"));
         assert!(
@@ -112,8 +125,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_that_is_not_there_is_named() {
-        let commands =
-            Commands::new("http://127.0.0.1:1".to_owned(), "http://127.0.0.1:1".to_owned()).unwrap();
+        let gone = || "http://127.0.0.1:1".to_owned();
+        let commands = Commands::new(gone(), gone(), gone()).unwrap();
         let problem = commands
             .send(To::Payment, "/payments/confirm", None, RawValue::NULL.to_owned())
             .await

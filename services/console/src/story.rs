@@ -54,6 +54,10 @@ pub enum Action {
     ApproveOrder,
     /// The customer cancels the order.
     CancelOrder,
+    /// The courier has handed over the goods.
+    ConfirmDelivery,
+    /// The courier could not hand them over.
+    FailDelivery,
 }
 
 /// One event of a story.
@@ -209,7 +213,13 @@ fn actions(step: Step) -> Vec<Action> {
         Step::Created | Step::Charged | Step::Reserved | Step::Ready | Step::Confirmed | Step::Assigned => {
             vec![Action::CancelOrder]
         }
-        Step::Cancelling | Step::Settled | Step::Undoing | Step::Completed | Step::Cancelled => Vec::new(),
+        Step::Completed => vec![Action::ConfirmDelivery, Action::FailDelivery],
+        Step::Cancelling
+        | Step::Settled
+        | Step::Undoing
+        | Step::HandedOver
+        | Step::Delivered
+        | Step::Cancelled => Vec::new(),
     }
 }
 
@@ -220,7 +230,7 @@ fn milliseconds(at: Timestamp) -> f64 {
 #[cfg(test)]
 mod tests {
     use quadrille_events::{
-        Body, CancelOrder, Charged, Completed, Created, Opened, Refunded, ReservationFailed,
+        Body, CancelOrder, Charged, Completed, Created, Delivered, Opened, Refunded, ReservationFailed,
     };
     use serde_json::json;
 
@@ -306,7 +316,10 @@ mod tests {
             [Action::ConfirmPayment, Action::CancelPayment, Action::CancelOrder]
         );
         assert_eq!(opened.row(Timestamp::UNIX_EPOCH).unwrap().step, "opened");
-        let done = story(vec![told::<Completed>(13, "delivery/assigned.42", None)]);
+        let on_its_way = told::<Completed>(13, "delivery/assigned.42", None);
+        let completed = story(vec![on_its_way.clone()]);
+        assert_eq!(completed.actions, [Action::ConfirmDelivery, Action::FailDelivery]);
+        let done = story(vec![on_its_way, told::<Delivered>(14, "http/confirm", None)]);
         assert!(done.actions.is_empty());
     }
 

@@ -9,7 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use quadrille_events::{Currency, CustomerId, Event, EventName, Money, Order, OrderId, OrderProgress, Step};
+use quadrille_events::{
+    Currency, CustomerId, Delivered, DeliveryFailed, Event, EventName, Money, Order, OrderId, OrderProgress,
+    Step, event_set,
+};
 use serde::Serialize;
 
 /// The most orders in flight that are counted, by step and whether they are stuck: some 350 bytes each. Others are missing
@@ -211,11 +214,17 @@ impl View {
                 self.uncounted += 1;
                 return;
             }
-            None => ListedOrder {
-                progress: OrderProgress::new(event, at),
-                changes: 0,
-                details: None,
-            },
+            None => {
+                // The first event after the completion: the order was counted as completed, and goes on.
+                if event_set![Delivered, DeliveryFailed].has(event.name()) {
+                    self.forgotten[1] = self.forgotten[1].saturating_sub(1);
+                }
+                ListedOrder {
+                    progress: OrderProgress::new(event, at),
+                    changes: 0,
+                    details: None,
+                }
+            }
         };
         tracked.changes += 1;
         tracked.progress.hear(event, at);
@@ -278,7 +287,7 @@ impl View {
         };
         let step = tracked.progress.step();
         *self.at_step(step) -= 1;
-        self.forgotten[usize::from(step == Step::Completed)] += 1;
+        self.forgotten[usize::from(step != Step::Cancelled)] += 1;
     }
 
     /// Changes with every event.
@@ -348,7 +357,7 @@ impl View {
             in_flight: self.age.len() as u64,
             stuck,
             stuck_at: waited_for,
-            completed: of(Step::Completed) + self.forgotten[1],
+            completed: of(Step::Completed) + of(Step::Delivered) + self.forgotten[1],
             cancelled: of(Step::Cancelled) + self.forgotten[0],
             uncounted: self.uncounted,
             steps: counted()

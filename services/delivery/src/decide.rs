@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    AggregateId, Assigned, CourierId, CreateDelivery, DeliveryCancelled, DeliveryEvent, NoCourier, Order,
-    OrderCancelled, TypedId,
+    AggregateId, Assigned, CancelDelivery, CourierId, CreateDelivery, Delivered, DeliveryCancelled,
+    DeliveryEvent, DeliveryFailed, NoCourier, Order, OrderCancelled, OrderId, TypedId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,18 @@ pub enum State {
         order: Arc<Order>,
         /// The courier who was called back.
         courier_id: Option<CourierId>,
+        reason: String,
+    },
+    /// The courier has handed over the goods. Final.
+    Delivered {
+        order: Arc<Order>,
+        courier_id: CourierId,
+    },
+    /// The courier could not hand over the goods. Final.
+    Failed {
+        order: Arc<Order>,
+        courier_id: CourierId,
+        reason: String,
     },
 }
 
@@ -37,12 +49,20 @@ pub enum Input {
     Deliver(Arc<Order>),
     /// The desk's answer to [`Ask::Desk`].
     Desk { order: Arc<Order>, result: DeskResult },
-    /// The order is cancelled.
+    /// The customer cancelled the order after a delivery was requested. The request may still be in flight.
+    CancelDelivery { order: Arc<Order>, reason: String },
+    /// The order is cancelled. An order of release 0.1 can be cancelled while its courier is on the way, or while the request
+    /// for one is in flight.
     Cancelled {
         order: Arc<Order>,
-        /// Whether a delivery was ever requested: the request may still be in flight.
+        reason: String,
+        /// Whether a delivery was ever requested.
         asked: bool,
     },
+    /// Command: the courier has handed over the goods.
+    Confirm { order_id: OrderId },
+    /// Command: the courier could not hand over the goods.
+    Fail { order_id: OrderId, reason: String },
     /// Command: sets how many orders a courier can take.
     Courier { courier_id: CourierId, capacity: u64 },
     /// Command: removes a courier who has no orders.
@@ -57,6 +77,20 @@ impl State {
             State::Assigned { .. } => "assigned",
             State::NoCourier { .. } => "no-courier",
             State::Cancelled { .. } => "cancelled",
+            State::Delivered { .. } => "delivered",
+            State::Failed { .. } => "failed",
+        }
+    }
+
+    /// The state in words, for a courier whose command does not fit it.
+    fn in_words(&self) -> String {
+        match self {
+            State::None => "no courier was asked for yet".to_owned(),
+            State::Assigned { courier_id, .. } => format!("courier `{courier_id}` is on the way"),
+            State::NoCourier { reason, .. } => format!("no courier delivers the order: {reason}"),
+            State::Cancelled { reason, .. } => format!("the delivery is cancelled: {reason}"),
+            State::Delivered { courier_id, .. } => format!("courier `{courier_id}` has delivered the order"),
+            State::Failed { reason, .. } => format!("the delivery has failed: {reason}"),
         }
     }
 }
@@ -72,8 +106,35 @@ pub enum Ask {
 pub struct Courier {
     /// How many orders the courier can take.
     pub capacity: u64,
-    /// How many orders the courier has.
+    /// How many orders the courier carries: those that are assigned and not ended.
     pub load: u64,
+    /// Which they are, in the order in which they were assigned. Fewer than `load` if some were assigned while the courier
+    /// could take more than [`MAX_LISTED`], or by release 0.1, which has no such field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderId>,
+}
+
+/// The orders of a courier are listed up to this capacity: more than a person carries, and the record, which every assignment
+/// writes, stays below 2 kB. A courier with a larger capacity is a fleet, or a load test.
+pub const MAX_LISTED: u64 = 32;
+
+impl Courier {
+    /// Takes on one more order.
+    fn load(mut self, order_id: &OrderId) -> Self {
+        self.load += 1;
+        if self.capacity <= MAX_LISTED {
+            self.orders.push(order_id.clone());
+        }
+        self
+    }
+
+    /// Puts down an order. The load was added when the courier was assigned, so it saturates only if the bucket was edited by
+    /// hand. Then the audit reports it; the order must not get stuck.
+    fn unload(mut self, order_id: &OrderId) -> Self {
+        self.load = self.load.saturating_sub(1);
+        self.orders.retain(|carried| carried != order_id);
+        self
+    }
 }
 
 /// The prefix of the keys of all couriers' records.
@@ -99,8 +160,14 @@ impl Service for DeliveryService {
     fn wires(&self) -> Vec<Wire<Input>> {
         vec![
             Wire::on::<CreateDelivery>(|heard| Input::Deliver(heard.order)),
+            Wire::on::<CancelDelivery>(|heard| Input::CancelDelivery {
+                order: heard.order,
+                reason: heard.reason,
+            }),
+            // Needed by orders that release 0.1 was cancelling when it was replaced: it asked payment, not delivery.
             Wire::on::<OrderCancelled>(|heard| Input::Cancelled {
                 order: heard.order,
+                reason: heard.reason,
                 asked: heard.delivery_requested,
             }),
         ]
@@ -108,9 +175,11 @@ impl Service for DeliveryService {
 
     fn about(input: &Input) -> Option<AggregateId> {
         match input {
-            Input::Deliver(order) | Input::Desk { order, .. } | Input::Cancelled { order, .. } => {
-                Some(order.order_id.aggregate())
-            }
+            Input::Deliver(order)
+            | Input::Desk { order, .. }
+            | Input::CancelDelivery { order, .. }
+            | Input::Cancelled { order, .. } => Some(order.order_id.aggregate()),
+            Input::Confirm { order_id } | Input::Fail { order_id, .. } => Some(order_id.aggregate()),
             Input::Courier { .. } | Input::RemoveCourier { .. } => None,
         }
     }
@@ -118,7 +187,12 @@ impl Service for DeliveryService {
     fn opens(input: &Input) -> bool {
         match input {
             Input::Deliver(_) | Input::Desk { .. } => true,
-            Input::Cancelled { .. } | Input::Courier { .. } | Input::RemoveCourier { .. } => false,
+            Input::CancelDelivery { .. }
+            | Input::Cancelled { .. }
+            | Input::Confirm { .. }
+            | Input::Fail { .. }
+            | Input::Courier { .. }
+            | Input::RemoveCourier { .. } => false,
         }
     }
 
@@ -130,8 +204,11 @@ impl Service for DeliveryService {
                 result: DeskResult::Accepted,
                 ..
             } => Reads::All(COURIERS),
-            // The courier to call back is known only from the state, which is read together with the records.
-            Input::Cancelled { asked: true, .. } => Reads::All(COURIERS),
+            // The courier who is free again is known only from the state, which is read together with the records.
+            Input::CancelDelivery { .. }
+            | Input::Cancelled { asked: true, .. }
+            | Input::Confirm { .. }
+            | Input::Fail { .. } => Reads::All(COURIERS),
             Input::Courier { courier_id, .. } | Input::RemoveCourier { courier_id } => {
                 Reads::Keys(vec![key(courier_id)])
             }
@@ -153,13 +230,32 @@ impl Service for DeliveryService {
                 order: order.clone(),
                 reason: reason.clone(),
             },
-            DeliveryEvent::Cancelled(DeliveryCancelled { order, courier_id }) => State::Cancelled {
+            DeliveryEvent::Cancelled(DeliveryCancelled {
+                order,
+                courier_id,
+                reason,
+            }) => State::Cancelled {
                 order: order.clone(),
                 courier_id: courier_id.clone(),
+                reason: reason.clone(),
+            },
+            DeliveryEvent::Delivered(Delivered { order, courier_id }) => State::Delivered {
+                order: order.clone(),
+                courier_id: courier_id.clone(),
+            },
+            DeliveryEvent::Failed(DeliveryFailed {
+                order,
+                courier_id,
+                reason,
+            }) => State::Failed {
+                order: order.clone(),
+                courier_id: courier_id.clone(),
+                reason: reason.clone(),
             },
         };
     }
 
+    // Longer than a screen: one total match, every pair of state and input named.
     fn decide(state: &State, input: &Input, context: &Context<'_, Courier>) -> Decision<Self> {
         match (state, input) {
             // The order is to be delivered. The desk says whether its address can be reached.
@@ -192,29 +288,104 @@ impl Service for DeliveryService {
             (State::Cancelled { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
                 Decision::Ignore("already cancelled")
             }
+            (State::Delivered { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
+                Decision::Ignore("already delivered")
+            }
+            (State::Failed { .. }, Input::Deliver(_) | Input::Desk { .. }) => {
+                Decision::Ignore("already failed")
+            }
 
-            // The order is cancelled. If the request is still in flight, it must find the delivery cancelled.
-            (State::None, Input::Cancelled { order, asked: true }) => Decision::say([DeliveryCancelled {
-                order: order.clone(),
-                courier_id: None,
+            // The customer cancels. Payment hears `delivery.cancelled` and refunds. If the request is still in flight, it must find
+            // the delivery cancelled.
+            (State::None, Input::CancelDelivery { order, reason }) => {
+                call_back(order, None, reason, context.records)
             }
-            .into()]),
+            (State::Assigned { courier_id, .. }, Input::CancelDelivery { order, reason }) => {
+                call_back(order, Some(courier_id), reason, context.records)
+            }
+            (State::NoCourier { .. }, Input::CancelDelivery { .. }) => {
+                Decision::Ignore("no courier is on the way: payment was asked to refund")
+            }
+            (State::Cancelled { .. }, Input::CancelDelivery { .. }) => Decision::Ignore("already cancelled"),
+            // Order hears `delivery.delivered` and completes the order.
+            (State::Delivered { .. }, Input::CancelDelivery { .. }) => {
+                Decision::Ignore("already delivered: too late to cancel")
+            }
+            (State::Failed { .. }, Input::CancelDelivery { .. }) => {
+                Decision::Ignore("no courier is on the way: payment was asked to refund")
+            }
+
+            // The order is cancelled. The money is settled, so the goods were called back or had not left; unless the order was
+            // cancelled as release 0.1 did it.
+            (
+                State::None,
+                Input::Cancelled {
+                    order,
+                    reason,
+                    asked: true,
+                },
+            ) => call_back(order, None, reason, context.records),
             (State::None, Input::Cancelled { asked: false, .. }) => Decision::Ignore("nothing was asked for"),
-            (State::Assigned { courier_id, .. }, Input::Cancelled { order, .. }) => {
-                call_back(order, courier_id, context.records)
+            (State::Assigned { courier_id, .. }, Input::Cancelled { order, reason, .. }) => {
+                call_back(order, Some(courier_id), reason, context.records)
             }
-            (State::NoCourier { .. }, Input::Cancelled { .. }) => {
+            (State::NoCourier { .. } | State::Failed { .. }, Input::Cancelled { .. }) => {
                 Decision::Ignore("no courier is on the way")
             }
             (State::Cancelled { .. }, Input::Cancelled { .. }) => Decision::Ignore("already cancelled"),
+            (State::Delivered { .. }, Input::Cancelled { .. }) => Decision::Ignore(
+                "already delivered: the previous release asked payment before the courier arrived",
+            ),
+
+            // The courier has handed over the goods.
+            (State::None, Input::Confirm { order_id } | Input::Fail { order_id, .. }) => not_found(order_id),
+            (State::Assigned { order, courier_id }, Input::Confirm { .. }) => {
+                let delivered = Delivered {
+                    order: order.clone(),
+                    courier_id: courier_id.clone(),
+                };
+                let free = unloaded(order, courier_id, context.records);
+                Decision::say([delivered.into()]).with_records(free)
+            }
+            (State::Delivered { .. }, Input::Confirm { .. }) => Decision::Ignore("already delivered"),
+            (
+                State::NoCourier { .. } | State::Cancelled { .. } | State::Failed { .. },
+                Input::Confirm { .. },
+            ) => Decision::Refuse(Refusal::Conflict(state.in_words())),
+
+            // The courier could not hand over the goods. Payment refunds, and the order is cancelled.
+            (State::Assigned { order, courier_id }, Input::Fail { reason, .. }) => {
+                let failed = DeliveryFailed {
+                    order: order.clone(),
+                    courier_id: courier_id.clone(),
+                    reason: reason.clone(),
+                };
+                let free = unloaded(order, courier_id, context.records);
+                Decision::say([failed.into()]).with_records(free)
+            }
+            (State::Failed { .. }, Input::Fail { .. }) => Decision::Ignore("already failed"),
+            (
+                State::NoCourier { .. } | State::Cancelled { .. } | State::Delivered { .. },
+                Input::Fail { .. },
+            ) => Decision::Refuse(Refusal::Conflict(state.in_words())),
 
             // A courier's capacity changes, or the courier leaves. That concerns no order, so the state does not matter.
             (
-                State::None | State::Assigned { .. } | State::NoCourier { .. } | State::Cancelled { .. },
+                State::None
+                | State::Assigned { .. }
+                | State::NoCourier { .. }
+                | State::Cancelled { .. }
+                | State::Delivered { .. }
+                | State::Failed { .. },
                 Input::Courier { courier_id, capacity },
             ) => report(courier_id, *capacity, context.records),
             (
-                State::None | State::Assigned { .. } | State::NoCourier { .. } | State::Cancelled { .. },
+                State::None
+                | State::Assigned { .. }
+                | State::NoCourier { .. }
+                | State::Cancelled { .. }
+                | State::Delivered { .. }
+                | State::Failed { .. },
                 Input::RemoveCourier { courier_id },
             ) => remove(courier_id, context.records),
         }
@@ -247,10 +418,7 @@ fn assign(order: &Arc<Order>, couriers: &BTreeMap<String, Courier>) -> Decision<
         });
     match free {
         Some((courier_id, courier)) => {
-            let record = Courier {
-                capacity: courier.capacity,
-                load: courier.load + 1,
-            };
+            let record = courier.clone().load(&order.order_id);
             let key = key(&courier_id);
             Decision::say([Assigned { order, courier_id }.into()]).with_records([(key, record)])
         }
@@ -269,29 +437,33 @@ fn assign(order: &Arc<Order>, couriers: &BTreeMap<String, Courier>) -> Decision<
     }
 }
 
+/// `courier_id` is the courier who is on the way, if there is one.
 fn call_back(
     order: &Arc<Order>,
-    courier_id: &CourierId,
+    courier_id: Option<&CourierId>,
+    reason: &str,
     couriers: &BTreeMap<String, Courier>,
 ) -> Decision<DeliveryService> {
-    let key = key(courier_id);
-    // The load was added when the courier was assigned, so this saturates only if the bucket was edited by hand. Then the audit
-    // reports it; the order must not get stuck.
-    let lighter = couriers.get(&key).map(|courier| {
-        (
-            key,
-            Courier {
-                capacity: courier.capacity,
-                load: courier.load.saturating_sub(1),
-            },
-        )
-    });
+    let free = courier_id.and_then(|courier_id| unloaded(order, courier_id, couriers));
     Decision::say([DeliveryCancelled {
         order: order.clone(),
-        courier_id: Some(courier_id.clone()),
+        courier_id: courier_id.cloned(),
+        reason: reason.to_owned(),
     }
     .into()])
-    .with_records(lighter)
+    .with_records(free)
+}
+
+/// The record of the courier who carried the order, without the order. `None` if there is no such record: the bucket was edited
+/// by hand.
+fn unloaded(
+    order: &Order,
+    courier_id: &CourierId,
+    couriers: &BTreeMap<String, Courier>,
+) -> Option<(String, Courier)> {
+    let key = key(courier_id);
+    let courier = couriers.get(&key)?.clone();
+    Some((key, courier.unload(&order.order_id)))
 }
 
 fn report(
@@ -310,11 +482,23 @@ fn report(
             key,
             Courier {
                 capacity,
-                load: courier.load,
+                ..courier.clone()
             },
         ),
-        None => Decision::record(key, Courier { capacity, load: 0 }),
+        None => Decision::record(
+            key,
+            Courier {
+                capacity,
+                ..Courier::default()
+            },
+        ),
     }
+}
+
+fn not_found(order_id: &OrderId) -> Decision<DeliveryService> {
+    Decision::Refuse(Refusal::NotFound(format!(
+        "there is no delivery of order `{order_id}` (yet: a courier is asked for once the order is confirmed)"
+    )))
 }
 
 fn remove(courier_id: &CourierId, couriers: &BTreeMap<String, Courier>) -> Decision<DeliveryService> {

@@ -1,9 +1,14 @@
-//! The delivery service assigns couriers to orders and calls them back.
+//! The delivery service assigns couriers to orders, calls them back, and hears from them how a delivery ended.
 //!
 //! ```text
 //! requested ──> assigned | no courier
-//! assigned ──order.cancelled──> cancelled
+//! assigned ──cancel-delivery──> cancelled
+//! assigned ──confirm──> delivered
+//! assigned ──fail──> failed
 //! ```
+//!
+//! What is delivered must not be refunded, so once a courier is asked for, this service is the arbiter: a cancellation and a
+//! confirmation that arrive together are two commits about the same delivery, and one of them finds the other.
 //!
 //! How many orders a courier has is a record of the ledger, `courier.load.<courier_id>`, changed in the same commit as
 //! the event that changes it.

@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use expect_test::expect_file;
 use quadrille_decision::testing::{self, Scenario, TestedService, every_pair, id};
-use quadrille_decision::{Refusal, Service};
+use quadrille_decision::{Refusal, Service, erased};
 use quadrille_delivery::DeliveryService;
-use quadrille_delivery::decide::{Ask, Courier, Input, State, courier_of, key};
+use quadrille_delivery::decide::{Ask, Courier, Input, MAX_LISTED, State, courier_of, key};
 use quadrille_delivery::desk::{Desk, DeskResult, SimulatedDesk};
 use quadrille_delivery::samples::samples;
 use quadrille_events::*;
@@ -18,9 +19,18 @@ fn order(order_id: &str) -> Arc<Order> {
     Arc::new(testing::order(order_id))
 }
 
-fn courier(name: &str, capacity: u64, load: u64) -> (String, Courier) {
-    (key(&id(name)), Courier { capacity, load })
+/// A courier who carries these orders.
+fn courier(name: &str, capacity: u64, orders: &[&str]) -> (String, Courier) {
+    let record = Courier {
+        capacity,
+        load: orders.len() as u64,
+        orders: orders.iter().map(|order_id| id(order_id)).collect(),
+    };
+    (key(&id(name)), record)
 }
+
+/// Why orders are cancelled.
+const REASON: &str = "changed my mind";
 
 // Events.
 fn assigned(order: &Arc<Order>, courier: &str) -> DeliveryEvent {
@@ -41,6 +51,22 @@ fn called_back(order: &Arc<Order>, courier: Option<&str>) -> DeliveryEvent {
     DeliveryCancelled {
         order: order.clone(),
         courier_id: courier.map(id),
+        reason: REASON.to_owned(),
+    }
+    .into()
+}
+fn delivered(order: &Arc<Order>, courier: &str) -> DeliveryEvent {
+    Delivered {
+        order: order.clone(),
+        courier_id: id(courier),
+    }
+    .into()
+}
+fn failed(order: &Arc<Order>, courier: &str) -> DeliveryEvent {
+    DeliveryFailed {
+        order: order.clone(),
+        courier_id: id(courier),
+        reason: "nobody at home".to_owned(),
     }
     .into()
 }
@@ -52,7 +78,25 @@ fn deliver(order: &Arc<Order>) -> Input {
 fn cancelled(order: &Arc<Order>, asked: bool) -> Input {
     Input::Cancelled {
         order: order.clone(),
+        reason: REASON.to_owned(),
         asked,
+    }
+}
+fn cancel_delivery(order: &Arc<Order>) -> Input {
+    Input::CancelDelivery {
+        order: order.clone(),
+        reason: REASON.to_owned(),
+    }
+}
+fn confirm(order_id: &str) -> Input {
+    Input::Confirm {
+        order_id: id(order_id),
+    }
+}
+fn fail(order_id: &str) -> Input {
+    Input::Fail {
+        order_id: id(order_id),
+        reason: "nobody at home".to_owned(),
     }
 }
 fn report(name: &str, capacity: u64) -> Input {
@@ -83,15 +127,25 @@ fn refuse(ask: &Ask) -> Input {
     }
 }
 
-/// A courier's load is the orders they are assigned to, and never more than their capacity.
+/// A courier's load is the orders that are assigned and not ended, which the record lists, and never more than the capacity.
 fn load_adds_up(service: &TestedService<DeliveryService>) {
     for (key, courier) in &service.records {
         let name = courier_of(key).unwrap();
-        let assigned = service
-            .states
-            .values()
-            .filter(|state| matches!(state, State::Assigned { courier_id, .. } if *courier_id == name));
-        assert_eq!(assigned.count() as u64, courier.load, "{key}: {:?}", service.said);
+        let carries = |state: &State| match state {
+            State::Assigned { order, courier_id } if *courier_id == name => Some(order.order_id.clone()),
+            State::None
+            | State::Assigned { .. }
+            | State::NoCourier { .. }
+            | State::Cancelled { .. }
+            | State::Delivered { .. }
+            | State::Failed { .. } => None,
+        };
+        let assigned: BTreeSet<_> = service.states.values().filter_map(carries).collect();
+        assert_eq!(assigned.len() as u64, courier.load, "{key}: {:?}", service.said);
+        if courier.capacity <= MAX_LISTED {
+            let listed: BTreeSet<_> = courier.orders.iter().cloned().collect();
+            assert_eq!(assigned, listed, "{key}: {:?}", service.said);
+        }
         assert!(courier.load <= courier.capacity, "{key}: {courier:?}");
     }
 }
@@ -109,9 +163,9 @@ fn given(
 #[test]
 fn a_redelivered_request_sends_one_courier() {
     let order = order("42");
-    given([], [courier("carla", 3, 0)])
+    given([], [courier("carla", 3, &[])])
         .when([deliver(&order), deliver(&order)])
-        .then_recording([assigned(&order, "carla")], [courier("carla", 3, 1)])
+        .then_recording([assigned(&order, "carla")], [courier("carla", 3, &["42"])])
         .ignored("already assigned");
 }
 
@@ -119,7 +173,7 @@ fn a_redelivered_request_sends_one_courier() {
 fn an_order_goes_to_the_courier_with_the_lowest_load_per_capacity() {
     // Loads after each order: bob 1/2; carla 1/4; carla 2/4; then both are half full, and bob is first by name.
     let orders: Vec<_> = ["1", "2", "3", "4"].map(order).into();
-    given([], [courier("carla", 4, 0), courier("bob", 2, 0)])
+    given([], [courier("carla", 4, &[]), courier("bob", 2, &[])])
         .when(orders.iter().map(deliver))
         .then_recording(
             [
@@ -128,21 +182,21 @@ fn an_order_goes_to_the_courier_with_the_lowest_load_per_capacity() {
                 assigned(&orders[2], "carla"),
                 assigned(&orders[3], "bob"),
             ],
-            [courier("carla", 4, 2), courier("bob", 2, 2)],
+            [courier("carla", 4, &["2", "3"]), courier("bob", 2, &["1", "4"])],
         );
 }
 
 #[test]
 fn when_every_courier_is_busy_the_payment_is_to_be_cancelled() {
     let orders: Vec<_> = ["1", "2"].map(order).into();
-    given([], [courier("carla", 1, 0), courier("dora", 0, 0)])
+    given([], [courier("carla", 1, &[]), courier("dora", 0, &[])])
         .when(orders.iter().map(deliver))
         .then_recording(
             [
                 assigned(&orders[0], "carla"),
                 no_courier(&orders[1], "every courier is busy"),
             ],
-            [courier("carla", 1, 1)],
+            [courier("carla", 1, &["1"])],
         );
 }
 
@@ -157,7 +211,7 @@ fn without_couriers_the_payment_is_to_be_cancelled() {
 #[test]
 fn an_order_that_the_desk_refuses_gets_no_courier() {
     let order = order("42");
-    given([], [courier("carla", 3, 0)])
+    given([], [courier("carla", 3, &[])])
         .asking(refuse)
         .when([deliver(&order), deliver(&order)])
         .then([no_courier(&order, "too far")])
@@ -167,19 +221,155 @@ fn an_order_that_the_desk_refuses_gets_no_courier() {
 #[test]
 fn a_cancelled_order_calls_its_courier_back() {
     let order = order("42");
-    given([assigned(&order, "carla")], [courier("carla", 3, 1)])
+    given([assigned(&order, "carla")], [courier("carla", 3, &["42"])])
         .when([cancelled(&order, true), cancelled(&order, true)])
-        .then_recording([called_back(&order, Some("carla"))], [courier("carla", 3, 0)])
+        .then_recording([called_back(&order, Some("carla"))], [courier("carla", 3, &[])])
+        .ignored("already cancelled");
+}
+
+#[test]
+fn a_cancellation_calls_the_courier_back_once() {
+    let order = order("42");
+    given([assigned(&order, "carla")], [courier("carla", 3, &["42"])])
+        .when([
+            cancel_delivery(&order),
+            cancel_delivery(&order),
+            cancelled(&order, true),
+        ])
+        .then_recording([called_back(&order, Some("carla"))], [courier("carla", 3, &[])])
         .ignored("already cancelled");
 }
 
 #[test]
 fn a_cancellation_that_overtakes_the_request_wins() {
     let order = order("42");
-    given([], [courier("carla", 3, 0)])
-        .when([cancelled(&order, true), deliver(&order)])
-        .then([called_back(&order, None)])
-        .ignored("already cancelled");
+    for cancellation in [cancel_delivery(&order), cancelled(&order, true)] {
+        given([], [courier("carla", 3, &[])])
+            .when([cancellation, deliver(&order)])
+            .then([called_back(&order, None)])
+            .ignored("already cancelled");
+    }
+}
+
+#[test]
+fn a_confirmed_delivery_frees_its_courier_once() {
+    let order = order("42");
+    given([assigned(&order, "carla")], [courier("carla", 3, &["42"])])
+        .when([confirm("42"), confirm("42")])
+        .then_recording([delivered(&order, "carla")], [courier("carla", 3, &[])])
+        .ignored("already delivered");
+}
+
+#[test]
+fn a_failed_delivery_frees_its_courier_once() {
+    let order = order("42");
+    given([assigned(&order, "carla")], [courier("carla", 3, &["42"])])
+        .when([fail("42"), fail("42")])
+        .then_recording([failed(&order, "carla")], [courier("carla", 3, &[])])
+        .ignored("already failed");
+}
+
+#[test]
+fn a_courier_who_has_delivered_takes_the_next_order() {
+    let orders: Vec<_> = ["1", "2", "3"].map(order).into();
+    given([], [courier("carla", 2, &[])])
+        .when([
+            deliver(&orders[0]),
+            deliver(&orders[1]),
+            confirm("1"),
+            deliver(&orders[2]),
+        ])
+        .then_recording(
+            [
+                assigned(&orders[0], "carla"),
+                assigned(&orders[1], "carla"),
+                delivered(&orders[0], "carla"),
+                assigned(&orders[2], "carla"),
+            ],
+            [courier("carla", 2, &["2", "3"])],
+        );
+}
+
+#[test]
+fn what_is_delivered_is_not_called_back() {
+    let order = order("42");
+    for cancellation in [cancel_delivery(&order), cancelled(&order, true)] {
+        given(
+            [assigned(&order, "carla"), delivered(&order, "carla")],
+            [courier("carla", 3, &[])],
+        )
+        .when([cancellation])
+        .then([])
+        .ignored("already delivered");
+    }
+}
+
+#[test]
+fn what_is_called_back_is_not_delivered() {
+    let order = order("42");
+    for late in [confirm("42"), fail("42")] {
+        given([assigned(&order, "carla")], [courier("carla", 3, &["42"])])
+            .when([cancel_delivery(&order), late])
+            .then_recording([called_back(&order, Some("carla"))], [courier("carla", 3, &[])])
+            .refused(Refusal::Conflict, "the delivery is cancelled: changed my mind");
+    }
+}
+
+#[test]
+fn a_delivery_ends_one_way() {
+    let order = order("42");
+    let said = [assigned(&order, "carla")];
+    let carla = [courier("carla", 3, &["42"])];
+    given(said.clone(), carla.clone())
+        .when([confirm("42"), fail("42")])
+        .then_recording([delivered(&order, "carla")], [courier("carla", 3, &[])])
+        .refused(Refusal::Conflict, "courier `carla` has delivered the order");
+    given(said, carla)
+        .when([fail("42"), confirm("42")])
+        .then_recording([failed(&order, "carla")], [courier("carla", 3, &[])])
+        .refused(Refusal::Conflict, "the delivery has failed: nobody at home");
+}
+
+#[test]
+fn a_delivery_that_nobody_makes_can_neither_be_confirmed_nor_fail() {
+    let order = order("42");
+    for command in [confirm("42"), fail("42")] {
+        given([], [])
+            .when([command.clone()])
+            .then([])
+            .refused(Refusal::NotFound, "no delivery of order `42`");
+        given([no_courier(&order, "too far")], [])
+            .when([command])
+            .then([])
+            .refused(Refusal::Conflict, "no courier delivers the order: too far");
+    }
+}
+
+#[test]
+fn the_orders_of_a_courier_without_a_usual_capacity_are_counted_and_not_listed() {
+    let (first, second) = (order("1"), order("2"));
+    let fleet = |load| {
+        let courier = Courier {
+            capacity: MAX_LISTED + 1,
+            load,
+            orders: Vec::new(),
+        };
+        (key(&id("carla")), courier)
+    };
+    given([assigned(&first, "carla")], [fleet(1)])
+        .when([deliver(&second)])
+        .then_recording([assigned(&second, "carla")], [fleet(2)]);
+}
+
+#[test]
+fn a_record_of_release_0_1_has_no_list() {
+    let old: Courier = erased::decode(br#"{"capacity":3,"load":1}"#);
+    assert_eq!((old.capacity, old.load, old.orders.len()), (3, 1, 0));
+    let order = order("42");
+    Scenario::<DeliveryService>::given([assigned(&order, "carla")])
+        .records([(key(&id("carla")), old)])
+        .when([confirm("42")])
+        .then_recording([delivered(&order, "carla")], [courier("carla", 3, &[])]);
 }
 
 #[test]
@@ -204,8 +394,8 @@ fn an_order_without_a_courier_has_none_to_call_back() {
 fn a_courier_is_recorded_once() {
     given([], [])
         .when([report("carla", 3)])
-        .then_recording([], [courier("carla", 3, 0)]);
-    given([], [courier("carla", 3, 0)])
+        .then_recording([], [courier("carla", 3, &[])]);
+    given([], [courier("carla", 3, &[])])
         .when([report("carla", 3)])
         .then([])
         .ignored("the same already");
@@ -215,10 +405,10 @@ fn a_courier_is_recorded_once() {
 fn a_capacity_does_not_fall_below_the_load() {
     let order = order("42");
     let said = [assigned(&order, "carla")];
-    given(said.clone(), [courier("carla", 3, 1)])
+    given(said.clone(), [courier("carla", 3, &["42"])])
         .when([report("carla", 1)])
-        .then_recording([], [courier("carla", 1, 1)]);
-    given(said, [courier("carla", 3, 1)])
+        .then_recording([], [courier("carla", 1, &["42"])]);
+    given(said, [courier("carla", 3, &["42"])])
         .when([report("carla", 0)])
         .then([])
         .refused(Refusal::Conflict, "has 1 orders");
@@ -226,7 +416,7 @@ fn a_capacity_does_not_fall_below_the_load() {
 
 #[test]
 fn a_courier_without_orders_is_removed_and_then_unknown() {
-    given([], [courier("bob", 2, 0), courier("carla", 3, 0)])
+    given([], [courier("bob", 2, &[]), courier("carla", 3, &[])])
         .when([remove("carla"), remove("carla")])
         .then_removing([], [key(&id("carla"))])
         .refused(Refusal::NotFound, "no courier `carla`");
@@ -235,7 +425,7 @@ fn a_courier_without_orders_is_removed_and_then_unknown() {
 #[test]
 fn a_courier_with_orders_is_not_removed() {
     let order = order("42");
-    given([assigned(&order, "carla")], [courier("carla", 3, 1)])
+    given([assigned(&order, "carla")], [courier("carla", 3, &["42"])])
         .when([remove("carla")])
         .then([])
         .refused(Refusal::Conflict, "has 1 orders");
@@ -247,7 +437,10 @@ fn delivery_hears_the_order_service_only() {
         desk: Box::new(SimulatedDesk::default()),
     };
     let heard: Vec<_> = service.wires().iter().map(|wire| wire.name).collect();
-    assert_eq!(heard, [CreateDelivery::NAME, OrderCancelled::NAME]);
+    assert_eq!(
+        heard,
+        [CreateDelivery::NAME, CancelDelivery::NAME, OrderCancelled::NAME]
+    );
 }
 
 #[tokio::test]

@@ -26,7 +26,11 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 fn courier() -> impl Strategy<Value = Courier> {
-    (number(), number()).prop_map(|(capacity, load)| Courier { capacity, load })
+    (number(), number()).prop_map(|(capacity, load)| Courier {
+        capacity,
+        load,
+        orders: Vec::new(),
+    })
 }
 
 proptest! {
@@ -43,20 +47,23 @@ proptest! {
 
     #[test]
     fn a_decision_never_panics_and_never_makes_a_sound_record_unsound(
-        couriers in prop::collection::btree_map("[a-c]", courier(), 0..4), capacity in number(), n in 0..5,
+        couriers in prop::collection::btree_map("[a-c]", courier(), 0..4), capacity in number(), n in 0..8,
         stray in any::<bool>(),
     ) {
         let order = Arc::new(order("42"));
         let mut records: BTreeMap<_, _> =
             couriers.into_iter().map(|(name, courier)| (key(&id(&name)), courier)).collect();
         if stray {
-            records.insert(format!("{COURIERS}.no id"), Courier { capacity: 1, load: 0 });
+            records.insert(format!("{COURIERS}.no id"), Courier { capacity: 1, ..Courier::default() });
         }
         let assigned = DeliveryEvent::from(Assigned { order: order.clone(), courier_id: id("a") });
         let (said, input) = match n {
             0 => (vec![], Input::Desk { order: order.clone(), result: DeskResult::Accepted }),
-            1 => (vec![assigned], Input::Cancelled { order: order.clone(), asked: true }),
-            2 => (vec![], Input::Cancelled { order: order.clone(), asked: true }),
+            1 => (vec![assigned], Input::Cancelled { order: order.clone(), reason: "a reason".to_owned(), asked: true }),
+            2 => (vec![], Input::Cancelled { order: order.clone(), reason: "a reason".to_owned(), asked: true }),
+            5 => (vec![assigned], Input::Confirm { order_id: id("42") }),
+            6 => (vec![assigned], Input::Fail { order_id: id("42"), reason: "a reason".to_owned() }),
+            7 => (vec![assigned], Input::CancelDelivery { order: order.clone(), reason: "a reason".to_owned() }),
             3 => (vec![], Input::RemoveCourier { courier_id: id("a") }),
             _ => (vec![], Input::Courier { courier_id: id("a"), capacity }),
         };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    AggregateId, Charged, Created, Flow, InventoryEvent, ItemId, Order, OrderCancelled, Released,
-    ReservationFailed, Reserved, TypedId,
+    AggregateId, Charged, Created, Delivered, Flow, InventoryEvent, ItemId, Order, OrderCancelled, Released,
+    ReservationFailed, Reserved, Shipped, TypedId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,12 +23,20 @@ pub enum State {
     Failed { order: Arc<Order>, reason: String },
     /// The reserved stock is available again. Final.
     Released { order: Arc<Order> },
+    /// The reserved stock has left the shop. Final.
+    Shipped { order: Arc<Order> },
 }
 
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Stock for the order's lines is to be reserved.
-    Reserve(Arc<Order>),
+    Reserve {
+        order: Arc<Order>,
+        /// Whether the simulation lets the reservation fail.
+        fails: bool,
+    },
+    /// The order is delivered.
+    Delivered(Arc<Order>),
     /// The order is cancelled.
     Cancelled {
         order: Arc<Order>,
@@ -38,7 +46,7 @@ pub enum Input {
     /// Command: sets the quantity of an item.
     Stock {
         item_id: ItemId,
-        /// Everything that was ever put in, including what is reserved or has gone out.
+        /// How many are there, including those that are reserved.
         quantity: u64,
     },
 }
@@ -51,6 +59,7 @@ impl State {
             State::Reserved { .. } => "reserved",
             State::Failed { .. } => "failed",
             State::Released { .. } => "released",
+            State::Shipped { .. } => "shipped",
         }
     }
 }
@@ -58,9 +67,9 @@ impl State {
 /// The stock of one item: a record of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {
-    /// Everything that was ever put in.
+    /// How much is there: put in and not shipped.
     pub quantity: u64,
-    /// How much of it is reserved for orders or has gone out with one.
+    /// How much of it is reserved for orders that are not delivered yet.
     pub reserved: u64,
 }
 
@@ -84,41 +93,51 @@ impl Service for InventoryService {
     type Ask = Infallible;
 
     fn wires(&self) -> Vec<Wire<Input>> {
+        let simulation = self.simulation;
+        let reserve = move |order: Arc<Order>| {
+            let fails = simulation.fails(&order.order_id);
+            Input::Reserve { order, fails }
+        };
+        let delivered = Wire::on::<Delivered>(|heard| Input::Delivered(heard.order));
         match self.flow {
             Flow::PayFirst => vec![
-                Wire::on::<Charged>(|heard| Input::Reserve(heard.order)),
+                Wire::on::<Charged>(move |heard| reserve(heard.order)),
                 Wire::on::<OrderCancelled>(|heard| Input::Cancelled {
                     order: heard.order,
                     asked: heard.charged,
                 }),
+                delivered,
             ],
             Flow::ReserveFirst => vec![
-                Wire::on::<Created>(|heard| Input::Reserve(heard.order)),
+                Wire::on::<Created>(move |heard| reserve(heard.order)),
                 Wire::on::<OrderCancelled>(|heard| Input::Cancelled {
                     order: heard.order,
                     asked: true,
                 }),
+                delivered,
             ],
         }
     }
 
     fn about(input: &Input) -> Option<AggregateId> {
         match input {
-            Input::Reserve(order) | Input::Cancelled { order, .. } => Some(order.order_id.aggregate()),
+            Input::Reserve { order, .. } | Input::Delivered(order) | Input::Cancelled { order, .. } => {
+                Some(order.order_id.aggregate())
+            }
             Input::Stock { .. } => None,
         }
     }
 
     fn opens(input: &Input) -> bool {
         match input {
-            Input::Reserve(_) => true,
-            Input::Cancelled { .. } | Input::Stock { .. } => false,
+            Input::Reserve { .. } => true,
+            Input::Delivered(_) | Input::Cancelled { .. } | Input::Stock { .. } => false,
         }
     }
 
     fn reads(input: &Input) -> Reads {
         match input {
-            Input::Reserve(order) | Input::Cancelled { order, .. } => {
+            Input::Reserve { order, .. } | Input::Delivered(order) | Input::Cancelled { order, .. } => {
                 let items: BTreeSet<_> = order.lines.iter().map(|line| &line.item_id).collect();
                 Reads::Keys(items.into_iter().map(key).collect())
             }
@@ -134,16 +153,36 @@ impl Service for InventoryService {
                 reason: reason.clone(),
             },
             InventoryEvent::Released(Released { order }) => State::Released { order: order.clone() },
+            InventoryEvent::Shipped(Shipped { order }) => State::Shipped { order: order.clone() },
         };
     }
 
     fn decide(state: &State, input: &Input, context: &Context<'_, Stock>) -> Decision<Self> {
         match (state, input) {
             // Reserve all lines or none.
-            (State::None, Input::Reserve(order)) => reserve(order, context.records),
-            (State::Reserved { .. }, Input::Reserve(_)) => Decision::Ignore("already reserved"),
-            (State::Failed { .. }, Input::Reserve(_)) => Decision::Ignore("already failed"),
-            (State::Released { .. }, Input::Reserve(_)) => Decision::Ignore("already released"),
+            (State::None, Input::Reserve { order, fails: false }) => reserve(order, context.records),
+            (State::None, Input::Reserve { order, fails: true }) => Decision::say([ReservationFailed {
+                order: order.clone(),
+                reason: "the goods are damaged (simulated)".to_owned(),
+            }
+            .into()]),
+            (State::Reserved { .. }, Input::Reserve { .. }) => Decision::Ignore("already reserved"),
+            (State::Failed { .. }, Input::Reserve { .. }) => Decision::Ignore("already failed"),
+            (State::Released { .. }, Input::Reserve { .. }) => Decision::Ignore("already released"),
+            (State::Shipped { .. }, Input::Reserve { .. }) => Decision::Ignore("already shipped"),
+
+            // The courier has handed over the goods.
+            (State::None, Input::Delivered(_)) => {
+                Decision::Ignore("unknown reservation: its entries are gone")
+            }
+            (State::Reserved { .. }, Input::Delivered(order)) => ship(order, context.records),
+            (State::Failed { .. }, Input::Delivered(_)) => {
+                Decision::Ignore("cannot be: what is delivered was reserved")
+            }
+            (State::Released { .. }, Input::Delivered(_)) => Decision::Ignore(
+                "already released: the previous release cancelled the order before the courier arrived",
+            ),
+            (State::Shipped { .. }, Input::Delivered(_)) => Decision::Ignore("already shipped"),
 
             // The order is cancelled. If the request is still in flight, it must find the reservation failed.
             (State::None, Input::Cancelled { order, asked: true }) => Decision::say([ReservationFailed {
@@ -155,10 +194,17 @@ impl Service for InventoryService {
             (State::Reserved { .. }, Input::Cancelled { order, .. }) => release(order, context.records),
             (State::Failed { .. }, Input::Cancelled { .. }) => Decision::Ignore("nothing is reserved"),
             (State::Released { .. }, Input::Cancelled { .. }) => Decision::Ignore("already released"),
+            (State::Shipped { .. }, Input::Cancelled { .. }) => Decision::Ignore(
+                "already shipped: the previous release cancelled the order before the courier arrived",
+            ),
 
             // The shop owner changes the stock. That concerns no order, so the state does not matter.
             (
-                State::None | State::Reserved { .. } | State::Failed { .. } | State::Released { .. },
+                State::None
+                | State::Reserved { .. }
+                | State::Failed { .. }
+                | State::Released { .. }
+                | State::Shipped { .. },
                 Input::Stock { item_id, quantity },
             ) => stock(item_id, *quantity, context.records),
         }
@@ -191,20 +237,36 @@ fn reserve(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<Inve
 }
 
 fn release(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
-    let changed = wanted(order).into_iter().filter_map(|(item_id, held)| {
-        let there = stock.get(&key(item_id))?;
-        // What is released was reserved before, so this saturates only if the bucket was edited by hand. Then the audit reports
-        // it; the order must not get stuck.
-        let reserved = there.reserved.saturating_sub(held);
-        Some((
-            key(item_id),
-            Stock {
-                quantity: there.quantity,
-                reserved,
-            },
-        ))
+    let released = held(order, stock, |there, held| {
+        there.reserved = there.reserved.saturating_sub(held);
     });
-    Decision::say([Released { order: order.clone() }.into()]).with_records(changed)
+    Decision::say([Released { order: order.clone() }.into()]).with_records(released)
+}
+
+/// What is shipped is no longer reserved, and no longer there.
+fn ship(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
+    let shipped = held(order, stock, |there, held| {
+        there.quantity = there.quantity.saturating_sub(held);
+        there.reserved = there.reserved.saturating_sub(held);
+    });
+    Decision::say([Shipped { order: order.clone() }.into()]).with_records(shipped)
+}
+
+/// The records of the items that are reserved for the order, changed: `change` gets a record and how much of it the order
+/// holds. It was reserved before, so its subtractions saturate only if the bucket was edited by hand. Then the audit reports
+/// it; the order must not get stuck.
+fn held(
+    order: &Order,
+    stock: &BTreeMap<String, Stock>,
+    change: impl Fn(&mut Stock, u64),
+) -> Vec<(String, Stock)> {
+    let changed = wanted(order).into_iter().filter_map(|(item_id, held)| {
+        let key = key(item_id);
+        let mut there = stock.get(&key)?.clone();
+        change(&mut there, held);
+        Some((key, there))
+    });
+    changed.collect()
 }
 
 fn stock(item_id: &ItemId, quantity: u64, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {

@@ -33,7 +33,7 @@ type InventoryDoor = Shared<Door<InventoryService>>;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "quantity": 100 }))]
 struct StockRequest {
-    /// How many were put in, all told: those that are reserved or shipped count.
+    /// How many are there, including those that are reserved.
     #[serde(deserialize_with = "whole")]
     #[schema(maximum = 9_007_199_254_740_991_u64)]
     quantity: u64,
@@ -56,9 +56,9 @@ struct AvailabilityRequest {
 #[derive(Serialize, ToSchema)]
 struct ItemView {
     item_id: ItemId,
-    /// How many were put in, all told.
+    /// How many are there, including those that are reserved. A delivery takes them off.
     quantity: u64,
-    /// How many are reserved for orders, or were shipped with one.
+    /// How many are reserved for orders that are not delivered yet.
     reserved: u64,
     /// How many can be reserved.
     available: u64,
@@ -93,7 +93,7 @@ enum Availability {
     OutOfStock,
 }
 
-/// Sets the quantity of an item that was put in, all told.
+/// Sets how many of an item are there, including those that are reserved.
 #[utoipa::path(put, path = "/inventory/items/{item_id}", tag = "inventory", request_body = StockRequest,
     params(("item_id" = ItemId, Path, description = "The item.", example = "apple")),
     responses(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quadrille_decision::testing::{Samples, id, order, order_of};
-use quadrille_events::{InventoryEvent, Released, ReservationFailed, Reserved};
+use quadrille_events::{InventoryEvent, Order, Released, ReservationFailed, Reserved, Shipped};
 
 use crate::InventoryService;
 use crate::decide::{Input, State, Stock, key};
@@ -17,6 +17,11 @@ pub fn samples() -> Samples<InventoryService> {
         reason: "sold out".to_owned(),
     });
     let released = InventoryEvent::from(Released { order: order.clone() });
+    let shipped = InventoryEvent::from(Shipped { order: order.clone() });
+    let reserve = |order: &Arc<Order>, fails| Input::Reserve {
+        order: order.clone(),
+        fails,
+    };
     let cancelled = |asked| Input::Cancelled {
         order: order.clone(),
         asked,
@@ -30,11 +35,14 @@ pub fn samples() -> Samples<InventoryService> {
             ("none", vec![]),
             ("reserved", vec![reserved.clone()]),
             ("failed", vec![failed]),
-            ("released", vec![reserved, released]),
+            ("released", vec![reserved.clone(), released]),
+            ("shipped", vec![reserved, shipped]),
         ],
         heard: vec![
-            ("reserve", Input::Reserve(order.clone())),
-            ("reserve (too many)", Input::Reserve(greedy)),
+            ("reserve", reserve(&order, false)),
+            ("reserve (too many)", reserve(&greedy, false)),
+            ("reserve (simulated failure)", reserve(&order, true)),
+            ("delivery.delivered", Input::Delivered(order.clone())),
             ("order.cancelled", cancelled(true)),
             ("order.cancelled (unasked)", cancelled(false)),
         ],

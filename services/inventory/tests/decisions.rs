@@ -8,9 +8,9 @@ use expect_test::expect_file;
 use quadrille_decision::testing::{Scenario, TestedService, every_pair, id, order_of};
 use quadrille_decision::{Refusal, Service};
 use quadrille_events::*;
-use quadrille_inventory::InventoryService;
 use quadrille_inventory::decide::{Input, State, Stock, key};
 use quadrille_inventory::samples::samples;
+use quadrille_inventory::{InventoryService, Simulation};
 
 fn order(order_id: &str, items: &[(&str, u32)]) -> Arc<Order> {
     Arc::new(order_of(order_id, items))
@@ -35,9 +35,19 @@ fn released(order: &Arc<Order>) -> InventoryEvent {
     Released { order: order.clone() }.into()
 }
 
+fn shipped(order: &Arc<Order>) -> InventoryEvent {
+    Shipped { order: order.clone() }.into()
+}
+
 // Inputs.
 fn reserve(order: &Arc<Order>) -> Input {
-    Input::Reserve(order.clone())
+    Input::Reserve {
+        order: order.clone(),
+        fails: false,
+    }
+}
+fn delivered(order: &Arc<Order>) -> Input {
+    Input::Delivered(order.clone())
 }
 fn cancelled(order: &Arc<Order>, asked: bool) -> Input {
     Input::Cancelled {
@@ -88,6 +98,64 @@ fn a_redelivered_request_reserves_once() {
         .when([reserve(&order), reserve(&order)])
         .then_recording([reserved(&order)], [stock("apple", 10, 2)])
         .ignored("already reserved");
+}
+
+#[test]
+fn what_is_delivered_is_neither_reserved_nor_there_any_more() {
+    let order = order("42", &[("apple", 2), ("bread", 1), ("apple", 3)]);
+    given([reserved(&order)], [stock("apple", 10, 5), stock("bread", 1, 1)])
+        .when([delivered(&order), delivered(&order)])
+        .then_recording([shipped(&order)], [stock("apple", 5, 0), stock("bread", 0, 0)])
+        .ignored("already shipped");
+}
+
+#[test]
+fn what_is_shipped_never_returns() {
+    let order = order("42", &[("apple", 2)]);
+    given([reserved(&order), shipped(&order)], [stock("apple", 8, 0)])
+        .when([cancelled(&order, true)])
+        .then([])
+        .ignored("already shipped");
+}
+
+#[test]
+fn a_simulated_failure_reserves_nothing() {
+    let order = order("42", &[("apple", 2)]);
+    let unlucky = Input::Reserve {
+        order: order.clone(),
+        fails: true,
+    };
+    given([], [stock("apple", 10, 0)])
+        .when([unlucky])
+        .then([failed(&order, "the goods are damaged (simulated)")]);
+}
+
+#[test]
+fn the_simulation_lets_reservations_fail_at_its_rate_and_always_the_same_orders() {
+    let simulation = |failure_rate| Simulation {
+        failure_rate,
+        seed: 7,
+    };
+    let order_id = |number: u32| id::<OrderId>(&number.to_string());
+    let failing = (0..1000).filter(|number| simulation(0.5).fails(&order_id(*number)));
+    assert!((400..600).contains(&failing.count()));
+    assert!((0..1000).all(|number| simulation(1.0).fails(&order_id(number))));
+    assert!((0..1000).all(|number| !Simulation::default().fails(&order_id(number))));
+
+    // The wire asks it.
+    let unlucky = InventoryService {
+        simulation: simulation(1.0),
+        ..InventoryService::default()
+    };
+    let order = order("42", &[("apple", 2)]);
+    let charged = Charged {
+        order,
+        reference: "sim".to_owned(),
+    };
+    let mut wires = unlucky.wires().into_iter();
+    let wire = wires.find(|wire| wire.name == Charged::NAME).unwrap();
+    let (_, input) = wire.decode(&charged.encode()).unwrap();
+    assert!(matches!(input, Input::Reserve { fails: true, .. }), "{input:?}");
 }
 
 #[test]
@@ -237,8 +305,13 @@ fn the_flow_sets_which_event_requests_the_reservation() {
         (Flow::PayFirst, Charged::NAME, false),
         (Flow::ReserveFirst, Created::NAME, true),
     ] {
-        let wires = InventoryService { flow }.wires();
-        assert_eq!([wires[0].name, wires[1].name], [asked_by, OrderCancelled::NAME]);
+        let service = InventoryService {
+            flow,
+            ..InventoryService::default()
+        };
+        let wires = service.wires();
+        let heard: Vec<_> = wires.iter().map(|wire| wire.name).collect();
+        assert_eq!(heard, [asked_by, OrderCancelled::NAME, Delivered::NAME]);
         let (_, input) = wires[1].decode(&cancelled.encode()).unwrap();
         assert!(
             matches!(input, Input::Cancelled { asked, .. } if asked == asked_for),

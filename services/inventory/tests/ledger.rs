@@ -35,7 +35,7 @@ proptest! {
     fn a_decision_never_panics_and_never_makes_a_sound_record_unsound(
         apple in prop::option::of(stock()), bread in prop::option::of(stock()),
         wanted in prop::collection::vec((prop::sample::select(vec!["apple", "bread"]), 1..=u32::MAX), 1..5),
-        put in number(), n in 0..5,
+        put in number(), n in 0..6,
     ) {
         let order = Arc::new(order_of("42", &[("apple", 1)]));
         let order = Arc::new(quadrille_events::Order { lines: order_of_lines(&wanted), ..(*order).clone() });
@@ -45,10 +45,11 @@ proptest! {
             .collect();
         let reserved = InventoryEvent::from(Reserved { order: order.clone() });
         let (said, input) = match n {
-            0 => (vec![], Input::Reserve(order.clone())),
+            0 => (vec![], Input::Reserve { order: order.clone(), fails: false }),
             1 => (vec![reserved], Input::Cancelled { order: order.clone(), asked: true }),
             2 => (vec![], Input::Cancelled { order: order.clone(), asked: true }),
-            3 => (vec![reserved, Released { order: order.clone() }.into()], Input::Reserve(order.clone())),
+            3 => (vec![reserved, Released { order: order.clone() }.into()], Input::Reserve { order: order.clone(), fails: false }),
+            4 => (vec![reserved], Input::Delivered(order.clone())),
             _ => (vec![], Input::Stock { item_id: id("apple"), quantity: put }),
         };
         let mut state = State::default();

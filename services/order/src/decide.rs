@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    AggregateId, Approval, Assigned, AwaitingApproval, CancelOrder, CancelPayment, Charged, Completed,
-    CourierId, CreateDelivery, Created, Flow, Order, OrderCancelled, OrderEvent, OrderId, Reserved, TypedId,
+    AggregateId, Approval, Assigned, AwaitingApproval, CancelDelivery, CancelOrder, CancelPayment, Charged,
+    Completed, CourierId, CreateDelivery, Created, Delivered, Flow, Order, OrderCancelled, OrderEvent,
+    OrderId, Reserved, TypedId,
 };
 
 use crate::OrderService;
@@ -21,20 +22,31 @@ pub enum State {
     AwaitingApproval(Arc<Order>),
     /// Delivery is asked to send a courier.
     Confirmed(Arc<Order>),
-    /// Payment is asked to cancel or refund.
+    /// Somebody is asked to undo the order.
     Cancelling {
         order: Arc<Order>,
         reason: String,
-        /// Whether delivery was asked to send a courier before.
-        delivery_requested: bool,
+        /// Who is asked first.
+        through: Arbiter,
     },
-    /// A courier is on the way. Final.
+    /// A courier is on the way, or was there. Final, unless the delivery fails.
     Completed {
         order: Arc<Order>,
         courier_id: CourierId,
     },
     /// Final.
     Cancelled { order: Arc<Order>, reason: String },
+}
+
+/// Who is asked first to undo an order: whoever holds what may be given away in that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arbiter {
+    /// Payment cancels or refunds. No courier was asked for.
+    Payment,
+    /// Delivery calls the courier back, unless the goods are delivered.
+    Delivery,
+    /// Payment, although a courier was asked for: as release 0.1 did it, whose orders may still be in flight.
+    PaymentDespiteCourier,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +61,11 @@ pub enum Input {
     Cancel { order_id: OrderId, reason: String },
     /// A courier is on the way.
     Assigned {
+        order: Arc<Order>,
+        courier_id: CourierId,
+    },
+    /// The courier has handed over the goods.
+    Delivered {
         order: Arc<Order>,
         courier_id: CourierId,
     },
@@ -79,6 +96,11 @@ impl Service for OrderService {
                 order: heard.order,
                 courier_id: heard.courier_id,
             }),
+            // An order that is completed has no use for it. One that is being cancelled has: the goods cannot be called back.
+            Wire::on::<Delivered>(|heard| Input::Delivered {
+                order: heard.order,
+                courier_id: heard.courier_id,
+            }),
             Wire::on::<CancelOrder>(|heard| Input::CancelOrder {
                 order: heard.order,
                 reason: heard.reason,
@@ -92,6 +114,7 @@ impl Service for OrderService {
             Input::Create(order)
             | Input::Ready(order)
             | Input::Assigned { order, .. }
+            | Input::Delivered { order, .. }
             | Input::CancelOrder { order, .. } => Some(order.order_id.aggregate()),
             Input::Approve { order_id } | Input::Cancel { order_id, .. } => Some(order_id.aggregate()),
         }
@@ -104,6 +127,7 @@ impl Service for OrderService {
             | Input::Approve { .. }
             | Input::Cancel { .. }
             | Input::Assigned { .. }
+            | Input::Delivered { .. }
             | Input::CancelOrder { .. } => false,
         }
     }
@@ -122,7 +146,16 @@ impl Service for OrderService {
             OrderEvent::CancelPayment(CancelPayment { order, reason }) => State::Cancelling {
                 order: order.clone(),
                 reason: reason.clone(),
-                delivery_requested: state.delivery_requested(),
+                through: if state.delivery_requested() {
+                    Arbiter::PaymentDespiteCourier
+                } else {
+                    Arbiter::Payment
+                },
+            },
+            OrderEvent::CancelDelivery(CancelDelivery { order, reason }) => State::Cancelling {
+                order: order.clone(),
+                reason: reason.clone(),
+                through: Arbiter::Delivery,
             },
             OrderEvent::Completed(Completed { order, courier_id }) => State::Completed {
                 order: order.clone(),
@@ -142,7 +175,8 @@ impl Service for OrderService {
             OrderEvent::Created(_)
             | OrderEvent::AwaitingApproval(_)
             | OrderEvent::CreateDelivery(_)
-            | OrderEvent::CancelPayment(_) => None,
+            | OrderEvent::CancelPayment(_)
+            | OrderEvent::CancelDelivery(_) => None,
         }
     }
 
@@ -213,12 +247,17 @@ impl Service for OrderService {
                 conflict(format!("the order is cancelled: {reason}"))
             }
 
-            // The customer cancels. Payment cancels or refunds, and says `cancel-order`.
+            // The customer cancels. Payment cancels or refunds, and says `cancel-order`. Once a courier is asked for, delivery is
+            // asked first, because what is delivered must not be refunded; payment hears from delivery.
             (State::None, Input::Cancel { order_id, .. }) => not_found(order_id),
-            (
-                State::Created(order) | State::AwaitingApproval(order) | State::Confirmed(order),
-                Input::Cancel { reason, .. },
-            ) => Decision::say([CancelPayment {
+            (State::Created(order) | State::AwaitingApproval(order), Input::Cancel { reason, .. }) => {
+                Decision::say([CancelPayment {
+                    order: order.clone(),
+                    reason: reason.clone(),
+                }
+                .into()])
+            }
+            (State::Confirmed(order), Input::Cancel { reason, .. }) => Decision::say([CancelDelivery {
                 order: order.clone(),
                 reason: reason.clone(),
             }
@@ -239,18 +278,58 @@ impl Service for OrderService {
                 courier_id: courier_id.clone(),
             }
             .into()]),
-            // Delivery hears of the cancellation and calls the courier back.
+            // Delivery hears of the cancellation: it calls the courier back, or the goods are delivered.
             (State::Cancelling { .. }, Input::Assigned { .. }) => Decision::Ignore("being cancelled"),
             (State::Completed { .. }, Input::Assigned { .. }) => Decision::Ignore("already completed"),
             (State::Cancelled { .. }, Input::Assigned { .. }) => Decision::Ignore("already cancelled"),
 
-            // There is no payment.
+            // The goods are delivered. If delivery was asked to call the courier back, that came too late.
+            (State::None, Input::Delivered { .. }) => Decision::Ignore(UNKNOWN),
+            (State::Created(_) | State::AwaitingApproval(_), Input::Delivered { .. }) => {
+                Decision::Ignore("cannot be: the goods are delivered, and delivery was never asked")
+            }
+            (
+                State::Confirmed(_)
+                | State::Cancelling {
+                    through: Arbiter::Delivery,
+                    ..
+                },
+                Input::Delivered { order, courier_id },
+            ) => Decision::say([Completed {
+                order: order.clone(),
+                courier_id: courier_id.clone(),
+            }
+            .into()]),
+            (
+                State::Cancelling {
+                    through: Arbiter::Payment,
+                    ..
+                },
+                Input::Delivered { .. },
+            ) => Decision::Ignore("cannot be: the goods are delivered, and no courier was asked for"),
+            // The money may be on its way back, and nobody can stop it.
+            (
+                State::Cancelling {
+                    through: Arbiter::PaymentDespiteCourier,
+                    ..
+                },
+                Input::Delivered { .. },
+            ) => Decision::Ignore(
+                "being cancelled: the previous release asked payment before the courier arrived",
+            ),
+            (State::Completed { .. }, Input::Delivered { .. }) => Decision::Ignore("already completed"),
+            (State::Cancelled { .. }, Input::Delivered { .. }) => Decision::Ignore(
+                "already cancelled: the previous release asked payment before the courier arrived",
+            ),
+
+            // There is no payment, or none any more. A completed order is cancelled if its delivery has failed.
             (State::None, Input::CancelOrder { .. }) => Decision::Ignore(UNKNOWN),
             (
                 State::Created(_)
                 | State::AwaitingApproval(_)
                 | State::Confirmed(_)
-                | State::Cancelling { .. },
+                | State::Cancelling { .. }
+                | State::Completed { .. },
                 Input::CancelOrder {
                     order,
                     reason,
@@ -263,9 +342,6 @@ impl Service for OrderService {
                 delivery_requested: state.delivery_requested(),
             }
             .into()]),
-            (State::Completed { .. }, Input::CancelOrder { .. }) => {
-                Decision::Ignore("cannot be: payment gives nothing back once a courier is assigned")
-            }
             (State::Cancelled { .. }, Input::CancelOrder { .. }) => Decision::Ignore("already cancelled"),
         }
     }
@@ -284,9 +360,10 @@ impl State {
     fn delivery_requested(&self) -> bool {
         match self {
             State::Confirmed(_) | State::Completed { .. } => true,
-            State::Cancelling {
-                delivery_requested, ..
-            } => *delivery_requested,
+            State::Cancelling { through, .. } => match through {
+                Arbiter::Delivery | Arbiter::PaymentDespiteCourier => true,
+                Arbiter::Payment => false,
+            },
             State::None | State::Created(_) | State::AwaitingApproval(_) | State::Cancelled { .. } => false,
         }
     }

@@ -167,7 +167,8 @@ async fn confirm(
     }))
 }
 
-/// Cancels an order that is not completed. Payment settles the money first. A repeated cancellation has no further effect.
+/// Cancels an order that is not completed. Payment settles the money first. Once a courier was asked for, delivery decides: if the
+/// goods are delivered already, the order ends completed. A repeated cancellation has no further effect.
 #[utoipa::path(post, path = "/orders/cancel", tag = "orders", request_body = CancelOrder, responses(
     (status = 200, description = "The order is being cancelled, or is cancelled.", body = OrderReply),
     (status = 404, description = "There is no such order.", body = Problem, content_type = "application/problem+json"),

@@ -3,12 +3,15 @@
 //! ```text
 //! created ──ready──> [awaiting-approval ──approve──>] confirmed ──assigned──> completed
 //!    └───────────────────────┴────────────────────────────┴──cancel──> cancelling
-//!    any but completed ──cancel-order──> cancelled
+//! cancelling ──delivery.delivered──> completed
+//! any ──cancel-order──> cancelled
 //! ```
 //!
 //! An order is *ready* once it is both paid and reserved. Which event makes it ready is the second of the two, so it depends on
 //! the flow (see `wires`). An order that cannot be completed is not cancelled at once: payment is asked to cancel or refund,
-//! and answers with `cancel-order`. So the payment is always settled before the order is cancelled.
+//! and answers with `cancel-order`. So the payment is always settled before the order is cancelled. Once a courier was asked for,
+//! delivery is asked first: it calls the courier back, and payment hears that; or the goods are delivered, and the order completes.
+//! A completed order is cancelled only if its delivery fails.
 
 pub mod decide;
 pub mod http;

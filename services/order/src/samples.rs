@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use quadrille_decision::testing::{Samples, id, order};
 use quadrille_events::{
-    Approval, AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, Order, OrderCancelled,
-    OrderEvent, PaymentMode,
+    Approval, AwaitingApproval, CancelDelivery, CancelPayment, Completed, CourierId, CreateDelivery, Created,
+    Order, OrderCancelled, OrderEvent, PaymentMode,
 };
 
 use crate::OrderService;
@@ -24,7 +24,7 @@ pub fn samples() -> Samples<OrderService> {
     let auto = placed(PaymentMode::Auto, Approval::Auto);
     let manual = placed(PaymentMode::Auto, Approval::Manual);
     let reason = "changed my mind".to_owned();
-    let courier_id = id("carla");
+    let courier_id: CourierId = id("carla");
 
     let created = |order: &Arc<Order>| OrderEvent::from(Created { order: order.clone() });
     let awaiting_approval = OrderEvent::from(AwaitingApproval {
@@ -32,6 +32,10 @@ pub fn samples() -> Samples<OrderService> {
     });
     let create_delivery = OrderEvent::from(CreateDelivery { order: auto.clone() });
     let cancel_payment = OrderEvent::from(CancelPayment {
+        order: auto.clone(),
+        reason: reason.clone(),
+    });
+    let cancel_delivery = OrderEvent::from(CancelDelivery {
         order: auto.clone(),
         reason: reason.clone(),
     });
@@ -53,7 +57,15 @@ pub fn samples() -> Samples<OrderService> {
             ("awaiting-approval", vec![created(&manual), awaiting_approval]),
             ("confirmed", vec![created(&auto), create_delivery.clone()]),
             (
-                "cancelling",
+                "cancelling (payment)",
+                vec![created(&auto), cancel_payment.clone()],
+            ),
+            (
+                "cancelling (delivery)",
+                vec![created(&auto), create_delivery.clone(), cancel_delivery],
+            ),
+            (
+                "cancelling (payment, despite a courier)",
                 vec![created(&auto), create_delivery.clone(), cancel_payment.clone()],
             ),
             ("completed", vec![created(&auto), create_delivery, completed]),
@@ -65,6 +77,13 @@ pub fn samples() -> Samples<OrderService> {
             (
                 "delivery.assigned",
                 Input::Assigned {
+                    order: auto.clone(),
+                    courier_id: courier_id.clone(),
+                },
+            ),
+            (
+                "delivery.delivered",
+                Input::Delivered {
                     order: auto.clone(),
                     courier_id,
                 },

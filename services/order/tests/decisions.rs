@@ -39,6 +39,13 @@ fn cancel_payment(order: &Arc<Order>) -> OrderEvent {
     }
     .into()
 }
+fn cancel_delivery(order: &Arc<Order>) -> OrderEvent {
+    CancelDelivery {
+        order: order.clone(),
+        reason: "changed my mind".to_owned(),
+    }
+    .into()
+}
 fn completed(order: &Arc<Order>) -> OrderEvent {
     Completed {
         order: order.clone(),
@@ -74,6 +81,12 @@ fn cancel() -> Input {
 }
 fn assigned(order: &Arc<Order>) -> Input {
     Input::Assigned {
+        order: order.clone(),
+        courier_id: id("carla"),
+    }
+}
+fn delivered(order: &Arc<Order>) -> Input {
+    Input::Delivered {
         order: order.clone(),
         courier_id: id("carla"),
     }
@@ -213,15 +226,57 @@ fn cancelling_a_confirmed_order_records_that_delivery_was_requested() {
     let order = auto();
     OrderScenario::given([created(&order), create_delivery(&order)])
         .when([cancel(), cancel_order(&order, true)])
-        .then([cancel_payment(&order), cancelled(&order, true, true)]);
+        .then([cancel_delivery(&order), cancelled(&order, true, true)]);
 }
 
 #[test]
 fn a_courier_assigned_while_the_order_is_being_cancelled_does_not_complete_it() {
     let order = auto();
+    for cancelling in [cancel_delivery(&order), cancel_payment(&order)] {
+        OrderScenario::given([created(&order), create_delivery(&order), cancelling])
+            .when([assigned(&order)])
+            .then([])
+            .ignored("being cancelled");
+    }
+}
+
+#[test]
+fn a_cancellation_that_comes_after_the_delivery_completes_the_order() {
+    let order = auto();
+    OrderScenario::given([created(&order), create_delivery(&order)])
+        .when([cancel(), assigned(&order), delivered(&order), cancel()])
+        .then([cancel_delivery(&order), completed(&order)])
+        .refused(Refusal::Conflict, "`carla` is on the way");
+}
+
+#[test]
+fn a_delivery_that_is_heard_of_before_its_courier_completes_the_order() {
+    let order = auto();
+    OrderScenario::given([created(&order), create_delivery(&order)])
+        .when([delivered(&order), assigned(&order), cancel()])
+        .then([completed(&order)])
+        .refused(Refusal::Conflict, "`carla` is on the way");
+}
+
+#[test]
+fn a_completed_order_is_cancelled_once_its_failed_delivery_is_refunded() {
+    let order = auto();
+    OrderScenario::given([created(&order), create_delivery(&order)])
+        .when([
+            assigned(&order),
+            cancel_order(&order, true),
+            cancel_order(&order, true),
+        ])
+        .then([completed(&order), cancelled(&order, true, true)])
+        .ignored("already cancelled");
+}
+
+#[test]
+fn an_order_that_the_previous_release_was_cancelling_ends_as_payment_decided() {
+    let order = auto();
     OrderScenario::given([created(&order), create_delivery(&order), cancel_payment(&order)])
-        .when([assigned(&order)])
-        .then([])
+        .when([delivered(&order), cancel_order(&order, true)])
+        .then([cancelled(&order, true, true)])
         .ignored("being cancelled");
 }
 
@@ -261,6 +316,10 @@ fn an_unpaid_order_is_cancelled_in_every_state_before_completion() {
         (vec![created(&auto), create_delivery(&auto)], true),
         (vec![created(&auto), cancel_payment(&auto)], false),
         (
+            vec![created(&auto), create_delivery(&auto), cancel_delivery(&auto)],
+            true,
+        ),
+        (
             vec![created(&auto), create_delivery(&auto), cancel_payment(&auto)],
             true,
         ),
@@ -283,11 +342,11 @@ fn the_flow_sets_which_event_makes_an_order_ready() {
     };
     assert_eq!(
         heard(Flow::PayFirst),
-        [Reserved::NAME, Assigned::NAME, CancelOrder::NAME]
+        [Reserved::NAME, Assigned::NAME, Delivered::NAME, CancelOrder::NAME]
     );
     assert_eq!(
         heard(Flow::ReserveFirst),
-        [Charged::NAME, Assigned::NAME, CancelOrder::NAME]
+        [Charged::NAME, Assigned::NAME, Delivered::NAME, CancelOrder::NAME]
     );
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use quadrille_decision::{AskError, Context, Deadline, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    AggregateId, Body, CancelOrder, CancelPayment, Charged, Created, Expired, Flow, NoCourier, Opened, Order,
-    OrderId, PaymentCancelled, PaymentEvent, PaymentFailed, PaymentMode, Refunded, ReservationFailed,
-    Reserved, TypedId,
+    AggregateId, Body, CancelOrder, CancelPayment, Charged, Created, DeliveryCancelled, DeliveryFailed,
+    Expired, Flow, NoCourier, Opened, Order, OrderId, PaymentCancelled, PaymentEvent, PaymentFailed,
+    PaymentMode, Refunded, ReservationFailed, Reserved, TypedId,
 };
 
 use crate::PaymentService;
@@ -107,6 +107,15 @@ impl Service for PaymentService {
                 reason: heard.reason,
             }),
             Wire::on::<NoCourier>(|heard| Input::CancelPayment {
+                order: heard.order,
+                reason: heard.reason,
+            }),
+            // Delivery has the last word on goods that a courier may have: it says either this, or that they are delivered.
+            Wire::on::<DeliveryCancelled>(|heard| Input::CancelPayment {
+                order: heard.order,
+                reason: heard.reason,
+            }),
+            Wire::on::<DeliveryFailed>(|heard| Input::CancelPayment {
                 order: heard.order,
                 reason: heard.reason,
             }),

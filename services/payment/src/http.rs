@@ -2,9 +2,13 @@
 
 use axum::extract::State as Shared;
 use jiff::Timestamp;
-use quadrille_events::{Currency, Money, Order, OrderId};
+use quadrille_events::{
+    Body, Charged, Currency, EventName, Expired, Money, Opened, Order, OrderId, PaymentCancelled,
+    PaymentFailed, Refunded,
+};
 use quadrille_runtime::Door;
 use quadrille_runtime::http::{Id, Json, Origin, Problem, field, reason};
+use quadrille_runtime::operator::HistoryEntry;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -64,6 +68,9 @@ struct PaymentReply {
 /// The payment of an order.
 #[derive(Serialize, ToSchema)]
 struct PaymentView {
+    /// The name of the payment for people and other programs. An order has one payment, so it is made of the order's id.
+    #[schema(example = "pay-0190b5d4-7c1e-7a3f-8d2b-5e6f7a8b9c0d")]
+    payment_id: String,
     order_id: OrderId,
     /// How far the payment has come.
     #[schema(example = "opened")]
@@ -83,11 +90,54 @@ struct PaymentView {
     /// Why the payment failed, was cancelled or refunded.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    times: PaymentTimes,
+}
+
+/// When a payment came how far, by the server's clock.
+#[derive(Default, Serialize, ToSchema)]
+struct PaymentTimes {
+    /// When the customer was asked to confirm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opened: Option<Timestamp>,
+    /// When the total was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charged: Option<Timestamp>,
+    /// When the provider declined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Timestamp>,
+    /// When the deadline passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired: Option<Timestamp>,
+    /// When the payment was cancelled before anything was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled: Option<Timestamp>,
+    /// When the total was given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded: Option<Timestamp>,
+}
+
+impl PaymentTimes {
+    fn of(history: &[HistoryEntry]) -> Self {
+        let at = |name: &EventName| {
+            let entry = history.iter().find(|entry| entry.event == name.subject);
+            entry.map(|entry| entry.at)
+        };
+        Self {
+            opened: at(Opened::NAME),
+            charged: at(Charged::NAME),
+            failed: at(PaymentFailed::NAME),
+            expired: at(Expired::NAME),
+            cancelled: at(PaymentCancelled::NAME),
+            refunded: at(Refunded::NAME),
+        }
+    }
 }
 
 impl PaymentView {
     fn new(state: &'static str, order: &Order) -> Self {
         Self {
+            payment_id: format!("pay-{}", order.order_id),
+            times: PaymentTimes::default(),
             order_id: order.order_id.clone(),
             state,
             amount: order.total,
@@ -163,7 +213,7 @@ async fn cancel(
 async fn show(Shared(door): PaymentDoor, Id(order_id): Id<OrderId>) -> Result<Json<PaymentView>, Problem> {
     let state = door.state(&order_id).await?;
     let name = state.name();
-    Ok(Json(match state {
+    let view = match state {
         State::None => {
             return Err(Problem::not_found(format!(
                 "payment has not been asked about order `{order_id}` (yet, if the order was placed just now)"
@@ -184,5 +234,7 @@ async fn show(Shared(door): PaymentDoor, Id(order_id): Id<OrderId>) -> Result<Js
             reason: Some(reason),
             ..PaymentView::new(name, &order)
         },
-    }))
+    };
+    let times = PaymentTimes::of(&door.own_history(&order_id).await?);
+    Ok(Json(PaymentView { times, ..view }))
 }

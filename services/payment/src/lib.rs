@@ -5,7 +5,7 @@
 //! requested ──manual──> opened ──confirm──> charged | failed
 //!                         ├──cancel, cancel-payment──> cancelled
 //!                         └──deadline──> expired ──────> cancelled
-//! charged ──cancel-payment, reservation.failed──> refunded
+//! charged ──cancel-payment, reservation.failed, delivery.cancelled, delivery.failed──> refunded
 //! ```
 //!
 //! `failed`, `cancelled` and `refunded` are always said together with `cancel-order`. If a cancellation overtakes the request,

@@ -455,6 +455,8 @@ fn the_flow_sets_which_event_requests_the_payment() {
         ReservationFailed::NAME,
         CancelPayment::NAME,
         NoCourier::NAME,
+        DeliveryCancelled::NAME,
+        DeliveryFailed::NAME,
         Expired::NAME,
         PaymentCancelled::NAME,
     ];
@@ -467,4 +469,34 @@ fn the_flow_sets_which_event_requests_the_payment() {
 #[test]
 fn the_decision_on_every_pair_of_state_and_input_is_the_golden_one() {
     expect_file!["pairs.txt"].assert_eq(&every_pair(&samples()));
+}
+
+#[test]
+fn what_delivery_calls_off_is_refunded() {
+    let service = PaymentService {
+        flow: Flow::PayFirst,
+        pay_within: PAYMENT_DEADLINE,
+        provider: Box::new(SimulatedProvider::default()),
+    };
+    let order = auto();
+    let called_off = [
+        DeliveryEvent::from(DeliveryCancelled {
+            order: order.clone(),
+            courier_id: None,
+            reason: "late".to_owned(),
+        }),
+        DeliveryEvent::from(DeliveryFailed {
+            order: order.clone(),
+            courier_id: id("carla"),
+            reason: "late".to_owned(),
+        }),
+    ];
+    for event in called_off {
+        let mut wires = service.wires().into_iter();
+        let wire = wires.find(|wire| wire.name == event.name()).unwrap();
+        let (_, input) = wire.decode(&event.encode()).unwrap();
+        given([charged(&order)])
+            .when([input])
+            .then([refunded(&order, "late"), cancel_order(&order, "late", true)]);
+    }
 }

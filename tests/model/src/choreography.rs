@@ -12,7 +12,7 @@ use quadrille_order::{OrderService, decide as order};
 use quadrille_payment::decide as payment;
 
 use crate::configuration::{Configuration, item_id};
-use crate::mutation::{MistakeOccasion, Mutation};
+use crate::mutation::{self, MistakeOccasion, Mutation};
 use crate::outside::{self, Outside};
 use crate::participant::{AskKind, ModelledService};
 use crate::stimulus::{ModelledAnswer, Stimulus};
@@ -138,9 +138,15 @@ impl Choreography {
             ModelledService::new(erase(OrderService { flow }), command_order),
             ModelledService::new(erase(outside::payment(flow)), command_payment)
                 .with_asks(AskKind::of_payment),
-            ModelledService::new(erase(InventoryService { flow }), command_inventory)
-                .with_ledger::<inventory::Stock>(stock_keys),
-            ModelledService::new(erase(outside::delivery()), |_, _| None)
+            ModelledService::new(
+                erase(InventoryService {
+                    flow,
+                    ..InventoryService::default()
+                }),
+                command_inventory,
+            )
+            .with_ledger::<inventory::Stock>(stock_keys),
+            ModelledService::new(erase(outside::delivery()), command_delivery)
                 .with_ledger::<delivery::Courier>(courier_keys)
                 .with_asks(AskKind::of_delivery),
         ];
@@ -228,6 +234,9 @@ impl Choreography {
         let service = &self.services[who as usize];
         let placed = &self.placed[order];
         let (guesses, mut verdict) = service.weigh(placed, &said_facts, stimulus, slots);
+        if self.configuration.previous_release {
+            verdict = verdict.map(mutation::without_cancel_delivery);
+        }
         if let Some(mutation) = self.mutation {
             let said: OrderFacts = said_facts.iter().map(|fact| fact.name).collect();
             let occasion = MistakeOccasion {
@@ -697,7 +706,12 @@ fn command_order(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<Opaqu
             order_id,
             reason: "changed my mind".to_owned(),
         },
-        Stimulus::Command(ModelCommand::Confirm | ModelCommand::CancelPayment)
+        Stimulus::Command(
+            ModelCommand::Confirm
+            | ModelCommand::CancelPayment
+            | ModelCommand::ConfirmDelivery
+            | ModelCommand::FailDelivery,
+        )
         | Stimulus::Stock(_)
         | Stimulus::Heard(_)
         | Stimulus::Outcome(_) => return None,
@@ -713,7 +727,35 @@ fn command_payment(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<Opa
             order_id,
             reason: "changed my mind".to_owned(),
         },
-        Stimulus::Command(ModelCommand::Create | ModelCommand::Approve | ModelCommand::CancelOrder)
+        Stimulus::Command(
+            ModelCommand::Create
+            | ModelCommand::Approve
+            | ModelCommand::CancelOrder
+            | ModelCommand::ConfirmDelivery
+            | ModelCommand::FailDelivery,
+        )
+        | Stimulus::Stock(_)
+        | Stimulus::Heard(_)
+        | Stimulus::Outcome(_) => return None,
+    };
+    Some(OpaqueValue::new(input))
+}
+
+fn command_delivery(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
+    let order_id = placed.order_id.clone();
+    let input = match stimulus {
+        Stimulus::Command(ModelCommand::ConfirmDelivery) => delivery::Input::Confirm { order_id },
+        Stimulus::Command(ModelCommand::FailDelivery) => delivery::Input::Fail {
+            order_id,
+            reason: "nobody at home".to_owned(),
+        },
+        Stimulus::Command(
+            ModelCommand::Create
+            | ModelCommand::Approve
+            | ModelCommand::CancelOrder
+            | ModelCommand::Confirm
+            | ModelCommand::CancelPayment,
+        )
         | Stimulus::Stock(_)
         | Stimulus::Heard(_)
         | Stimulus::Outcome(_) => return None,

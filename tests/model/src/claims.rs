@@ -1,9 +1,10 @@
 //! What must hold (design 7), and what must be possible, so that nothing holds because it never comes to it.
 
 use quadrille_events::{
-    Approval, Assigned, AwaitingApproval, CancelPayment, Charged, Completed, CreateDelivery, Created,
-    DeliveryCancelled, EventSet, Expired, Flow, NoCourier, Opened, OrderCancelled, PaymentCancelled,
-    PaymentFailed, PaymentMode, Refunded, Released, ReservationFailed, Reserved, event_set,
+    Approval, Assigned, AwaitingApproval, CancelDelivery, CancelPayment, Charged, Completed, CreateDelivery,
+    Created, Delivered, DeliveryCancelled, DeliveryFailed, EventSet, Expired, Flow, NoCourier, Opened,
+    OrderCancelled, PaymentCancelled, PaymentFailed, PaymentMode, Refunded, Released, ReservationFailed,
+    Reserved, Shipped, event_set,
 };
 use stateright::Property;
 
@@ -15,7 +16,7 @@ use crate::world::{Fault, OrderJourney, Slot, Stage, Who, WorldState};
 /// The claims that make sense in a configuration.
 pub(crate) fn of(configuration: &Configuration) -> Vec<Property<Choreography>> {
     let mut claims = safety();
-    claims.push(Property::eventually("every order ends", all_ended));
+    claims.push(Property::eventually("every order ends", all_had_an_end));
     claims.extend(
         witnesses()
             .into_iter()
@@ -25,10 +26,17 @@ pub(crate) fn of(configuration: &Configuration) -> Vec<Property<Choreography>> {
     claims
 }
 
-/// Once true it stays true, so stateright's `eventually` cannot be misled by two paths that join; and no path has a
-/// cycle ([`Fault::NoProgress`]), so it cannot be misled by one either.
 fn all_ended(_: &Choreography, world: &WorldState) -> bool {
     world.orders.iter().all(|journey| journey.facts.has_ended())
+}
+
+/// Once true it stays true, so stateright's `eventually` cannot be misled by two paths that join; and no path has a
+/// cycle ([`Fault::NoProgress`]), so it cannot be misled by one either. That a completed order whose delivery fails ends
+/// again is what `an order at rest has ended` says.
+fn all_had_an_end(_: &Choreography, world: &WorldState) -> bool {
+    every(world, |journey| {
+        journey.facts.said_any(event_set![Completed, OrderCancelled])
+    })
 }
 
 fn every(world: &WorldState, holds: impl Fn(&OrderJourney) -> bool) -> bool {
@@ -42,18 +50,39 @@ fn safety() -> Vec<Property<Choreography>> {
             |model: &Choreography, world: &WorldState| !model.is_quiet(world) || all_ended(model, world),
         ),
         Property::always(
-            "completed: charged once, reserved, one courier",
+            "completed: charged once, reserved, one courier; delivered: shipped, the courier free",
             |model: &Choreography, world: &WorldState| {
                 !model.is_quiet(world)
                     || every(world, |journey| {
-                        !journey.facts.said::<Completed>()
+                        let facts = journey.facts;
+                        let is_delivered = facts.said::<Delivered>();
+                        !facts.said::<Completed>()
+                            || facts.said::<DeliveryFailed>()
                             || (journey.books.taken == 1
                                 && journey.books.returned == 0
-                                && journey.facts.holds_stock()
-                                && journey.facts.has_courier())
+                                && facts.said::<Reserved>()
+                                && facts.said::<Assigned>()
+                                && facts.said::<Shipped>() == is_delivered
+                                && facts.holds_stock() != is_delivered
+                                && facts.has_courier() != is_delivered)
                     })
             },
         ),
+        Property::always("delivered goods are never refunded", |_, world: &WorldState| {
+            every(world, |journey| {
+                !journey.facts.said::<Delivered>()
+                    || (journey.books.returned == 0
+                        && !journey.facts.said_any(event_set![Refunded, OrderCancelled]))
+            })
+        }),
+        Property::always("shipped stock never returns", |model, world: &WorldState| {
+            let shipped = count(world, |journey| journey.facts.said::<Shipped>());
+            every(world, |journey| {
+                let facts = journey.facts;
+                (!facts.said::<Shipped>() || facts.said::<Delivered>())
+                    && !(facts.said::<Delivered>() && facts.said::<Released>())
+            }) && (model.configuration.puts > 0 || began_with(model, world, shipped))
+        }),
         Property::always(
             "cancelled: money, stock and courier are back",
             |model: &Choreography, world: &WorldState| {
@@ -112,7 +141,15 @@ fn safety() -> Vec<Property<Choreography>> {
         Property::always("nothing ends two ways", |_, world: &WorldState| {
             every(world, |journey| {
                 let at_most_one = |events: EventSet| journey.facts.events().and(events).len() <= 1;
-                at_most_one(event_set![Completed, OrderCancelled])
+                (at_most_one(event_set![Completed, OrderCancelled]) || journey.facts.said::<DeliveryFailed>())
+                    && at_most_one(event_set![CancelPayment, CancelDelivery])
+                    && at_most_one(event_set![
+                        Delivered,
+                        DeliveryFailed,
+                        DeliveryCancelled,
+                        NoCourier
+                    ])
+                    && at_most_one(event_set![Released, Shipped])
                     && at_most_one(event_set![PaymentFailed, PaymentCancelled, Refunded])
                     && at_most_one(event_set![Charged, PaymentFailed, PaymentCancelled])
                     && at_most_one(event_set![Reserved, ReservationFailed])
@@ -164,6 +201,14 @@ fn safety() -> Vec<Property<Choreography>> {
             !matches!(world.fault, Some(Fault::NoProgress))
         }),
     ]
+}
+
+/// Whether what is there and what was shipped are what one of the beginnings had. An order is of one piece of each item.
+fn began_with(model: &Choreography, world: &WorldState, shipped: usize) -> bool {
+    model.configuration.stocks.iter().any(|stock| {
+        let mut slots = stock.iter().zip(&world.stock);
+        slots.all(|(began, slot)| usize::from(*began) == usize::from(slot.there) + shipped)
+    })
 }
 
 fn count(world: &WorldState, holds: fn(&OrderJourney) -> bool) -> usize {
@@ -229,6 +274,79 @@ fn witnesses() -> Vec<Witness> {
             Property::sometimes("completed after approval", |_, w: &WorldState| {
                 any(w, |j| j.facts.said_all(event_set![Completed, AwaitingApproval]))
             }),
+        ),
+        (
+            |c| c.couriers_report,
+            Property::sometimes("delivered", |_, w: &WorldState| {
+                any(w, |j| j.facts.said_all(event_set![Completed, Delivered, Shipped]))
+            }),
+        ),
+        (
+            |c| c.couriers_report,
+            Property::sometimes(
+                "cancelled: the delivery fails after the completion",
+                |_, w: &WorldState| {
+                    any(w, |j| {
+                        j.facts.said_all(event_set![
+                            Completed,
+                            DeliveryFailed,
+                            Refunded,
+                            OrderCancelled,
+                            Released
+                        ])
+                    })
+                },
+            ),
+        ),
+        (
+            |c| c.couriers_report && c.customer.cancels_order,
+            Property::sometimes(
+                "raced: a cancellation comes after the delivery",
+                |m, w: &WorldState| {
+                    any(w, |j| {
+                        j.facts.said_all(event_set![CancelDelivery, Delivered, Completed])
+                            && heard(m, j, Who::Delivery, event_set![CancelDelivery])
+                    })
+                },
+            ),
+        ),
+        (
+            |c| c.couriers_report && c.customer.cancels_order,
+            Property::sometimes(
+                "raced: a delivery fails while it is being cancelled",
+                |_, w: &WorldState| {
+                    any(w, |j| {
+                        j.facts
+                            .said_all(event_set![CancelDelivery, DeliveryFailed, OrderCancelled])
+                    })
+                },
+            ),
+        ),
+        (
+            |c| two(c) && c.couriers_report && c.couriers.contains(&vec![1]),
+            Property::sometimes(
+                "competed: a courier who has delivered takes the other order",
+                |_, w: &WorldState| {
+                    w.couriers.iter().all(|slot| slot.there == 1)
+                        && every(w, |j| j.facts.said_all(event_set![Assigned, Completed, Shipped]))
+                },
+            ),
+        ),
+        (
+            |c| c.previous_release,
+            Property::sometimes(
+                "previous release: the courier is called back after the cancellation",
+                |_, w: &WorldState| {
+                    any(w, |j| {
+                        j.facts.said_all(event_set![
+                            CancelPayment,
+                            Assigned,
+                            OrderCancelled,
+                            DeliveryCancelled
+                        ])
+                    })
+                },
+            ),
         ),
         (
             |c| c.declines,

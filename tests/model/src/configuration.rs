@@ -60,6 +60,11 @@ pub struct Configuration {
     pub late_expiry: bool,
     /// Whether outside calls are answered at once, as the simulators do without latency.
     pub instant: bool,
+    /// Whether couriers may say how a delivery ended, and that at any moment at which they can.
+    pub couriers_report: bool,
+    /// Whether the order service is that of release 0.1, whose orders are still in flight when it is replaced: it asks payment to
+    /// cancel even if a courier was asked for. Then couriers do not report: see `Explorer::with_orders_of_release_0_1`.
+    pub previous_release: bool,
 }
 
 impl Configuration {
@@ -80,6 +85,8 @@ impl Configuration {
             doubles: 1,
             late_expiry: true,
             instant: false,
+            couriers_report: false,
+            previous_release: false,
         }
     }
 
@@ -98,6 +105,42 @@ impl Configuration {
             late_expiry: false,
             instant: true,
             ..Self::one(flow, payment, approval)
+        }
+    }
+
+    /// One order whose delivery ends, in whatever way, or is called off. Nothing else goes wrong.
+    pub fn delivered(flow: Flow, approval: Approval) -> Self {
+        let one = Self::one(flow, PaymentMode::Auto, approval);
+        Configuration {
+            name: format!("{}, couriers report", one.name),
+            declines: false,
+            late_expiry: false,
+            couriers_report: true,
+            ..one
+        }
+    }
+
+    /// One order that the order service of release 0.1 cancels.
+    pub fn inherited(flow: Flow) -> Self {
+        let one = Self::one(flow, PaymentMode::Auto, Approval::Auto);
+        Configuration {
+            name: format!("{}, previous release", one.name),
+            declines: false,
+            late_expiry: false,
+            previous_release: true,
+            ..one
+        }
+    }
+
+    /// Two orders, alike, that compete for the last courier, who reports.
+    pub fn two_delivered(flow: Flow) -> Self {
+        let two = Self::two(flow, PaymentMode::Auto, Approval::Auto);
+        Configuration {
+            name: format!("{}, couriers report", two.name),
+            stocks: vec![vec![2]],
+            couriers: vec![vec![1]],
+            couriers_report: true,
+            ..two
         }
     }
 
@@ -196,6 +239,10 @@ pub fn quick() -> Vec<Configuration> {
         let two = Configuration::two(flow, PaymentMode::Auto, Approval::Auto);
         all.push(two.clone().stocked_later());
         all.push(two);
+        all.push(Configuration::delivered(flow, Approval::Auto));
+        all.push(Configuration::delivered(flow, Approval::Manual));
+        all.push(Configuration::two_delivered(flow));
+        all.push(Configuration::inherited(flow));
     }
     all
 }
@@ -214,6 +261,8 @@ pub fn small() -> Vec<Configuration> {
     vec![
         one(PaymentMode::Auto, Approval::Auto),
         two.clone(),
+        Configuration::delivered(Flow::PayFirst, Approval::Auto),
+        Configuration::inherited(Flow::PayFirst),
         one(PaymentMode::Manual, Approval::Manual),
         two.stocked_later(),
     ]

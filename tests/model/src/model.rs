@@ -153,6 +153,9 @@ impl Choreography {
                 ModelCommand::CancelOrder => customer.cancels_order,
                 ModelCommand::Confirm => world.orders[order].confirms > 0,
                 ModelCommand::CancelPayment => customer.cancels_payment,
+                ModelCommand::ConfirmDelivery | ModelCommand::FailDelivery => {
+                    self.configuration.couriers_report
+                }
             };
             if may {
                 self.views(world, order, command.to(), Stimulus::Command(command), &mut views);

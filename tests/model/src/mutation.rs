@@ -6,10 +6,10 @@ use std::sync::Arc;
 use quadrille_decision::Deadline;
 use quadrille_decision::erased::Fact;
 use quadrille_events::{
-    Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Completed, CreateDelivery,
-    DeliveryCancelled, DeliveryEvent, Event, EventName, Expired, InventoryEvent, Opened, Order,
-    OrderCancelled, OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent, Refunded, Released,
-    ReservationFailed, Reserved,
+    Assigned, AwaitingApproval, Body, CancelDelivery, CancelOrder, CancelPayment, Completed, CourierId,
+    CreateDelivery, Delivered, DeliveryCancelled, DeliveryEvent, DeliveryFailed, Event, EventName, Expired,
+    InventoryEvent, Opened, Order, OrderCancelled, OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent,
+    Refunded, Released, ReservationFailed, Reserved, Said, Shipped, event_set,
 };
 
 use crate::stimulus::{ModelledAnswer, Stimulus};
@@ -55,9 +55,19 @@ mutations! {
     Oversell by inventory: "reserves without looking at what is there";
     ReserveOneLine by inventory: "reserves the first line and forgets the others";
     DoubleRelease by inventory: "gives back two for one";
+    ShipFromNowhere by inventory: "ships and leaves the quantity as it is";
+    ShipAndKeepReserved by inventory: "ships and leaves the stock reserved";
+    ReleaseDelivered by inventory: "puts back what is delivered";
     NoDeliveryTombstone by delivery: "forgets a cancellation that overtakes the request";
     CourierStaysOut by delivery: "cancels and does not call the courier back";
     DoubleCallBack by delivery: "takes two orders off the courier for one";
+    CourierStaysLoaded by delivery: "confirms a delivery and leaves the courier's load";
+    CourierStaysLoadedOnFailure by delivery: "notes a failed delivery and leaves the courier's load";
+    ConfirmCalledBack by delivery: "lets a courier confirm what was called back";
+    FailDelivered by delivery: "lets a courier fail what was delivered";
+    CallBackDelivered by delivery: "calls back what is delivered";
+    AskPaymentPastDelivery by order: "asks payment to cancel although a courier was asked for";
+    KeepCompleted by order: "keeps an order completed whose delivery failed";
     CompleteWhileCancelling by order: "completes although it is being cancelled";
     CancelCompleted by order: "lets a customer cancel what is completed";
     DeliveryNeverRequested by order: "says of every cancelled order that delivery was never asked";
@@ -72,6 +82,11 @@ mutations! {
     AckBeforeOutcome by engine: "acknowledges an input while its outside call is on its way";
     DeafInventory by wiring: "inventory does not hear order.cancelled";
     DeafDelivery by wiring: "delivery does not hear order.cancelled";
+    DeafToCancelDelivery by wiring: "delivery does not hear cancel-delivery";
+    DeafToDelivered by wiring: "order does not hear delivery.delivered";
+    DeafToShipping by wiring: "inventory does not hear delivery.delivered";
+    DeafToCallBack by wiring: "payment does not hear delivery.cancelled";
+    DeafToFailedDelivery by wiring: "payment does not hear delivery.failed";
     DeafToVoiding by wiring: "payment does not hear its own payment.cancelled";
     ProviderForgetsVoid by provider: "takes a charge after a void, which its trait forbids";
 }
@@ -98,9 +113,21 @@ impl MistakeOccasion<'_> {
 impl Mutation {
     /// Whether a listener's ear for this event is cut off.
     pub(crate) fn deafens(self, who: Who, name: &EventName) -> bool {
-        (self == Mutation::DeafInventory && who == Who::Inventory && name == OrderCancelled::NAME)
-            || (self == Mutation::DeafDelivery && who == Who::Delivery && name == OrderCancelled::NAME)
-            || (self == Mutation::DeafToVoiding && who == Who::Payment && name == PaymentCancelled::NAME)
+        let cut = [
+            (Mutation::DeafInventory, Who::Inventory, OrderCancelled::NAME),
+            (Mutation::DeafDelivery, Who::Delivery, OrderCancelled::NAME),
+            (
+                Mutation::DeafToCancelDelivery,
+                Who::Delivery,
+                CancelDelivery::NAME,
+            ),
+            (Mutation::DeafToDelivered, Who::Order, Delivered::NAME),
+            (Mutation::DeafToShipping, Who::Inventory, Delivered::NAME),
+            (Mutation::DeafToCallBack, Who::Payment, DeliveryCancelled::NAME),
+            (Mutation::DeafToFailedDelivery, Who::Payment, DeliveryFailed::NAME),
+            (Mutation::DeafToVoiding, Who::Payment, PaymentCancelled::NAME),
+        ];
+        cut.contains(&(self, who, name))
     }
 
     /// What the service answers instead of `answer`. `afresh` is what it would answer if it had said nothing.
@@ -132,6 +159,39 @@ impl Mutation {
             {
                 says(OrderEvent::from(CancelPayment {
                     order: at.order.clone(),
+                    reason: "late".to_owned(),
+                }))
+            }
+            ModelledAnswer::Refuse
+                if self == Mutation::ConfirmCalledBack
+                    && matches!(at.stimulus, Stimulus::Command(ModelCommand::ConfirmDelivery))
+                    && at.said.said_all(event_set![Assigned, DeliveryCancelled]) =>
+            {
+                says(DeliveryEvent::from(Delivered {
+                    order: at.order.clone(),
+                    courier_id: courier(),
+                }))
+            }
+            ModelledAnswer::Refuse
+                if self == Mutation::FailDelivered
+                    && matches!(at.stimulus, Stimulus::Command(ModelCommand::FailDelivery))
+                    && at.said.said::<Delivered>() =>
+            {
+                says(DeliveryEvent::from(DeliveryFailed {
+                    order: at.order.clone(),
+                    courier_id: courier(),
+                    reason: "late".to_owned(),
+                }))
+            }
+            ModelledAnswer::Ignore(_)
+                if self == Mutation::CallBackDelivered
+                    && at.heard() == Some(CancelDelivery::NAME)
+                    && at.said.said::<Delivered>()
+                    && !at.said.said::<DeliveryCancelled>() =>
+            {
+                says(DeliveryEvent::from(DeliveryCancelled {
+                    order: at.order.clone(),
+                    courier_id: Some(courier()),
                     reason: "late".to_owned(),
                 }))
             }
@@ -199,6 +259,32 @@ impl Mutation {
             }
             Mutation::ReserveOneLine if says(Reserved::NAME) => changed.truncate(1),
             Mutation::DoubleRelease if says(Released::NAME) => one_less(&mut changed),
+            Mutation::ShipFromNowhere if says(Shipped::NAME) => {
+                for (item, slot) in &mut changed {
+                    slot.there = at.slots[*item].there;
+                }
+            }
+            Mutation::ShipAndKeepReserved if says(Shipped::NAME) => {
+                for (item, slot) in &mut changed {
+                    slot.used = at.slots[*item].used;
+                }
+            }
+            Mutation::ReleaseDelivered if says(Shipped::NAME) => {
+                facts = vec![Fact::of(&InventoryEvent::from(Released {
+                    order: at.order.clone(),
+                }))];
+                for (item, slot) in &mut changed {
+                    slot.there = at.slots[*item].there;
+                }
+            }
+            Mutation::CourierStaysLoaded if says(Delivered::NAME) => changed.clear(),
+            Mutation::CourierStaysLoadedOnFailure if says(DeliveryFailed::NAME) => changed.clear(),
+            Mutation::AskPaymentPastDelivery => {
+                facts = facts.into_iter().map(without_cancel_delivery).collect();
+            }
+            Mutation::KeepCompleted if says(OrderCancelled::NAME) && at.said.said::<Completed>() => {
+                return ModelledAnswer::Ignore("completed");
+            }
             Mutation::NoDeliveryTombstone if says(DeliveryCancelled::NAME) && changed.is_empty() => {
                 return ModelledAnswer::Ignore("not mine");
             }
@@ -209,7 +295,10 @@ impl Mutation {
                     order: at.order.clone(),
                 }))];
             }
-            Mutation::ForgetCancelOrder if says(OrderCancelled::NAME) && !at.said.said::<CancelPayment>() => {
+            Mutation::ForgetCancelOrder
+                if says(OrderCancelled::NAME)
+                    && !at.said.said_any(event_set![CancelPayment, CancelDelivery]) =>
+            {
                 return ModelledAnswer::Ignore("did not ask for it");
             }
             Mutation::NeverCharged | Mutation::DeliveryNeverRequested => {
@@ -254,7 +343,22 @@ fn one_less(changed: &mut [(usize, Slot)]) {
     }
 }
 
-fn says(event: OrderEvent) -> ModelledAnswer<Fact> {
+/// The courier of every order here: each beginning has at most one.
+fn courier() -> CourierId {
+    CourierId::new("courier-0").unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// What the order service of release 0.1 said instead of `cancel-delivery`.
+pub(crate) fn without_cancel_delivery(fact: Fact) -> Fact {
+    let event = fact.event();
+    if let Event::Order(OrderEvent::CancelDelivery(CancelDelivery { order, reason })) = event {
+        Fact::of(&OrderEvent::from(CancelPayment { order, reason }))
+    } else {
+        fact
+    }
+}
+
+fn says(event: impl Said) -> ModelledAnswer<Fact> {
     ModelledAnswer::Say {
         facts: vec![Fact::of(&event)],
         slots: Vec::new(),

@@ -90,6 +90,8 @@ impl From<Slot> for Courier {
         Courier {
             capacity: slot.there.into(),
             load: slot.used.into(),
+            // No decision depends on which orders they are.
+            orders: Vec::new(),
         }
     }
 }

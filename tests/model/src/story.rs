@@ -93,6 +93,8 @@ fn happening(model: &Choreography, before: &WorldState, action: &WorldAction) ->
                 ModelCommand::CancelOrder => "the customer cancels the order",
                 ModelCommand::Confirm => "the customer confirms the payment",
                 ModelCommand::CancelPayment => "the customer cancels the payment",
+                ModelCommand::ConfirmDelivery => "the courier says that the goods are handed over",
+                ModelCommand::FailDelivery => "the courier says that the delivery failed",
             };
             (*order, format!("{words}{}", knowing(*view)))
         }

@@ -61,16 +61,22 @@ pub enum ModelCommand {
     Confirm,
     /// The customer cancels the payment.
     CancelPayment,
+    /// The courier says that the goods are handed over.
+    ConfirmDelivery,
+    /// The courier says that they could not be.
+    FailDelivery,
 }
 
 impl ModelCommand {
     /// All of them.
-    pub const ALL: [ModelCommand; 5] = [
+    pub const ALL: [ModelCommand; 7] = [
         ModelCommand::Create,
         ModelCommand::Approve,
         ModelCommand::CancelOrder,
         ModelCommand::Confirm,
         ModelCommand::CancelPayment,
+        ModelCommand::ConfirmDelivery,
+        ModelCommand::FailDelivery,
     ];
 
     /// Whom it is sent to.
@@ -78,6 +84,7 @@ impl ModelCommand {
         match self {
             ModelCommand::Create | ModelCommand::Approve | ModelCommand::CancelOrder => Who::Order,
             ModelCommand::Confirm | ModelCommand::CancelPayment => Who::Payment,
+            ModelCommand::ConfirmDelivery | ModelCommand::FailDelivery => Who::Delivery,
         }
     }
 }

@@ -23,7 +23,11 @@ struct MappedModel {
 
 impl MappedModel {
     fn new(configuration: Configuration) -> Self {
-        let explored = Explorer::of(configuration.flow).explore();
+        let mut explorer = Explorer::of(configuration.flow);
+        if configuration.previous_release {
+            explorer = explorer.with_orders_of_release_0_1();
+        }
+        let explored = explorer.explore();
         let mut reachable = HashSet::new();
         for who in Who::ALL {
             for (said, modes) in explored.said_by(who.name()) {

@@ -5,8 +5,9 @@ use crate::ledgers::{loads_add_up, stock_adds_up};
 use crate::log::the_log_agrees;
 use crate::order_file::OrderFile;
 use crate::orders::{
-    cancelled_orders_are_undone, completed_orders_are_whole, events_carry_the_order, events_have_their_cause,
-    every_order_ends, orders_were_placed, the_unreadable_is_parked,
+    cancelled_orders_are_undone, completed_orders_are_whole, delivered_goods_are_never_refunded,
+    events_carry_the_order, events_have_their_cause, every_order_ends, orders_were_placed,
+    shipped_stock_never_returns, the_unreadable_is_parked,
 };
 use crate::reachable::services_say_what_they_can;
 use crate::report::{Found, Report, Violation};
@@ -16,7 +17,7 @@ use crate::snapshot::Snapshot;
 type Check<T> = (&'static str, fn(&T) -> Found);
 
 /// What must hold of each order.
-const OF_EACH_ORDER: [Check<OrderFile>; 5] = [
+const OF_EACH_ORDER: [Check<OrderFile>; 7] = [
     (
         "2: a completed order is charged, reserved and on its way, once",
         completed_orders_are_whole,
@@ -25,6 +26,11 @@ const OF_EACH_ORDER: [Check<OrderFile>; 5] = [
         "3: a cancelled order has everything undone",
         cancelled_orders_are_undone,
     ),
+    (
+        "7: delivered goods are never refunded",
+        delivered_goods_are_never_refunded,
+    ),
+    ("7: shipped stock never returns", shipped_stock_never_returns),
     (
         "a service says only what it can decide",
         services_say_what_they_can,

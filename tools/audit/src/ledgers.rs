@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use quadrille_events::{CourierId, ItemId};
+use quadrille_events::{CourierId, ItemId, OrderId};
 
 use crate::order_file::OrderFile;
 use crate::records::LedgerRecord;
@@ -25,7 +25,31 @@ pub(crate) fn loads_add_up(snapshot: &Snapshot) -> Found {
     for courier in snapshot.orders.values().filter_map(OrderFile::courier) {
         *held.entry(courier).or_default() += 1;
     }
-    adds_up(snapshot, "courier", &snapshot.couriers, &held)
+    let mut found = adds_up(snapshot, "courier", &snapshot.couriers, &held);
+    for (courier, record) in &snapshot.couriers {
+        let carries = |order: &&OrderId| {
+            let file = snapshot.orders.get(order);
+            file.and_then(OrderFile::courier) == Some(courier)
+        };
+        // Of an order whose entries have gone, nobody knows.
+        let is_known =
+            |order: &&OrderId| snapshot.orders_since.is_none() || snapshot.orders.contains_key(order);
+        let wrong = record
+            .listed
+            .iter()
+            .filter(|order| is_known(order) && !carries(order));
+        found.extend(
+            wrong.map(|order| format!("courier {courier} lists order {order} and does not carry it")),
+        );
+        let listed = record.listed.len() as u64;
+        if listed > record.used {
+            found.push(format!(
+                "courier {courier} lists {listed} orders, and carries {}",
+                record.used
+            ));
+        }
+    }
+    found
 }
 
 /// Checks that each record is within its limit and used by exactly what the orders hold. Where the first entries of the
@@ -37,7 +61,7 @@ fn adds_up<K: Ord + Display>(
     held: &BTreeMap<&K, u64>,
 ) -> Found {
     let mut found = Found::new();
-    for (key, LedgerRecord { limit, used }) in ledger {
+    for (key, LedgerRecord { limit, used, .. }) in ledger {
         let held = held.get(key).copied().unwrap_or_default();
         if used > limit {
             found.push(format!(

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use quadrille_events::{
-    Assigned, Body, CancelPayment, Charged, CourierId, DeliveryEvent, Event, EventName, Expired, Order,
-    OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent, PaymentFailed,
+    Assigned, Body, CancelDelivery, CancelPayment, Charged, CourierId, DeliveryEvent, Event, EventName,
+    Expired, Order, OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent, PaymentFailed, event_set,
 };
 
 /// How long after its deadline a payment may still be open: the time that the broker's timer takes, and a service that is
@@ -102,7 +102,7 @@ impl OrderFile {
 
     /// What a person has to do before the order goes on.
     pub fn waits_for(&self, now: Timestamp) -> Option<String> {
-        if self.facts.has_ended() || self.facts.said::<CancelPayment>() {
+        if self.facts.has_ended() || self.facts.said_any(event_set![CancelPayment, CancelDelivery]) {
             return None;
         }
         if self.facts.awaits_approval() {
@@ -131,6 +131,10 @@ pub(crate) fn courier_of(event: &Event) -> Option<CourierId> {
         Some(assigned.courier_id.clone())
     } else if let Event::Delivery(DeliveryEvent::Cancelled(cancelled)) = event {
         cancelled.courier_id.clone()
+    } else if let Event::Delivery(DeliveryEvent::Delivered(delivered)) = event {
+        Some(delivered.courier_id.clone())
+    } else if let Event::Delivery(DeliveryEvent::Failed(failed)) = event {
+        Some(failed.courier_id.clone())
     } else if let Event::Order(OrderEvent::Completed(completed)) = event {
         Some(completed.courier_id.clone())
     } else {

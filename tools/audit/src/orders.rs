@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use quadrille_events::{
-    Assigned, Body, Charged, Completed, Created, DeliveryCancelled, EventName, NoCourier, OrderCancelled,
-    PaymentCancelled, PaymentFailed, Refunded, Released, ReservationFailed, Reserved,
+    Assigned, Body, Charged, Completed, Created, Delivered, DeliveryCancelled, DeliveryFailed, EventName,
+    EventSet, NoCourier, OrderCancelled, PaymentCancelled, PaymentFailed, Refunded, Released,
+    ReservationFailed, Reserved, Shipped, event_set,
 };
 
 use crate::order_file::OrderFile;
@@ -18,7 +19,7 @@ const COMPLETED_MUST: [(&EventName, &str); 3] = [
     (Assigned::NAME, "has no courier"),
 ];
 
-/// What must not have been said of a completed order, and the finding if it was.
+/// What must not have been said of a completed order whose delivery has not failed, and the finding if it was.
 const COMPLETED_MUST_NOT: [(&EventName, &str); 8] = [
     (OrderCancelled::NAME, "is cancelled too"),
     (PaymentFailed::NAME, "was declined"),
@@ -30,13 +31,29 @@ const COMPLETED_MUST_NOT: [(&EventName, &str); 8] = [
     (NoCourier::NAME, "found no courier"),
 ];
 
-/// What was done for a cancelled order, by which event it must be undone, and the finding if it is not.
-const CANCELLED_UNDOES: [(&EventName, &EventName, &str); 3] = [
-    (Charged::NAME, Refunded::NAME, "was charged and not refunded"),
-    (Reserved::NAME, Released::NAME, "was reserved and not released"),
+/// What must not have been said of a delivered order, and the finding if it was.
+const DELIVERED_MUST_NOT: [(&EventName, &str); 4] = [
+    (Refunded::NAME, "was refunded"),
+    (OrderCancelled::NAME, "is cancelled"),
+    (DeliveryCancelled::NAME, "has had its courier called back"),
+    (DeliveryFailed::NAME, "has a failed delivery"),
+];
+
+/// What was done for a cancelled order, by which events it can be undone, and the finding if it is not.
+const CANCELLED_UNDOES: [(&EventName, EventSet, &str); 3] = [
+    (
+        Charged::NAME,
+        event_set![Refunded],
+        "was charged and not refunded",
+    ),
+    (
+        Reserved::NAME,
+        event_set![Released],
+        "was reserved and not released",
+    ),
     (
         Assigned::NAME,
-        DeliveryCancelled::NAME,
+        event_set![DeliveryCancelled, DeliveryFailed],
         "still has a courier on the way",
     ),
 ];
@@ -58,7 +75,8 @@ pub(crate) fn every_order_ends(snapshot: &Snapshot) -> Found {
 }
 
 pub(crate) fn completed_orders_are_whole(file: &OrderFile) -> Found {
-    if file.get(Completed::NAME).is_none() {
+    // A completed order whose delivery has failed must be cancelled, which other checks look at.
+    if file.get(Completed::NAME).is_none() || file.get(DeliveryFailed::NAME).is_some() {
         return Found::new();
     }
     let missing = COMPLETED_MUST.iter().filter(|(name, _)| file.get(name).is_none());
@@ -84,9 +102,43 @@ pub(crate) fn cancelled_orders_are_undone(file: &OrderFile) -> Found {
     }
     CANCELLED_UNDOES
         .iter()
-        .filter(|(deed, undoing, _)| file.get(deed).is_some() && file.get(undoing).is_none())
+        .filter(|(deed, undoing, _)| file.get(deed).is_some() && !file.facts.said_any(*undoing))
         .map(|(_, _, what)| format!("is cancelled and {what}"))
         .collect()
+}
+
+pub(crate) fn delivered_goods_are_never_refunded(file: &OrderFile) -> Found {
+    let Some(delivered) = file.get(Delivered::NAME) else {
+        return Found::new();
+    };
+    let wrong = DELIVERED_MUST_NOT
+        .iter()
+        .filter(|(name, _)| file.get(name).is_some());
+    let mut found: Found = wrong
+        .map(|(_, what)| format!("is delivered and {what}"))
+        .collect();
+    if file
+        .get(Assigned::NAME)
+        .is_none_or(|sent| sent.courier != delivered.courier)
+    {
+        found.push("is delivered by another courier than was assigned".to_owned());
+    }
+    found
+}
+
+pub(crate) fn shipped_stock_never_returns(file: &OrderFile) -> Found {
+    let said = |name| file.get(name).is_some();
+    let mut found = Found::new();
+    if said(Shipped::NAME) && said(Released::NAME) {
+        found.push("has had its lines shipped and released".to_owned());
+    }
+    if said(Shipped::NAME) && !said(Delivered::NAME) {
+        found.push("has had its lines shipped and is not delivered".to_owned());
+    }
+    if said(Delivered::NAME) && !said(Shipped::NAME) {
+        found.push("is delivered and its lines were not shipped".to_owned());
+    }
+    found
 }
 
 pub(crate) fn events_carry_the_order(file: &OrderFile) -> Found {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use quadrille_events::OrderId;
 use quadrille_runtime::operator::Entry;
 use serde::Deserialize;
 
@@ -10,6 +11,8 @@ use serde::Deserialize;
 pub(crate) struct LedgerRecord {
     pub limit: u64,
     pub used: u64,
+    /// The orders that use it, as far as the record lists them.
+    pub listed: Vec<OrderId>,
 }
 
 /// The record of an item, as inventory stores it.
@@ -24,6 +27,8 @@ pub(crate) struct ItemStock {
 pub(crate) struct CourierLoad {
     capacity: u64,
     load: u64,
+    #[serde(default)]
+    orders: Vec<OrderId>,
 }
 
 impl From<ItemStock> for LedgerRecord {
@@ -31,6 +36,7 @@ impl From<ItemStock> for LedgerRecord {
         Self {
             limit: stock.quantity,
             used: stock.reserved,
+            listed: Vec::new(),
         }
     }
 }
@@ -40,6 +46,7 @@ impl From<CourierLoad> for LedgerRecord {
         Self {
             limit: load.capacity,
             used: load.load,
+            listed: load.orders,
         }
     }
 }

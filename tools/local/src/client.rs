@@ -342,6 +342,18 @@ impl Api {
             .await
     }
 
+    /// `POST /deliveries/confirm`: the courier has handed over the goods.
+    pub async fn confirm_delivery(&self, order_id: &OrderId) -> Result<Value> {
+        let body = json!({"order_id": order_id});
+        self.post(Service::Delivery, "/deliveries/confirm", &body).await
+    }
+
+    /// `POST /deliveries/fail`: the courier could not hand over the goods.
+    pub async fn fail_delivery(&self, order_id: &OrderId, reason: &str) -> Result<Value> {
+        let body = json!({"order_id": order_id, "reason": reason});
+        self.post(Service::Delivery, "/deliveries/fail", &body).await
+    }
+
     /// `PUT /inventory/items/{item_id}`
     pub async fn put_item(&self, item_id: &str, quantity: u64) -> Result<Value> {
         let path = format!("/inventory/items/{item_id}");
@@ -363,6 +375,12 @@ impl Api {
             &json!({"capacity": capacity}),
         )
         .await
+    }
+
+    /// `GET /couriers/{courier_id}`
+    pub async fn courier(&self, courier_id: &str) -> Result<Value> {
+        self.get(Service::Delivery, &format!("/couriers/{courier_id}"))
+            .await
     }
 
     /// `DELETE /couriers/{courier_id}`

@@ -253,8 +253,10 @@ fn message(name: &EventName, schema: &str) -> Value {
         "x-stored-as": name.stored_as(&format!("{{{}}}", parameter(name.about))),
         "x-for-outside": name.for_outside,
     });
-    if let Some(entry) = name.undone_by {
-        message["x-undone-by"] = json!(format!("{}.{entry}", name.service));
+    if !name.undone_by.is_empty() {
+        let undoing = name.undone_by.iter();
+        let undoing: Vec<_> = undoing.map(|entry| format!("{}.{entry}", name.service)).collect();
+        message["x-undone-by"] = json!(undoing);
     }
     message
 }

@@ -43,12 +43,17 @@ pub(crate) fn keys(flows: &ExploredFlows) -> Vec<BucketKey> {
 
 /// The kinds of records in a ledger, each by an example.
 fn ledger(service: &'static str, records: &Records) -> Vec<BucketKey> {
-    let examples: BTreeMap<&str, &Vec<u8>> = records
-        .iter()
-        .filter_map(|(key, record)| Some((key.rsplit_once('.')?.0, record)))
-        .collect();
-    let key = |(prefix, record): (&str, &Vec<u8>)| {
-        let example: Value = serde_json::from_slice(record).unwrap_or_default();
+    let mut examples: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for (key, record) in records {
+        if let Some((prefix, _)) = key.rsplit_once('.') {
+            let record = serde_json::from_slice(record).unwrap_or_default();
+            examples.entry(prefix).or_default().push(record);
+        }
+    }
+    let key = |(prefix, records): (&str, Vec<Value>)| {
+        let payload = shape(&records);
+        let fields = |record: &Value| record.as_object().map_or(0, Map::len);
+        let example = records.into_iter().max_by_key(fields);
         BucketKey {
             name: format!("{service}.ledger.{prefix}"),
             service,
@@ -58,28 +63,30 @@ fn ledger(service: &'static str, records: &Records) -> Vec<BucketKey> {
                  empty body with `KV-Operation`."
             ),
             content_type: "application/json",
-            payload: shape(&example),
+            payload,
             headers: json!({ "type": "object" }),
-            example: Some(example),
+            example,
         }
     };
     examples.into_iter().map(key).collect()
 }
 
-/// The schema of a record like this one: its fields are numbers.
-fn shape(record: &Value) -> Value {
-    let fields = record.as_object().into_iter().flatten();
+/// The schema of records like these. A field that one of them does not have is optional.
+fn shape(records: &[Value]) -> Value {
+    let fields = records.iter().filter_map(Value::as_object).flatten();
     let properties: Map<String, Value> = fields
         .map(|(name, value)| {
             let field = match value {
                 Value::Number(_) => json!({ "type": "integer", "minimum": 0 }),
                 Value::String(_) => json!({ "type": "string" }),
-                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => json!({}),
+                Value::Array(_) => json!({ "type": "array", "items": { "type": "string" } }),
+                Value::Null | Value::Bool(_) | Value::Object(_) => json!({}),
             };
             (name.clone(), field)
         })
         .collect();
-    let required: Vec<_> = properties.keys().collect();
+    let is_always_there = |name: &&String| records.iter().all(|record| record.get(name).is_some());
+    let required: Vec<_> = properties.keys().filter(is_always_there).collect();
     json!({ "type": "object", "required": required, "properties": properties })
 }
 

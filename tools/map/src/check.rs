@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quadrille_events::{Body, Completed, Event, EventName, OrderCancelled};
+use quadrille_events::{Body, Completed, Event, EventName, OrderCancelled, OrderFacts};
 
 use crate::explore::{Effect, Exploration, RestingPoint};
 
@@ -10,9 +10,15 @@ impl Exploration {
     /// What is wrong with it, in sentences; nothing, if it is sound.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.unsaid_and_unheard();
-        problems.extend(self.waiting_for_nobody());
-        problems.extend(self.not_undone());
+        problems.extend(self.left_undone());
         problems.extend(self.not_sampled());
+        problems
+    }
+
+    /// Orders that can hang, and what is taken and not given back, in sentences.
+    pub fn left_undone(&self) -> Vec<String> {
+        let mut problems = self.waiting_for_nobody();
+        problems.extend(self.not_undone());
         problems
     }
 
@@ -66,15 +72,24 @@ impl Exploration {
         let mut problems = BTreeSet::new();
         for taking in Event::names() {
             let EventName { service, subject, .. } = taking;
-            let Some(entry) = taking.undone_by else { continue };
-            let undoing = Event::names().find(|name| name.service == taking.service && name.entry == entry);
-            let Some(undoing) = undoing else {
-                problems.insert(format!(
-                    "`{subject}` is undone by {service}/{entry}, which does not exist"
-                ));
+            if taking.undone_by.is_empty() {
                 continue;
+            }
+            let of_service = |entry: &str| {
+                Event::names().find(|name| name.service == taking.service && name.entry == entry)
             };
-            let settled = |said: &BTreeSet<_>| said.contains(undoing) || said.contains(Completed::NAME);
+            for entry in taking.undone_by.iter().chain(&taking.final_by) {
+                if of_service(entry).is_none() {
+                    problems.insert(format!(
+                        "`{subject}` is undone or made final by {service}/{entry}, which does not exist"
+                    ));
+                }
+            }
+            let undoing: Vec<_> = taking.undone_by.iter().copied().filter_map(of_service).collect();
+            let is_undone =
+                |said: &BTreeSet<&'static EventName>| undoing.iter().any(|name| said.contains(name));
+            let settled =
+                |said: &BTreeSet<&'static EventName>| is_undone(said) || said.contains(Completed::NAME);
             let reaching = self.reaching(settled);
             for (place, moment) in self.moments.iter().enumerate() {
                 if moment.said.contains(taking) && !reaching[place] {
@@ -86,11 +101,17 @@ impl Exploration {
             }
             for rest in &self.rests {
                 let cancelled = rest.said.contains(OrderCancelled::NAME);
-                if cancelled && rest.said.contains(taking) && !rest.said.contains(undoing) {
+                if cancelled && rest.said.contains(taking) && !is_undone(&rest.said) {
                     let states = rest.in_words();
+                    let undoing: Vec<_> = undoing.iter().map(|name| format!("`{name}`")).collect();
+                    let undoing = undoing.join(" or ");
                     problems.insert(format!(
-                        "`{subject}` is left standing without `{undoing}`: {states}"
+                        "`{subject}` is left standing without {undoing}: {states}"
                     ));
+                }
+                let made_final = taking.final_by.and_then(of_service);
+                if made_final.is_some_and(|name| rest.said.contains(name)) && is_undone(&rest.said) {
+                    problems.insert(format!("`{subject}` is final and undone: {}", rest.in_words()));
                 }
             }
         }
@@ -98,12 +119,12 @@ impl Exploration {
         problems.into_iter().collect()
     }
 
-    /// Who changes the ledger takes something, or gives it back.
+    /// Who changes the ledger takes something, gives it back, or parts with it for ever.
     fn ledger_changes_without_undoing(&self) -> BTreeSet<String> {
         let undoes = |event: &EventName| {
             let of_its_own = |name: &&EventName| name.service == event.service;
             let mut names = Event::names().filter(of_its_own);
-            names.any(|name| name.undone_by == Some(event.entry))
+            names.any(|name| name.undone_by.contains(&event.entry) || name.final_by == Some(event.entry))
         };
         let mut problems = BTreeSet::new();
         for transition in self.transitions.keys() {
@@ -114,7 +135,7 @@ impl Exploration {
             } = &transition.effect
                 && !events
                     .iter()
-                    .any(|event| event.undone_by.is_some() || undoes(event))
+                    .any(|event| !event.undone_by.is_empty() || undoes(event))
             {
                 let events: Vec<_> = events.iter().map(|name| format!("`{name}`")).collect();
                 problems.insert(format!(
@@ -166,7 +187,7 @@ impl Exploration {
 impl RestingPoint {
     /// Whether the order is completed or cancelled.
     pub fn has_ended(&self) -> bool {
-        self.said.contains(Completed::NAME) || self.said.contains(OrderCancelled::NAME)
+        self.said.iter().copied().collect::<OrderFacts>().has_ended()
     }
 
     /// Whether the outside was told that somebody waits, and something goes on without anybody inside.

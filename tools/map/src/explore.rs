@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use quadrille_decision::Deadline;
 use quadrille_decision::erased::{Fact, Reaction, Records};
 use quadrille_delivery::{DeliveryService, desk};
-use quadrille_events::{Approval, Event, EventName, Flow, PaymentMode};
+use quadrille_events::{
+    Approval, CancelDelivery, CancelPayment, Event, EventName, Flow, OrderEvent, PaymentMode,
+};
 use quadrille_inventory::InventoryService;
 use quadrille_order::OrderService;
 use quadrille_payment::{PAYMENT_DEADLINE, PaymentService, provider};
@@ -26,6 +28,8 @@ pub struct Explorer {
     commands: [Vec<InputIndex>; SERVICES],
     facts: Vec<Fact>,
     /// Decisions are pure, so each is made once.
+    /// Whether the order service is that of release 0.1, whose orders may still be in flight.
+    is_previous_order_service: bool,
     answers: HashMap<(ServiceIndex, Vec<FactIndex>, InputIndex), Vec<ExploredAnswer>>,
     states: HashMap<(ServiceIndex, Vec<FactIndex>), &'static str>,
     found: Exploration,
@@ -36,6 +40,9 @@ type FactIndex = u16;
 
 /// The order service: it starts every order, and ends it.
 const ORDER: ServiceIndex = 0;
+
+/// The delivery service.
+const DELIVERY: ServiceIndex = 3;
 
 /// What each service has said, and what is on its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -173,6 +180,15 @@ pub fn both() -> ExploredFlows {
     .map(|(name, flow)| (name, Explorer::of(flow).explore()))
 }
 
+/// Explores both flows with the orders that release 0.1 leaves in flight.
+pub fn previous() -> ExploredFlows {
+    [
+        ("pay-first", Flow::PayFirst),
+        ("reserve-first", Flow::ReserveFirst),
+    ]
+    .map(|(name, flow)| (name, Explorer::of(flow).with_orders_of_release_0_1().explore()))
+}
+
 impl Explorer {
     /// The events that a service hears as an input of which its samples have none, a sentence each; `example` is an example of an event.
     pub fn unsampled(&self, example: impl Fn(&EventName) -> Vec<u8>) -> Vec<String> {
@@ -203,13 +219,20 @@ impl Explorer {
         let mut services = [
             SampledService::new(OrderService { flow }, quadrille_order::samples::samples()),
             SampledService::new(payment, quadrille_payment::samples::samples()),
-            SampledService::new(InventoryService { flow }, quadrille_inventory::samples::samples()),
+            SampledService::new(
+                InventoryService {
+                    flow,
+                    ..InventoryService::default()
+                },
+                quadrille_inventory::samples::samples(),
+            ),
             SampledService::new(delivery, quadrille_delivery::samples::samples()),
         ];
         Self {
             commands: services.each_mut().map(SampledService::commands),
             services,
             facts: Vec::new(),
+            is_previous_order_service: false,
             answers: HashMap::new(),
             states: HashMap::new(),
             found: Exploration::default(),
@@ -222,6 +245,16 @@ impl Explorer {
         for known in self.services.iter_mut().filter(|known| known.name() == service) {
             known.cut(subject);
         }
+        self
+    }
+
+    /// With the orders that release 0.1 leaves in flight: there the order service asked payment to cancel even if delivery had
+    /// been asked for a courier. While such orders are being cancelled, no courier reports the end of a delivery: nothing but
+    /// time could keep a courier from handing over goods whose money is on its way back.
+    #[must_use]
+    pub fn with_orders_of_release_0_1(mut self) -> Self {
+        self.is_previous_order_service = true;
+        self.commands[DELIVERY].clear();
         self
     }
 
@@ -417,7 +450,17 @@ impl Explorer {
                     records,
                     deadline,
                 } => ExploredAnswer::Say {
-                    facts: facts.into_iter().map(|fact| self.number(fact)).collect(),
+                    facts: facts
+                        .into_iter()
+                        .map(|fact| {
+                            let fact = if self.is_previous_order_service {
+                                as_release_0_1(fact)
+                            } else {
+                                fact
+                            };
+                            self.number(fact)
+                        })
+                        .collect(),
                     records: !records.is_empty(),
                     deadline: deadline.map(|says| self.number(says)),
                 },
@@ -486,6 +529,16 @@ impl Explorer {
             manual_payment: order.payment == PaymentMode::Manual,
             manual_approval: order.approval == Approval::Manual,
         })
+    }
+}
+
+/// What the order service of release 0.1 said instead: it knew no `cancel-delivery`.
+fn as_release_0_1(fact: Fact) -> Fact {
+    let event = fact.event();
+    if let Event::Order(OrderEvent::CancelDelivery(CancelDelivery { order, reason })) = event {
+        Fact::of(&OrderEvent::from(CancelPayment { order, reason }))
+    } else {
+        fact
     }
 }
 

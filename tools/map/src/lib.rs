@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub use asyncapi::{document, yaml};
 pub use explore::{
     Effect, Exploration, ExploredFlows, Explorer, Moment, OrderModes, RestingPoint, Transition, both,
+    previous,
 };
 pub use markdown::{BROKER, MapEdge, OUTSIDE, PEOPLE, choreography};
 pub use reachable::reachable;
@@ -28,6 +29,9 @@ pub fn files(flows: &ExploredFlows) -> anyhow::Result<[(PathBuf, String); 3]> {
     Ok([
         (root.join("events/CHOREOGRAPHY.md"), choreography(flows)),
         (root.join("events/asyncapi.yaml"), yaml(&document(flows)?)?),
-        (root.join("tools/audit/src/reachable.txt"), reachable(flows)),
+        (
+            root.join("tools/audit/src/reachable.txt"),
+            reachable(flows, &previous()),
+        ),
     ])
 }

@@ -361,12 +361,17 @@ fn reactions([(_, pay_first), (_, reserve_first)]: &ExploredFlows) -> String {
 
 fn compensations() -> String {
     let mut section =
-        "## What is taken, and what gives it back\n\n| takes | gives it back |\n|---|---|\n".to_owned();
+        "## What is taken, and what gives it back\n\n| takes | gives it back | never after |\n|---|---|---|\n"
+            .to_owned();
     for taking in Event::names() {
-        let undoing =
-            Event::names().find(|n| n.service == taking.service && taking.undone_by == Some(n.entry));
-        if let Some(undoing) = undoing {
-            let _ = writeln!(section, "| `{taking}` | `{undoing}` |");
+        let of_service =
+            |entry: &&str| Event::names().find(|name| name.service == taking.service && name.entry == *entry);
+        let undoing: Vec<_> = taking.undone_by.iter().filter_map(of_service).collect();
+        if !undoing.is_empty() {
+            let undoing: Vec<_> = undoing.iter().map(|name| format!("`{name}`")).collect();
+            let never = taking.final_by.as_ref().and_then(of_service);
+            let never = never.map(|name| format!("`{name}`")).unwrap_or_default();
+            let _ = writeln!(section, "| `{taking}` | {} | {never} |", undoing.join(", "));
         }
     }
     section

@@ -35,7 +35,7 @@ struct Scene {
     ending: Ending,
 }
 
-/// What the customer or the shop owner does after the order was placed.
+/// What the customer, the shop owner or the courier does after the order was placed.
 #[derive(Clone, Copy)]
 enum Then {
     Waits,
@@ -43,6 +43,8 @@ enum Then {
     CancelsPayment,
     CancelsOrder,
     Approves,
+    Delivers,
+    FailsToDeliver,
 }
 
 /// Plays all scenes on the running system.
@@ -61,8 +63,8 @@ pub async fn run(_: DemoArgs) -> Result<()> {
     let mut table = Vec::new();
     let mut surprises = 0_usize;
     for (number, scene) in scenes(&api).await?.into_iter().enumerate() {
-        let (order_id, patience) = (play(&api, &scene).await?, PATIENCE);
-        let story = heard.story(&order_id, patience).await?;
+        let order_id = play(&api, &scene).await?;
+        let story = heard.story(&order_id, scene.ending).await?;
         println!("{}. {} (order {order_id})\n", number + 1, scene.title);
         println!("{}", story.tell(Telling::Timed));
         let ending = story.ending().context("the order has not ended")?;
@@ -146,6 +148,18 @@ async fn scenes(api: &Api) -> Result<Vec<Scene>> {
             then: Then::Waits,
             ending: Ending::NoCourier,
         },
+        Scene {
+            title: "The courier hands over the goods",
+            order: order(),
+            then: Then::Delivers,
+            ending: Ending::Delivered,
+        },
+        Scene {
+            title: "The courier finds nobody at home",
+            order: order(),
+            then: Then::FailsToDeliver,
+            ending: Ending::DeliveryFailed,
+        },
     ])
 }
 
@@ -166,6 +180,14 @@ async fn play(api: &Api, scene: &Scene) -> Result<OrderId> {
             awaiting_approval(api, &order_id).await?;
             api.approve_order(&order_id).await?;
         }
+        Then::Delivers => {
+            completed(api, &order_id).await?;
+            api.confirm_delivery(&order_id).await?;
+        }
+        Then::FailsToDeliver => {
+            completed(api, &order_id).await?;
+            api.fail_delivery(&order_id, "nobody at home").await?;
+        }
         Then::CancelsOrder => {
             awaiting_approval(api, &order_id).await?;
             api.cancel_order(&order_id).await?;
@@ -184,6 +206,12 @@ async fn payment_asked(api: &Api, order_id: &OrderId) -> Result<()> {
     asked
         .await?
         .with_context(|| format!("payment was not asked about order {order_id} within {PATIENCE:?}"))
+}
+
+async fn completed(api: &Api, order_id: &OrderId) -> Result<()> {
+    let order = api.wait_until_ended(order_id, PATIENCE).await?;
+    ensure!(order.state == "completed", "order {order_id} is {}", order.state);
+    Ok(())
 }
 
 async fn awaiting_approval(api: &Api, order_id: &OrderId) -> Result<()> {
@@ -229,21 +257,24 @@ impl Heard {
         Ok(Self { told, listening })
     }
 
-    /// The story of an order, once it is over.
-    async fn story(&self, order_id: &OrderId, patience: Duration) -> Result<Story> {
+    /// The story of an order, once it is over. A completed order goes on if its courier says how the delivery ended, so it is over
+    /// when it has the ending that is expected, or has had its time.
+    async fn story(&self, order_id: &OrderId, ending: Ending) -> Result<Story> {
         let so_far = || {
             let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             Story::new(order_id.clone(), told.get(order_id).cloned().unwrap_or_default())
         };
-        let over = until(patience, async || {
+        let over = until(PATIENCE, async || {
             let story = so_far();
-            anyhow::Ok(story.is_over().then_some(story))
+            let is_expected = story.ending() == Some(ending);
+            anyhow::Ok((story.is_over() && is_expected).then_some(story))
         });
         match over.await? {
             Some(story) => Ok(story),
+            None if so_far().is_over() => Ok(so_far()),
             None if self.listening.is_finished() => bail!("the EVENTS log cannot be followed any more"),
             None => bail!(
-                "the story of order {order_id} was not over within {patience:?}; so far:\n\n{}",
+                "the story of order {order_id} was not over within {PATIENCE:?}; so far:\n\n{}",
                 so_far().tell(Telling::Timed)
             ),
         }

@@ -198,6 +198,15 @@ impl<S: Service> Door<S> {
         Ok(self.archive().history(&id.aggregate()).await?)
     }
 
+    /// What this service has said about an order (or other aggregate), in the order in which it was stored.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn own_history(&self, id: &impl TypedId) -> Result<Vec<HistoryEntry>, Problem> {
+        let service = self.store.service;
+        Ok(self.archive().history_in(&[service], &id.aggregate()).await?)
+    }
+
     /// The history of an order (or other aggregate) and then, live, what else is said about it, until the service stops.
     ///
     /// # Errors

@@ -69,7 +69,22 @@ impl Archive {
     /// # Errors
     /// [`ReadError`] if the broker does not answer.
     pub async fn history(&self, about: &AggregateId) -> Result<Vec<HistoryEntry>, ReadError> {
-        let found = self.in_all_buckets(|service| entries_of(service, about)).await?;
+        let services: Vec<_> = self.contract.services().collect();
+        self.history_in(&services, about).await
+    }
+
+    /// The same of some of the services.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the broker does not answer.
+    pub async fn history_in(
+        &self,
+        services: &[&'static str],
+        about: &AggregateId,
+    ) -> Result<Vec<HistoryEntry>, ReadError> {
+        let found = self
+            .in_buckets(services, |service| entries_of(service, about))
+            .await?;
         let mut history: Vec<_> = found
             .iter()
             .filter_map(|message| {
@@ -133,8 +148,9 @@ impl Archive {
     /// # Errors
     /// [`ReadError`] if the broker does not answer.
     pub async fn dead_letters(&self, about: &AggregateId) -> Result<Vec<DeadLetter>, ReadError> {
+        let services: Vec<_> = self.contract.services().collect();
         let found = self
-            .in_all_buckets(|service| letters_about(service, about))
+            .in_buckets(&services, |service| letters_about(service, about))
             .await?;
         let letters: BTreeMap<_, _> = found
             .into_iter()
@@ -145,8 +161,12 @@ impl Archive {
         Ok(letters.into_values().collect())
     }
 
-    async fn in_all_buckets(&self, filter: impl Fn(&str) -> String) -> Result<Vec<StoredMessage>, ReadError> {
-        let reading = self.contract.services().map(|service| {
+    async fn in_buckets(
+        &self,
+        services: &[&'static str],
+        filter: impl Fn(&str) -> String,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let reading = services.iter().map(|service| {
             let filter = [filter(service)];
             async move {
                 let stream = bucket_stream(service);
