@@ -70,6 +70,18 @@ pub enum Input {
 }
 
 impl State {
+    /// Whether the courier still has the goods.
+    fn is_open(&self) -> bool {
+        match self {
+            State::Assigned { .. } => true,
+            State::None
+            | State::NoCourier { .. }
+            | State::Cancelled { .. }
+            | State::Delivered { .. }
+            | State::Failed { .. } => false,
+        }
+    }
+
     /// The state's name in HTTP answers.
     pub fn name(&self) -> &'static str {
         match self {
@@ -253,6 +265,10 @@ impl Service for DeliveryService {
                 reason: reason.clone(),
             },
         };
+    }
+
+    fn open_states() -> Option<fn(&State) -> bool> {
+        Some(State::is_open)
     }
 
     // Longer than a screen: one total match, every pair of state and input named.
