@@ -91,7 +91,7 @@ async fn monitored() -> Result<World> {
 }
 
 fn apple() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 /// Six events, one record of stock and one of a courier.

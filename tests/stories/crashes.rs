@@ -14,11 +14,11 @@ fn short_ack_wait() -> Options {
 /// Orders that end without a person: of ten, one is declined, one is out of stock, one finds no courier.
 fn mixed(number: usize) -> NewOrder {
     let order = NewOrder::new()
-        .line(1 + (number % 3) as u32, "apple", 250)
-        .line(1, "pear", 90);
+        .line(1 + (number % 3) as u32, "apple")
+        .line(1, "pear");
     match number % 10 {
         3 => order.by("test-declined"),
-        5 => order.line(1, "unicorn", 1),
+        5 => order.line(1, "unicorn"),
         7 => order.to("test-no-courier"),
         _ => order,
     }

@@ -54,7 +54,7 @@ async fn the_demo_shows_every_ending() {
 async fn an_operator_finds_orders_and_dead_letters() {
     let world = World::start().await.unwrap();
     let waiting = world
-        .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
+        .place(NewOrder::new().line(1, "apple").paid_by_hand())
         .await
         .unwrap();
     world.said(Opened::NAME, &waiting).await.unwrap();
@@ -160,7 +160,7 @@ async fn forge(world: &World, name: &EventName, id: &OrderId) {
 #[tokio::test]
 async fn the_audit_finds_planted_violations() {
     let world = World::start().await.unwrap();
-    let order = || NewOrder::new().line(2, "apple", 250);
+    let order = || NewOrder::new().line(2, "apple");
     let mut ids = world
         .place_many(4, |n| order().by(&format!("c{n}")))
         .await
@@ -322,7 +322,7 @@ async fn the_audit_accepts_orders_whose_entries_have_aged_away() {
         .start()
         .await
         .unwrap();
-    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(2, "apple", 250);
+    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(2, "apple");
     let ids = world.place_many(5, order).await.unwrap();
     world.all_ended(&ids).await.unwrap();
     for held in ["order", "EVENTS"] {

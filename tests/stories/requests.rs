@@ -5,6 +5,7 @@ use quadrille_events::{
 };
 use quadrille_local::Service::{self, Delivery, Inventory, Order, Payment};
 use quadrille_local::client::{Answer, NewOrder};
+use quadrille_local::shop::ShopItem;
 use quadrille_tests::{PATIENCE, PAY_FIRST, World};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -36,7 +37,7 @@ async fn send(world: &World, service: Service, method: Method, path: &str, body:
 
 /// A valid order with one change.
 fn but(change: impl FnOnce(&mut Value)) -> Value {
-    let order = NewOrder::new().line(2, "apple", 250).line(1, "pear", 90);
+    let order = NewOrder::new().line(2, "apple").line(1, "pear");
     let mut order = serde_json::to_value(order).unwrap();
     change(&mut order);
     order
@@ -90,8 +91,9 @@ async fn the_largest_valid_order_is_accepted() {
     let mut largest = NewOrder::new().by(&"c".repeat(64)).to(&"ä".repeat(250));
     for number in 0..100 {
         let item = format!("{number:0>64}");
-        world.api().put_item(&item, 1).await.unwrap();
-        largest = largest.line(1, &item, 90_071_992_547_409);
+        let (price, dear) = (90_071_992_547_409, ShopItem::new(&item, 1));
+        world.api().list_item(&dear.at(price)).await.unwrap();
+        largest = largest.line_at(1, &item, price);
     }
     let id = world.place(largest).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
@@ -172,7 +174,7 @@ async fn an_invalid_request_is_refused_with_a_problem_document() {
     assert_eq!(text.status().as_u16(), 415);
 
     // Stock and capacity cannot be set below what is in use.
-    let id = world.place(NewOrder::new().line(7, "plum", 30)).await.unwrap();
+    let id = world.place(NewOrder::new().line(7, "plum")).await.unwrap();
     world.ended(&id).await.unwrap();
     let too_few = world.api().put_item("plum", 6).await.unwrap_err();
     assert_eq!(too_few.status(), Some(409), "{too_few}");
@@ -188,7 +190,7 @@ async fn an_invalid_request_is_refused_with_a_problem_document() {
 #[tokio::test]
 async fn every_service_reports_health_readiness_and_metrics() {
     let world = World::start().await.unwrap();
-    let id = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let id = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     world.ended(&id).await.unwrap();
     for service in Service::ALL {
         let health = send(&world, service, Method::GET, "/", None).await.json();
@@ -237,7 +239,7 @@ async fn every_service_reports_health_readiness_and_metrics() {
 async fn an_order_can_be_followed_live() {
     let world = World::start().await.unwrap();
     let id = world
-        .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
+        .place(NewOrder::new().line(1, "apple").paid_by_hand())
         .await
         .unwrap();
     world.said(Opened::NAME, &id).await.unwrap();

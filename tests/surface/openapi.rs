@@ -346,7 +346,7 @@ async fn provider(confused: Arc<AtomicBool>) -> String {
 }
 
 fn one_apple() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 fn order(id: &OrderId) -> Request {

@@ -23,7 +23,7 @@ mod telemetry;
 pub use mimalloc::MiMalloc as Allocator;
 
 pub use engine::dead_letter::{DeadLetter, MAX_LISTED, Parked};
-pub use http::door::{COMMAND_TIMEOUT, Door, Outcome, Reply};
+pub use http::door::{COMMAND_TIMEOUT, Door, IdPage, Outcome, Reply};
 pub use printable::printable;
 pub use run::{main, program, run};
 pub use settings::Settings;

@@ -1,15 +1,18 @@
-//! The inventory service reserves stock for all lines of an order or for none, and releases it.
+//! The inventory service lists the items of the shop, reserves stock for all lines of an order or for none, and releases it.
 //!
 //! ```text
 //! requested ──> reserved | failed
 //! reserved ──order.cancelled──> released
+//!
+//! none ──list──> listed ──change──> listed ──withdraw──> withdrawn        (an item)
 //! ```
 //!
 //! The stock of an item is a record of the ledger, `stock.item.<item_id>`, written in the same commit as the event that
-//! reserves or releases it.
+//! reserves or releases it, or that lists, changes or withdraws the item.
 
 pub mod decide;
 pub mod http;
+pub mod item;
 pub mod samples;
 
 use quadrille_events::Flow;

@@ -5,12 +5,28 @@ use std::sync::Arc;
 
 use quadrille_decision::testing::{Samples, id, order};
 use quadrille_events::{
-    Approval, AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, Order, OrderCancelled,
-    OrderEvent, PaymentMode,
+    Approval, AwaitingApproval, CancelPayment, Completed, CreateDelivery, Created, Currency, Order,
+    OrderCancelled, OrderEvent, PaymentMode,
 };
 
 use crate::OrderService;
 use crate::decide::{Input, State};
+use crate::price::{ItemPrice, OrderRequest, key};
+
+/// The price of a sample item: 250 a piece, as in [`order`].
+pub fn price(version: u64) -> ItemPrice {
+    ItemPrice {
+        version,
+        price: 250,
+        currency: Currency::EUR,
+        withdrawn: false,
+    }
+}
+
+/// A price list of these items.
+pub fn prices(items: &[&str]) -> BTreeMap<String, ItemPrice> {
+    items.iter().map(|item| (key(&id(item)), price(1))).collect()
+}
 
 // Longer than a screen: a table.
 pub fn samples() -> Samples<OrderService> {
@@ -45,6 +61,11 @@ pub fn samples() -> Samples<OrderService> {
         charged: false,
         delivery_requested: false,
     });
+    let create = |order: &Arc<Order>| Input::Create(Arc::new(OrderRequest::from(&**order)));
+    let priced = |version| Input::Priced {
+        item_id: id("apple"),
+        price: price(version),
+    };
     Samples {
         states: vec![
             ("none", vec![]),
@@ -60,6 +81,8 @@ pub fn samples() -> Samples<OrderService> {
             ("cancelled", vec![created(&auto), cancel_payment, cancelled]),
         ],
         heard: vec![
+            ("item.updated", priced(2)),
+            ("item.updated (again)", priced(1)),
             ("ready", Input::Ready(auto.clone())),
             ("ready (approval manual)", Input::Ready(manual.clone())),
             (
@@ -79,15 +102,15 @@ pub fn samples() -> Samples<OrderService> {
             ),
         ],
         commands: vec![
-            ("create", Input::Create(auto)),
-            ("create (approval manual)", Input::Create(manual)),
+            ("create", create(&auto)),
+            ("create (approval manual)", create(&manual)),
             (
                 "create (payment manual)",
-                Input::Create(placed(PaymentMode::Manual, Approval::Auto)),
+                create(&placed(PaymentMode::Manual, Approval::Auto)),
             ),
             (
                 "create (both manual)",
-                Input::Create(placed(PaymentMode::Manual, Approval::Manual)),
+                create(&placed(PaymentMode::Manual, Approval::Manual)),
             ),
             ("confirm", Input::Approve { order_id: id("42") }),
             (
@@ -99,7 +122,7 @@ pub fn samples() -> Samples<OrderService> {
             ),
         ],
         outcomes: |ask| match *ask {},
-        records: BTreeMap::new(),
+        records: prices(&["apple"]),
         state_name: State::name,
     }
 }

@@ -7,13 +7,15 @@ use quadrille_decision::Deadline;
 use quadrille_decision::erased::Fact;
 use quadrille_events::{
     Assigned, AwaitingApproval, Body, CancelOrder, CancelPayment, Completed, CreateDelivery,
-    DeliveryCancelled, DeliveryEvent, Event, EventName, Expired, InventoryEvent, Opened, Order,
-    OrderCancelled, OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent, Refunded, Released,
+    DeliveryCancelled, DeliveryEvent, Event, EventName, Expired, InventoryEvent, ItemWithdrawn, Opened,
+    Order, OrderCancelled, OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent, Refunded, Released,
     ReservationFailed, Reserved,
 };
+use quadrille_inventory::samples;
 
+use crate::configuration::item_id;
 use crate::stimulus::{ModelledAnswer, Stimulus};
-use crate::world::{ModelCommand, Slot, Who};
+use crate::world::{ModelCommand, ShopCommand, Slot, Who};
 
 macro_rules! mutations {
     ($( $(#[$doc:meta])* $name:ident by $whose:ident: $words:literal; )+) => {
@@ -55,6 +57,8 @@ mutations! {
     Oversell by inventory: "reserves without looking at what is there";
     ReserveOneLine by inventory: "reserves the first line and forgets the others";
     DoubleRelease by inventory: "gives back two for one";
+    ForgetWithdrawnStock by inventory: "withdraws an item and leaves its stock to be reserved";
+    WithdrawReserved by inventory: "withdraws an item that is reserved";
     NoDeliveryTombstone by delivery: "forgets a cancellation that overtakes the request";
     CourierStaysOut by delivery: "cancels and does not call the courier back";
     DoubleCallBack by delivery: "takes two orders off the courier for one";
@@ -90,7 +94,7 @@ impl MistakeOccasion<'_> {
     fn heard(&self) -> Option<&'static EventName> {
         match self.stimulus {
             Stimulus::Heard(fact) => Some(fact.name),
-            Stimulus::Command(_) | Stimulus::Stock(_) | Stimulus::Outcome(_) => None,
+            Stimulus::Command(_) | Stimulus::Shop(_) | Stimulus::Outcome(_) => None,
         }
     }
 }
@@ -122,7 +126,7 @@ impl Mutation {
             {
                 match at.stimulus {
                     Stimulus::Heard(heard) => complete(heard),
-                    Stimulus::Command(_) | Stimulus::Stock(_) | Stimulus::Outcome(_) => answer,
+                    Stimulus::Command(_) | Stimulus::Shop(_) | Stimulus::Outcome(_) => answer,
                 }
             }
             ModelledAnswer::Refuse
@@ -134,6 +138,12 @@ impl Mutation {
                     order: at.order.clone(),
                     reason: "late".to_owned(),
                 }))
+            }
+            ModelledAnswer::Refuse
+                if self == Mutation::WithdrawReserved
+                    && matches!(at.stimulus, Stimulus::Shop(ShopCommand::Withdraw)) =>
+            {
+                withdraw(at.slots)
             }
             ModelledAnswer::Ask(_)
                 if self == Mutation::IgnoreLateCancel && at.heard() == Some(CancelPayment::NAME) =>
@@ -182,6 +192,7 @@ impl Mutation {
             Mutation::DeadlineLeftSet if deadline == Deadline::Clear => deadline = Deadline::Keep,
             Mutation::DeadlineNeverSet if deadline != Deadline::Clear => deadline = Deadline::Keep,
             Mutation::ForgetReleasedStock if says(Released::NAME) => changed.clear(),
+            Mutation::ForgetWithdrawnStock if says(ItemWithdrawn::NAME) => changed.clear(),
             Mutation::NoInventoryTombstone
                 if says(ReservationFailed::NAME) && heard == Some(OrderCancelled::NAME) =>
             {
@@ -258,6 +269,24 @@ fn says(event: OrderEvent) -> ModelledAnswer<Fact> {
     ModelledAnswer::Say {
         facts: vec![Fact::of(&event)],
         slots: Vec::new(),
+        deadline: Deadline::Keep,
+    }
+}
+
+/// Withdraws the first item, whatever is reserved of it.
+fn withdraw(slots: &[Slot]) -> ModelledAnswer<Fact> {
+    let withdrawn = InventoryEvent::from(ItemWithdrawn {
+        item_id: item_id(0),
+        version: 2,
+        item: Arc::new(samples::item(1)),
+    });
+    let closed = slots.first().map(|slot| Slot {
+        closed: true,
+        ..*slot
+    });
+    ModelledAnswer::Say {
+        facts: vec![Fact::of(&withdrawn)],
+        slots: closed.map(|slot| (0, slot)).into_iter().collect(),
         deadline: Deadline::Keep,
     }
 }

@@ -56,8 +56,8 @@ impl OtherEvent {
     /// Whether the log has it: the entry, if it is written once, else its newest version last.
     pub fn is_logged(&self, lifetime: Lifetime) -> bool {
         match (lifetime, self.logged.as_slice()) {
-            (Lifetime::Once, [logged]) => logged.digest == self.digest,
-            (Lifetime::Once, _) => false,
+            (Lifetime::Once | Lifetime::Permanent, [logged]) => logged.digest == self.digest,
+            (Lifetime::Once | Lifetime::Permanent, _) => false,
             (Lifetime::Latest, logged) => logged.last().is_some_and(|last| last.digest == self.digest),
         }
     }

@@ -15,6 +15,7 @@ pub mod nats_server;
 pub mod ports;
 pub mod process;
 pub mod program;
+pub mod shop;
 pub mod signals;
 pub mod system;
 pub mod usage;

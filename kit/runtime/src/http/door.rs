@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::Stream;
 use quadrille_decision::{Reads, Refusal, Service};
-use quadrille_events::TypedId;
+use quadrille_events::{Body, TypedId, split_entry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
@@ -58,6 +58,15 @@ pub struct Reply<S: Service> {
     pub state: S::State,
     /// Whether it was this command that took effect.
     pub outcome: Outcome,
+}
+
+/// Some aggregates of one kind: see [`Door::page`].
+#[derive(Clone, Debug)]
+pub struct IdPage<I> {
+    /// The ids, each with its place: the `after` of what is behind it.
+    pub ids: Vec<(I, u64)>,
+    /// The `after` of the next page, if there are more.
+    pub next: Option<u64>,
 }
 
 /// Whether a command changed anything.
@@ -126,9 +135,7 @@ impl<S: Service> Door<S> {
                 state,
                 outcome: Outcome::Ignored(reason),
             }),
-            Verdict::Refused(Refusal::NotFound(detail)) => Err(Problem::not_found(detail)),
-            Verdict::Refused(Refusal::Conflict(detail)) => Err(Problem::conflict(detail)),
-            Verdict::Refused(Refusal::Mismatch(detail)) => Err(Problem::mismatch(detail)),
+            Verdict::Refused(refusal) => Err(refusal.into()),
             Verdict::Failed(problem) => Err(Problem::internal(problem)),
             Verdict::Unknown(problem) => Err(unknown(&problem)),
         }
@@ -149,16 +156,58 @@ impl<S: Service> Door<S> {
         }
     }
 
+    /// The states of several aggregates, in the order of `ids`: see [`Door::state`].
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn states<I: TypedId>(&self, ids: &[I]) -> Result<Vec<S::State>, Problem> {
+        let about: Vec<_> = ids.iter().map(TypedId::aggregate).collect();
+        let mut states = self.store.states::<S>(&about).await?;
+        let state = |about| match states.remove(about) {
+            Some(Ok(known)) => Ok(known.state),
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(S::State::default()),
+        };
+        about.iter().map(state).collect()
+    }
+
+    /// The aggregates about which the service has said `B`, in the order in which it was stored: at most `limit`, behind the place
+    /// `after` (0 is the start). `B` should be written once: an entry that is rewritten moves to the end.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn page<B: Body>(&self, after: u64, limit: usize) -> Result<IdPage<B::Id>, Problem> {
+        let Store { broker, stream, .. } = &self.store;
+        let filter = B::NAME.filter();
+        let page = broker
+            .page(stream, &filter, after.saturating_add(1), limit)
+            .await?;
+        let last = page.messages.last().map(|message| message.sequence);
+        let there = page.messages.iter().filter(|message| !message.is_deleted());
+        let ids = there.filter_map(|message| {
+            let (_, _, id) = split_entry(&message.subject)?;
+            Some((id.parse().ok()?, message.sequence))
+        });
+        Ok(IdPage {
+            ids: ids.collect(),
+            next: last.filter(|_| page.has_more),
+        })
+    }
+
     /// A record of the ledger.
     ///
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn record(&self, key: &str) -> Result<Option<S::Record>, Problem> {
-        let mut records = self
-            .store
-            .records::<S>(&Reads::Keys(vec![key.to_owned()]))
-            .await?;
-        Ok(records.remove(key).and_then(|seen| seen.record))
+        Ok(self.records_at(vec![key.to_owned()]).await?.remove(key))
+    }
+
+    /// The records with these keys that exist.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn records_at(&self, keys: Vec<String>) -> Result<BTreeMap<String, S::Record>, Problem> {
+        self.existing(&Reads::Keys(keys)).await
     }
 
     /// All records whose key is `prefix` and one more token.
@@ -166,7 +215,11 @@ impl<S: Service> Door<S> {
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn records(&self, prefix: &'static str) -> Result<BTreeMap<String, S::Record>, Problem> {
-        let records = self.store.records::<S>(&Reads::All(prefix)).await?;
+        self.existing(&Reads::All(prefix)).await
+    }
+
+    async fn existing(&self, reads: &Reads) -> Result<BTreeMap<String, S::Record>, Problem> {
+        let records = self.store.records::<S>(reads).await?;
         Ok(records
             .into_iter()
             .filter_map(|(key, seen)| Some((key, seen.record?)))
@@ -272,6 +325,19 @@ impl<S: Service> Door<S> {
             return Err(format!("{pulling} of {} listeners are listening", self.listeners));
         }
         Ok(())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound(detail) => Problem::not_found(detail),
+            Refusal::Conflict(detail) => Problem::conflict(detail),
+            Refusal::Mismatch(detail) => Problem::mismatch(detail),
+            Refusal::Invalid { field, detail } => Problem::invalid(field, detail),
+            Refusal::Outdated(detail) => Problem::outdated(detail),
+            Refusal::Unconditional(detail) => Problem::unconditional(detail),
+        }
     }
 }
 

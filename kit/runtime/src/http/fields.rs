@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::http::HeaderMap;
+use axum::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -93,6 +93,68 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
+/// The versions that a request names in `If-Match` and `If-None-Match` (RFC 9110, 13.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// No condition.
+    None,
+    /// `If-None-Match: *`: nothing is there yet.
+    Absent,
+    /// `If-Match: *`: something is there, in whichever version.
+    Any,
+    /// `If-Match` with these entity tags, without their quotes. A weak tag never matches, and is left out.
+    Tags(Vec<String>),
+}
+
+/// The condition under which a request is to take effect.
+///
+/// # Errors
+/// 400 if a header is malformed, or both are there.
+pub fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    let one = |name: HeaderName| {
+        let malformed = || Problem::bad_request(format!("{name}: must be visible ASCII characters"));
+        let values = headers.get_all(&name).iter();
+        let texts: Result<Vec<&str>, _> = values.map(|value| value.to_str()).collect();
+        let texts = texts.map_err(|_| malformed())?;
+        Ok::<_, Problem>((!texts.is_empty()).then(|| texts.join(",")))
+    };
+    match (one(IF_MATCH)?, one(IF_NONE_MATCH)?) {
+        (None, None) => Ok(Precondition::None),
+        (Some(_), Some(_)) => Err(Problem::bad_request(
+            "If-Match and If-None-Match: only one can be given",
+        )),
+        (None, Some(absent)) if absent.trim() == "*" => Ok(Precondition::Absent),
+        (None, Some(_)) => Err(Problem::bad_request(
+            "If-None-Match: only `*` is of use for a change",
+        )),
+        (Some(any), None) if any.trim() == "*" => Ok(Precondition::Any),
+        (Some(tags), None) => entity_tags(&tags).map(Precondition::Tags).ok_or_else(|| {
+            Problem::bad_request("If-Match: must be `*`, or entity tags in quotes as in an ETag, with commas")
+        }),
+    }
+}
+
+/// The strong tags of a list. A comma may be part of a tag, so the list is read tag by tag.
+fn entity_tags(list: &str) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    let mut rest = list.trim();
+    while !rest.is_empty() {
+        let strong = rest.strip_prefix("W/");
+        let is_weak = strong.is_some();
+        let (tag, behind) = strong.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+        if !is_weak {
+            tags.push(tag.to_owned());
+        }
+        let behind = behind.trim_start();
+        rest = match behind.strip_prefix(',') {
+            Some(behind) => behind.trim_start(),
+            None if behind.is_empty() => behind,
+            None => return None,
+        };
+    }
+    (!list.trim().is_empty()).then_some(tags)
+}
+
 /// Reads a whole number, not negative, however JSON writes it: to JSON Schema, and to clients without integers, `3.0` and
 /// `30e-1` are `3`. The digits are read as they were sent, because as a float `1e-400` would be 0 and
 /// `1.00000000000000000001` would be 1. For `#[serde(deserialize_with = "whole")]`.
@@ -100,13 +162,26 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// # Errors
 /// The value is no whole number, or `T` cannot hold it.
 pub fn whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    let text = raw.get();
-    let too_large = || serde::de::Error::custom(format!("{} is too large", quoted(text)));
+    read_whole(Box::<RawValue>::deserialize(deserializer)?.get())
+}
+
+/// Like [`whole`], for a field that may be `null`. With `#[serde(default)]` it may be left out as well.
+///
+/// # Errors
+/// The value is neither a whole number nor `null`, or `T` cannot hold it.
+pub fn whole_or_null<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    raw.map(|raw| read_whole(raw.get())).transpose()
+}
+
+fn read_whole<T: TryFrom<u64>, E: serde::de::Error>(text: &str) -> Result<T, E> {
+    let too_large = || E::custom(format!("{} is too large", quoted(text)));
     match whole_number(text) {
         WholeNumber::Is(number) => T::try_from(number).map_err(|_| too_large()),
         WholeNumber::TooLarge => Err(too_large()),
-        WholeNumber::Not => Err(serde::de::Error::custom(format!(
+        WholeNumber::Not => Err(E::custom(format!(
             "invalid value: `{}`, expected a whole number, not negative",
             quoted(text)
         ))),
@@ -225,6 +300,44 @@ mod tests {
         for (literal, expected) in table {
             assert_eq!(whole_number(literal), expected, "{literal}");
         }
+    }
+
+    #[test]
+    fn a_precondition_is_one_of_four() {
+        let read = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, value.parse().unwrap());
+            }
+            precondition(&headers).map_err(|problem| problem.status)
+        };
+        let tags = |tags: &[&str]| {
+            Ok(Precondition::Tags(
+                tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            ))
+        };
+        assert_eq!(read(&[]), Ok(Precondition::None));
+        assert_eq!(read(&[("if-match", "*")]), Ok(Precondition::Any));
+        assert_eq!(read(&[("if-none-match", "*")]), Ok(Precondition::Absent));
+        assert_eq!(read(&[("if-match", "\"3\"")]), tags(&["3"]));
+        assert_eq!(
+            read(&[("if-match", "\"3\" , \"a,b\",W/\"5\"")]),
+            tags(&["3", "a,b"])
+        );
+        assert_eq!(
+            read(&[("if-match", "\"3\""), ("if-match", "\"4\"")]),
+            tags(&["3", "4"])
+        );
+        assert_eq!(
+            read(&[("if-match", "W/\"3\"")]),
+            tags(&[]),
+            "a weak tag never matches"
+        );
+        for malformed in ["", "3", "\"3", "\"3\" \"4\"", "\"3\";"] {
+            assert_eq!(read(&[("if-match", malformed)]), Err(400), "{malformed}");
+        }
+        assert_eq!(read(&[("if-none-match", "\"3\"")]), Err(400));
+        assert_eq!(read(&[("if-match", "*"), ("if-none-match", "*")]), Err(400));
     }
 
     #[test]
