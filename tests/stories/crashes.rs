@@ -4,7 +4,7 @@ use futures::future::join;
 use quadrille_events::Ending;
 use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
-use quadrille_tests::{Options, World};
+use quadrille_tests::{Options, SOLD_OUT, World};
 
 /// A short `ACK_WAIT`, so that the inputs in flight of a dead service are redelivered soon.
 fn short_ack_wait() -> Options {
@@ -18,7 +18,7 @@ fn mixed(number: usize) -> NewOrder {
         .line(1, "pear");
     match number % 10 {
         3 => order.by("test-declined"),
-        5 => order.line(1, "unicorn"),
+        5 => order.line(1, SOLD_OUT),
         7 => order.to("test-no-courier"),
         _ => order,
     }

@@ -10,6 +10,7 @@ mod endings;
 mod cancelling;
 mod contention;
 mod deadlines;
+mod items;
 mod repeats;
 mod requests;
 

@@ -14,9 +14,9 @@ use axum::routing::post;
 use quadrille_events::{
     AwaitingApproval, Body, CancelOrder, Charged, Created, Opened, OrderCancelled, OrderId,
 };
-use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
-use quadrille_tests::{PATIENCE, World};
+use quadrille_local::{Service, shop};
+use quadrille_tests::{PATIENCE, PLENTY, World};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -270,19 +270,27 @@ impl Document {
             for (name, property) in schema["properties"].as_object().unwrap() {
                 let property = self.follow(property);
                 let mut bad = vec![json!({}), json!(true)];
-                match property["type"].as_str().unwrap_or("string") {
-                    "integer" => {
-                        bad.extend([json!(-1), json!(1.5), json!("1"), Value::Null]);
-                        bad.extend(property["maximum"].as_u64().map(|maximum| json!(maximum + 1)));
+                let kinds = &property["type"];
+                let is = |kind: &str| {
+                    kinds == kind || kinds.as_array().is_some_and(|all| all.contains(&json!(kind)))
+                };
+                let at_least = |limit: &str| property[limit].as_u64().unwrap_or_default() > 0;
+                if is("integer") {
+                    bad.extend([json!(-1), json!(1.5), json!("1")]);
+                    bad.extend(property["maximum"].as_u64().map(|maximum| json!(maximum + 1)));
+                    bad.extend(at_least("minimum").then_some(json!(0)));
+                } else if is("array") {
+                    bad.push(json!(vec![json!({}); 101]));
+                    bad.extend(at_least("minItems").then_some(json!([])));
+                } else {
+                    let longest = property["maxLength"].as_u64().unwrap_or(500) as usize;
+                    bad.extend([json!("a\u{1b}[31mb"), json!("x".repeat(longest + 1)), json!(7)]);
+                    if property["pattern"].is_null() || at_least("minLength") {
+                        bad.extend([json!(""), json!(" ")]);
                     }
-                    "array" => bad.extend([json!([]), json!(vec![json!({}); 101]), Value::Null]),
-                    _ => bad.extend([
-                        json!(""),
-                        json!(" "),
-                        json!("a\u{1b}[31mb"),
-                        json!("x".repeat(501)),
-                        json!(7),
-                    ]),
+                }
+                if !kinds.is_null() && !is("null") && !is("string") {
+                    bad.push(Value::Null);
                 }
                 for bad in bad {
                     let mut worse = example.clone();
@@ -384,7 +392,11 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     let unassigned = world.place(one_apple().to("test-no-courier")).await.unwrap();
     assert_eq!(world.ended(&unassigned).await.unwrap().state, "cancelled");
 
+    let apple = shop::ShopItem::new("apple", PLENTY);
     let orders = documents.get_mut(&Service::Order).unwrap();
+    let price = orders.expect(200, "show_price", Request::default()).await;
+    assert_eq!(price["price"], apple.price);
+    orders.expect(404, "show_price", with_id("griffin")).await;
     let key = "0c8f9f4e-6f0e-4a5b-9c1d-2f7a0e3b5d61";
     let first = orders
         .expect(201, "create", Request::default().header("Idempotency-Key", key))
@@ -437,13 +449,51 @@ async fn what_the_documents_promise_is_what_the_services_do() {
 
     let inventory = documents.get_mut(&Service::Inventory).unwrap();
     inventory
-        .expect(409, "stock", with_body(&json!({ "quantity": 0 })))
+        .expect(409, "put", with_body(&json!({ "quantity": 0 })))
         .await;
     inventory
-        .expect(200, "stock", with_body(&json!({ "quantity": 200.0 })))
+        .expect(200, "put", with_body(&json!({ "quantity": 200.0 })))
         .await;
+    let version = |version: &str| Request::default().header("if-match", version);
+    let other = with_body(&json!({ "name": "Other", "price": 1, "currency": "EUR", "quantity": 200 }));
+    inventory.expect(428, "put", other.clone()).await;
+    inventory
+        .expect(412, "put", other.header("if-match", "\"0\""))
+        .await;
+    inventory.expect(428, "change", Request::default()).await;
+    inventory.expect(412, "change", version("\"0\"")).await;
+    inventory.expect(400, "change", version("no tag")).await;
+    let change = |body: Value| with_body(&body).header("if-match", "*");
+    inventory
+        .expect(409, "change", change(json!({ "quantity": 0 })))
+        .await;
+    inventory
+        .expect(200, "change", change(json!({ "price": null, "tags": [] })))
+        .await;
+    inventory
+        .expect(
+            404,
+            "change",
+            Request {
+                id: Some("griffin".to_owned()),
+                ..version("*")
+            },
+        )
+        .await;
+    inventory.expect(409, "withdraw", version("*")).await;
+    inventory.expect(412, "withdraw", version("\"0\"")).await;
+    inventory.expect(428, "withdraw", Request::default()).await;
+    for (status, id) in [(404, "griffin"), (200, "plum"), (200, "plum")] {
+        let gone = Request {
+            id: Some(id.to_owned()),
+            ..version("*")
+        };
+        inventory.expect(status, "withdraw", gone).await;
+    }
     inventory.expect(200, "show", Request::default()).await;
-    inventory.expect(404, "show", with_id("unicorn")).await;
+    inventory.expect(404, "show", with_id("griffin")).await;
+    let listed = inventory.expect(200, "list", Request::default()).await;
+    assert_eq!(listed["items"][0]["item_id"], "apple");
     let few = inventory.expect(200, "check", Request::default()).await;
     assert_eq!(few["status"], "available");
     let many = inventory

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use quadrille_events::OrderId;
 use quadrille_local::Service;
 use quadrille_local::client::{Answer, ApiError, NewOrder};
-use quadrille_tests::World;
+use quadrille_tests::{SOLD_OUT, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
@@ -111,7 +111,7 @@ impl Journey {
         match self {
             Self::Plain | Self::OrderCancelled | Self::KeyReused => order,
             Self::Declined => order.by("poor"),
-            Self::OutOfStock => order.line(1, "unicorn"),
+            Self::OutOfStock => order.line(1, SOLD_OUT),
             Self::NoCourier => order.to(&format!("test-no-courier, {mark} Main St")),
             Self::PaidByHand | Self::PaymentCancelled | Self::PaidAndCancelled | Self::Forgotten => {
                 order.paid_by_hand()

@@ -37,7 +37,7 @@ fn adds_up<K: Ord + Display>(
     held: &BTreeMap<&K, u64>,
 ) -> Found {
     let mut found = Found::new();
-    for (key, LedgerRecord { limit, used }) in ledger {
+    for (key, LedgerRecord { limit, used, .. }) in ledger {
         let held = held.get(key).copied().unwrap_or_default();
         if used > limit {
             found.push(format!(

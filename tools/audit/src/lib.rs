@@ -9,6 +9,7 @@
 
 mod books;
 mod invariants;
+mod items;
 mod ledgers;
 mod log;
 mod order_file;

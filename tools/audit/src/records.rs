@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub(crate) struct LedgerRecord {
     pub limit: u64,
     pub used: u64,
+    /// Whether nothing more may be used.
+    pub closed: bool,
 }
 
 /// The record of an item, as inventory stores it.
@@ -17,6 +19,8 @@ pub(crate) struct LedgerRecord {
 pub(crate) struct ItemStock {
     quantity: u64,
     reserved: u64,
+    #[serde(default)]
+    withdrawn: bool,
 }
 
 /// The record of a courier, as delivery stores it.
@@ -31,6 +35,7 @@ impl From<ItemStock> for LedgerRecord {
         Self {
             limit: stock.quantity,
             used: stock.reserved,
+            closed: stock.withdrawn,
         }
     }
 }
@@ -40,6 +45,7 @@ impl From<CourierLoad> for LedgerRecord {
         Self {
             limit: load.capacity,
             used: load.load,
+            closed: false,
         }
     }
 }

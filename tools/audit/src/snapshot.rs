@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 use quadrille_events::{
-    AggregateId, AggregateKind, Body, Contract, CourierId, Created, EventName, ItemId, Lifetime, OrderId,
-    PaymentEvent, Said,
+    AggregateId, AggregateKind, Body, Contract, CourierId, Created, Event, EventName, ItemId, Lifetime,
+    OrderId, PaymentEvent, Said,
 };
 use quadrille_runtime::nats::{StoredEvent, StoredEventError};
-use quadrille_runtime::operator::{EVENTS, Entry, Operator};
+use quadrille_runtime::operator::{EVENTS, Entry, Operator, Size};
+use serde::Deserialize;
 
+use crate::items::{PriceHistories, file_price, is_about_items};
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
 use crate::records::{CourierLoad, ItemStock, LedgerRecord, file_record};
 
@@ -31,6 +33,8 @@ pub(crate) struct Snapshot {
     pub others: BTreeMap<(&'static EventName, AggregateId), OtherEvent>,
     /// By item: how many were put in, and how many are set aside.
     pub stock: BTreeMap<ItemId, LedgerRecord>,
+    /// By item: the prices that the shop has asked.
+    pub prices: PriceHistories,
     /// By courier: capacity and load.
     pub couriers: BTreeMap<CourierId, LedgerRecord>,
     /// How many records there are that the audit does not know how to add up, by the filter that finds them.
@@ -89,6 +93,7 @@ impl Snapshot {
             orders: BTreeMap::new(),
             others: BTreeMap::new(),
             stock: BTreeMap::new(),
+            prices: PriceHistories::new(),
             couriers: BTreeMap::new(),
             unknown: BTreeMap::new(),
             unreadable: Vec::new(),
@@ -106,8 +111,7 @@ impl Snapshot {
                 })
                 .await?;
             if service == Created::NAME.service {
-                let last = operator.size(service).await?.last_sequence;
-                snapshot.orders_since = start.since(last, snapshot.taken_at);
+                snapshot.orders_since = start.since(&operator.size(service).await?, snapshot.taken_at);
             }
         }
         let mut start = StreamStart::default();
@@ -117,8 +121,7 @@ impl Snapshot {
                 start.see(&entry, true);
             })
             .await?;
-        let last = operator.size(EVENTS).await?.last_sequence;
-        snapshot.log_since = start.since(last, snapshot.taken_at);
+        snapshot.log_since = start.since(&operator.size(EVENTS).await?, snapshot.taken_at);
         Ok(snapshot)
     }
 
@@ -129,6 +132,7 @@ impl Snapshot {
         let filed = match tokens.as_slice() {
             [token, ..] if is_event => self.see_event(service, token, entry),
             _ if entry.is_deleted() => Ok(()),
+            ["price", "item", _] => Ok(()),
             ["stock", "item", item] => file_record::<ItemStock, _>(entry, item, &mut self.stock),
             ["courier", "load", courier] => file_record::<CourierLoad, _>(entry, courier, &mut self.couriers),
             ["dead-letter", stream, sequence, .., id] => {
@@ -179,6 +183,10 @@ impl Snapshot {
                 digest: digest(&entry.body),
                 logged: Vec::new(),
             };
+            if is_about_items(stored.name) {
+                let event = stored.event().map_err(|problem| problem.to_string())?;
+                file_price(entry, &event, &mut self.prices);
+            }
             self.others.insert((stored.name, stored.about), other);
             return Ok(());
         }
@@ -216,6 +224,12 @@ impl Snapshot {
             at: entry.time,
             digest: digest(&entry.body),
         };
+        // A bucket has only the newest price; the log has the earlier ones.
+        if let Some(name) = name.filter(|name| is_about_items(name))
+            && let Ok(event) = Event::decode(name.service, &name.key(), &entry.body)
+        {
+            file_price(entry, &event, &mut self.prices);
+        }
         match self.logged_of(name.zip(about)) {
             Some(events) => events.push(logged),
             None => self.strays.push(StrayEntry {
@@ -276,24 +290,66 @@ impl Snapshot {
 #[derive(Default)]
 struct StreamStart {
     before: u64,
-    first: Option<(u64, Timestamp)>,
+    /// How many times records may have been written again. Each time left a gap where the record had been.
+    rewrites: u64,
+    first: Option<FirstEvent>,
+}
+
+/// The first event that is left.
+struct FirstEvent {
+    sequence: u64,
+    time: Timestamp,
+    /// How long its entry lives.
+    lives: Option<Duration>,
 }
 
 impl StreamStart {
     fn see(&mut self, entry: &Entry, is_event: bool) {
+        if !is_event {
+            self.rewrites += rewrites(entry);
+        }
         match self.first {
             Some(_) => {}
-            None if is_event => self.first = Some((entry.sequence, entry.time)),
+            None if is_event => {
+                let seconds = entry
+                    .header("Nats-TTL")
+                    .and_then(|ttl| ttl.strip_suffix('s')?.parse().ok());
+                self.first = Some(FirstEvent {
+                    sequence: entry.sequence,
+                    time: entry.time,
+                    lives: seconds.map(Duration::from_secs),
+                });
+            }
             None => self.before += 1,
         }
     }
 
-    /// Events are stored once and never moved, so a gap before the first one means that others have gone.
-    fn since(&self, last_sequence: u64, now: Timestamp) -> Option<Timestamp> {
-        let (sequence, time) = self.first.unwrap_or((last_sequence + 1, now));
-        let lost = sequence > self.before + 1;
+    /// Events about orders are stored once and never moved, so a gap before the first one means that others have gone, unless
+    /// records that were written again explain the gap, and no entry is old enough to be gone.
+    fn since(&self, size: &Size, now: Timestamp) -> Option<Timestamp> {
+        let (sequence, time, lives) = match &self.first {
+            Some(first) => (first.sequence, first.time, first.lives),
+            None => (size.last_sequence + 1, now, None),
+        };
+        let gap = (sequence - 1).saturating_sub(self.before);
+        let age = Duration::try_from(now.duration_since(size.created_at)).unwrap_or_default();
+        let may_age = lives.is_some_and(|lives| age >= lives);
+        let lost = gap > self.rewrites || (gap > 0 && may_age);
         lost.then(|| time.checked_add(HORIZON).unwrap_or(Timestamp::MAX))
     }
+}
+
+/// How many times a record was written before, at most: a price is written once for each version of its item.
+fn rewrites(entry: &Entry) -> u64 {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u64,
+    }
+    if !entry.subject.starts_with("$KV.order.price.item.") {
+        return 0;
+    }
+    let record: Option<Versioned> = serde_json::from_slice(&entry.body).ok();
+    record.map_or(0, |record| record.version.saturating_sub(1))
 }
 
 fn digest(body: &[u8]) -> u64 {

@@ -15,6 +15,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream;
 use futures::stream::try_unfold;
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use quadrille_events::{Contract, Event, EventName, TypedId};
 
 use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
@@ -51,6 +52,8 @@ pub struct Size {
     pub bytes: u64,
     /// The sequence of its last message: how many were ever stored.
     pub last_sequence: u64,
+    /// When the stream was created.
+    pub created_at: Timestamp,
 }
 
 /// How far a consumer is.
@@ -402,8 +405,10 @@ impl Operator {
             service => bucket_stream(service),
         };
         let stream = self.broker.jetstream().get_stream(name).await?;
-        let state = stream.get_info().await?.state;
+        let info = stream.get_info().await?;
+        let state = info.state;
         Ok(Size {
+            created_at: Timestamp::from_nanosecond(info.created.unix_timestamp_nanos())?,
             messages: state.messages,
             bytes: state.bytes,
             last_sequence: state.last_sequence,
