@@ -474,7 +474,11 @@ fn the_flow_sets_which_event_requests_the_reservation() {
         (Flow::PayFirst, Charged::NAME, false),
         (Flow::ReserveFirst, Created::NAME, true),
     ] {
-        let wires = InventoryService { flow }.wires();
+        let wires = InventoryService {
+            flow,
+            ..InventoryService::default()
+        }
+        .wires();
         assert_eq!([wires[0].name, wires[1].name], [asked_by, OrderCancelled::NAME]);
         let (_, input) = wires[1].decode(&cancelled.encode()).unwrap();
         assert!(
