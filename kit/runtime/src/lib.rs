@@ -25,7 +25,7 @@ pub use mimalloc::MiMalloc as Allocator;
 
 pub use engine::dead_letter::{DeadLetter, MAX_LISTED, Parked};
 pub use http::door::{COMMAND_TIMEOUT, Door, IdPage, Outcome, Reply};
-pub use nats::{ObjectError, ObjectInfo, Objects, PUT_TIMEOUT, Removed, StoredObject};
+pub use nats::{ObjectError, ObjectInfo, Objects, PUT_TIMEOUT, Removals, StoredObject};
 pub use printable::printable;
 pub use run::{main, program, run};
 pub use settings::Settings;

@@ -24,7 +24,7 @@ use quadrille_runtime::Settings;
 #[derive(Clone, Debug, Default)]
 pub struct InventoryService {
     pub flow: Flow,
-    /// How long the bytes of a photo are kept that no item has.
+    /// How old the bytes of a photo are at least that are removed because no item has them.
     pub photo_grace: Duration,
 }
 

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use imagesize::ImageType;
 use quadrille_events::{ItemId, ItemListed, ItemPhoto, PHOTOS};
 use quadrille_runtime::http::{Id, Problem, is_known};
-use quadrille_runtime::{COMMAND_TIMEOUT, Door, ObjectInfo, Objects, PUT_TIMEOUT, Removed, Settings};
+use quadrille_runtime::{COMMAND_TIMEOUT, Door, ObjectInfo, Objects, PUT_TIMEOUT, Removals, Settings};
 use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
@@ -29,8 +29,7 @@ pub const MAX_PHOTO: usize = 2 * 1024 * 1024;
 /// The most pixels of a side. A browser needs four bytes for each pixel, however few the file has.
 pub const MAX_SIDE: usize = 8_192;
 
-/// How long bytes that no item refers to are kept. An upload is given up long before, and nobody looks at a page for so long that
-/// its photos are gone.
+/// How old bytes are at least that the sweep removes: an upload is given up long before.
 const USUAL_GRACE: Duration = Duration::from_secs(3_600);
 
 /// The shortest grace: an upload stores its bytes and says so within it, with a reserve of some seconds.
@@ -158,11 +157,11 @@ pub fn keep_swept(door: &Door<InventoryService>) {
     let grace = door.service().photo_grace;
     door.repeat(grace / SWEEPS, move |door| async move {
         match sweep(&door, grace).await {
-            Ok(Removed {
+            Ok(Removals {
                 objects: 0,
                 uploads: 0,
             }) => {}
-            Ok(Removed { objects, uploads }) => {
+            Ok(Removals { objects, uploads }) => {
                 info!(
                     photos = objects,
                     uploads, "removed photos that no item has, and interrupted uploads"
@@ -173,7 +172,7 @@ pub fn keep_swept(door: &Door<InventoryService>) {
     });
 }
 
-async fn sweep(door: &Door<InventoryService>, grace: Duration) -> Result<Removed, Problem> {
+async fn sweep(door: &Door<InventoryService>, grace: Duration) -> Result<Removals, Problem> {
     let used = async || photos_of_items(door).await;
     bucket(door).remove_unused(grace, used).await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quadrille_events::{Event, ItemId, ItemPhoto, PHOTOS};
+use quadrille_events::{Body, Event, ItemId, ItemPhoto, ItemUpdated, PHOTOS};
 use quadrille_runtime::ObjectError;
 use quadrille_runtime::operator::Operator;
 
@@ -26,7 +26,11 @@ pub(crate) fn file_photo(event: &Event, photos: &mut ItemPhotos) {
 
 /// Reads the bytes of all photos, one after the other, and returns what is wrong with them.
 pub(crate) async fn wrong_photos(operator: &Operator, photos: &ItemPhotos) -> anyhow::Result<Found> {
-    let objects = operator.objects(PHOTOS);
+    if photos.is_empty() {
+        return Ok(Found::new());
+    }
+    let replicas = operator.replicas(ItemUpdated::NAME.service).await?;
+    let objects = operator.objects(PHOTOS, replicas);
     let mut found = Found::new();
     for (item_id, (_, photo)) in photos {
         let Some(photo) = photo else { continue };

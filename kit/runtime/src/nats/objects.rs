@@ -4,7 +4,7 @@
 //! are done here: the library makes a consumer for each object that it reads, waits for ever for a chunk that is missing, and deletes
 //! whichever version of an object is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::object_store::{self, ObjectMetadata};
@@ -68,7 +68,7 @@ pub enum ObjectError {
 
 /// How much [`Objects::remove_unused`] has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
+pub struct Removals {
     /// Objects that nobody used.
     pub objects: usize,
     /// Uploads that were never finished.
@@ -84,19 +84,19 @@ pub struct Objects {
 }
 
 /// The stored description of an object, and which version of it.
-struct Description {
+struct StoredDescription {
     info: object_store::ObjectInfo,
     sequence: u64,
     time: Timestamp,
 }
 
 /// What a bucket holds.
-struct Survey {
+struct BucketSurvey {
     /// The server's clock when the survey began.
     began_at: Timestamp,
     /// The ids of the versions of which there are chunks, read before `descriptions`.
     chunked: Vec<String>,
-    descriptions: Vec<Description>,
+    descriptions: Vec<StoredDescription>,
 }
 
 impl Objects {
@@ -202,9 +202,9 @@ impl Objects {
         &self,
         grace: Duration,
         used: impl AsyncFnOnce() -> Result<BTreeSet<String>, E>,
-    ) -> Result<Removed, E> {
+    ) -> Result<Removals, E> {
         let Some(survey) = self.survey().await? else {
-            return Ok(Removed::default());
+            return Ok(Removals::default());
         };
         let used = used().await?;
         Ok(self.remove(survey, grace, &used).await?)
@@ -234,7 +234,7 @@ impl Objects {
         format!("$O.{}.C.{nuid}", self.bucket)
     }
 
-    async fn description(&self, digest: &str) -> Result<Option<Description>, ReadError> {
+    async fn description(&self, digest: &str) -> Result<Option<StoredDescription>, ReadError> {
         let name = BASE64_URL_SAFE.encode(digest);
         let subject = [format!("$O.{}.M.{name}", self.bucket)];
         let stream = self.stream();
@@ -263,7 +263,7 @@ impl Objects {
     }
 
     /// What the bucket holds; `None` if there is no bucket.
-    fn survey(&self) -> BoxFuture<'_, Result<Option<Survey>, ObjectError>> {
+    fn survey(&self) -> BoxFuture<'_, Result<Option<BucketSurvey>, ObjectError>> {
         Box::pin(async move {
             let stream = self.stream();
             if !self.broker.is_there(&stream).await? {
@@ -272,7 +272,7 @@ impl Objects {
             let (began_at, chunked) = self.chunked(&stream).await?;
             let filter = format!("$O.{}.M.>", self.bucket);
             let stored = self.broker.get_all(&stream, &filter, self.replicas).await?;
-            Ok(Some(Survey {
+            Ok(Some(BucketSurvey {
                 began_at,
                 chunked,
                 descriptions: stored.iter().filter_map(describe).collect(),
@@ -283,23 +283,23 @@ impl Objects {
     /// The server's time, and the ids of all versions of which there are chunks.
     async fn chunked(&self, stream: &str) -> Result<(Timestamp, Vec<String>), ReadError> {
         #[derive(Deserialize)]
-        struct Info {
+        struct BucketInfo {
             ts: Timestamp,
-            state: Subjects,
+            state: BucketState,
             #[serde(default)]
             total: usize,
         }
         #[derive(Deserialize)]
-        struct Subjects {
+        struct BucketState {
             #[serde(default)]
-            subjects: std::collections::BTreeMap<String, u64>,
+            subjects: BTreeMap<String, u64>,
         }
         let (filter, what) = (self.chunks_of(">"), format!("STREAM.INFO.{stream}"));
         let prefix = self.chunks_of("");
         let (mut began_at, mut chunked, mut offset) = (None, Vec::new(), 0);
         loop {
             let request = json!({ "subjects_filter": filter, "offset": offset });
-            let info: Info = self.broker.ask(&what, &request).await?;
+            let info: BucketInfo = self.broker.ask(&what, &request).await?;
             let began_at = *began_at.get_or_insert(info.ts);
             let page = info.state.subjects.len();
             let nuids = info.state.subjects.into_keys();
@@ -313,18 +313,18 @@ impl Objects {
 
     fn remove<'a>(
         &'a self,
-        survey: Survey,
+        survey: BucketSurvey,
         grace: Duration,
         used: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Removed, ObjectError>> {
+    ) -> BoxFuture<'a, Result<Removals, ObjectError>> {
         Box::pin(async move {
-            let mut removed = Removed::default();
+            let mut removed = Removals::default();
             let is_old = |time: Timestamp| {
                 let age = Duration::try_from(survey.began_at.duration_since(time));
                 age.is_ok_and(|age| age > grace)
             };
             let mut described = BTreeSet::new();
-            for Description { info, sequence, time } in survey.descriptions {
+            for StoredDescription { info, sequence, time } in survey.descriptions {
                 let is_used = !info.deleted && used.contains(&info.name);
                 if !is_used && is_old(time) && self.delete(sequence).await? {
                     self.purge(&info.nuid).await?;
@@ -365,8 +365,8 @@ impl Objects {
 }
 
 /// The description of an object that a message holds, if it is one.
-fn describe(message: &StoredMessage) -> Option<Description> {
-    Some(Description {
+fn describe(message: &StoredMessage) -> Option<StoredDescription> {
+    Some(StoredDescription {
         info: serde_json::from_slice(&message.body).ok()?,
         sequence: message.sequence,
         time: message.time,

@@ -122,9 +122,9 @@ impl Operator {
         self.contract
     }
 
-    /// A bucket of objects.
-    pub fn objects(&self, bucket: &'static str) -> Objects {
-        Objects::new(self.broker.clone(), bucket, 1)
+    /// A bucket of objects, which has so many replicas.
+    pub fn objects(&self, bucket: &'static str, replicas: usize) -> Objects {
+        Objects::new(self.broker.clone(), bucket, replicas)
     }
 
     /// Where histories are read.
