@@ -13,6 +13,7 @@ mod deadlines;
 mod items;
 mod repeats;
 mod requests;
+mod waiting;
 
 mod broker;
 mod crashes;
@@ -24,4 +25,5 @@ mod continuity;
 mod gift_cards;
 mod hardening;
 mod operator;
+mod retention;
 mod running;

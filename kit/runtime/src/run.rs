@@ -19,6 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::engine::input::PendingInput;
 use crate::engine::listener::Listener;
 use crate::engine::outside_calls::CallLimits;
+use crate::engine::retention::guard_retention;
 use crate::engine::store::Store;
 use crate::engine::wires::Wires;
 use crate::engine::{Engine, QUEUE};
@@ -27,7 +28,8 @@ use crate::http::door::Door;
 use crate::http::routes::service_routes;
 use crate::http::server::listen;
 use crate::nats::Broker;
-use crate::nats::streams::{Keeping, ensure, keep_log};
+use crate::nats::log::keep_log;
+use crate::nats::streams::{Keeping, ensure};
 use crate::settings::Settings;
 use crate::shutdown::{stop_signal, stopped};
 use crate::telemetry::log::{FLUSH_TIMEOUT, Telemetry};
@@ -145,8 +147,11 @@ pub async fn run<S: Service>(
     let (mut background, pulling, listeners) = start_listeners(&store, &wires, &inputs, limits, &stop);
     background.spawn(meters::keep(metrics.clone(), broker.clone(), name, stop.clone()));
     background.spawn(keep_log(broker.clone(), contract, keeping, stop.clone()));
+    let (guarding, refusal) = guard_retention::<S>(&store, stop.clone());
+    background.spawn(guarding);
     let door = Door {
         store: store.clone(),
+        refusal,
         inputs,
         wires,
         pulling,

@@ -63,6 +63,8 @@ pub(crate) enum Verdict<S: Service> {
     Refused(Refusal),
     /// The input cannot be handled as it is, now or later.
     Failed(String),
+    /// The input cannot be decided now, and perhaps later: an event comes again, a caller has to.
+    Postponed(String),
     /// The input could not be settled in time: it is stored or not.
     Unknown(String),
 }

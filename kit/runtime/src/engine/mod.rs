@@ -17,6 +17,7 @@ pub(crate) mod dead_letter;
 pub(crate) mod input;
 pub(crate) mod listener;
 pub(crate) mod outside_calls;
+pub(crate) mod retention;
 pub(crate) mod store;
 pub(crate) mod wires;
 

@@ -1,5 +1,7 @@
 //! Settling: an input ends. Its requester is answered, the log gets a line, the metrics a count.
 
+use std::time::Duration;
+
 use async_nats::jetstream::AckKind;
 use quadrille_decision::Service;
 use quadrille_events::AggregateId;
@@ -10,6 +12,9 @@ use crate::engine::input::{PendingInput, Requester, Verdict};
 use crate::engine::store::Store;
 use crate::nats::acknowledge;
 use crate::telemetry::spans;
+
+/// How long an event waits whose order cannot be read now.
+const POSTPONED: Duration = Duration::from_secs(5);
 
 /// How an input ended, in the words that are counted: outcome and reason are words of the code.
 struct Outcome<'a> {
@@ -44,6 +49,7 @@ pub(super) async fn settle<S: Service>(
                 let reason = format!("an event was refused: {refusal:?}");
                 store.park(&message, &reason).await;
             }
+            Verdict::Postponed(_) => acknowledge(&message, AckKind::Nak(Some(POSTPONED))).await,
             Verdict::Done { .. } | Verdict::Ignored { .. } | Verdict::Unknown(_) => {
                 acknowledge(&message, AckKind::Ack).await;
             }
@@ -89,6 +95,10 @@ fn log_line<'a, S: Service>(
                 Requester::Command { .. } => outcome("failed", "", problem),
                 Requester::Event(_) => outcome("parked", "", problem),
             }
+        }
+        Verdict::Postponed(problem) => {
+            error!(service, order_id, cause, problem, trace_id, "postponed");
+            outcome("postponed", "", problem)
         }
         Verdict::Unknown(problem) => {
             warn!(

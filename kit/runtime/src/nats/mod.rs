@@ -5,6 +5,10 @@
 
 pub mod streams;
 
+pub(crate) mod consumers;
+pub(crate) mod expiry;
+pub(crate) mod log;
+
 mod api;
 mod commit;
 mod connection;
@@ -19,6 +23,7 @@ use tracing::debug;
 pub use api::ReadError;
 pub(crate) use api::StreamCondition;
 pub use commit::{COMMIT_TIMEOUT, CommitError, MAX_BATCH};
+pub(crate) use connection::READ_TIMEOUT;
 pub use connection::{Broker, OLDEST_SERVER};
 pub use message::{StoredMessage, Write};
 pub use read::{MAX_MULTI_GET, Page};
