@@ -64,6 +64,7 @@ pub fn order_of(order_id: &str, items: &[(&str, u32)]) -> Order {
         address: "1 Main St".to_owned(),
         payment: PaymentMode::Auto,
         approval: Approval::Auto,
+        placed_at: None,
     }
 }
 

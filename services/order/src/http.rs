@@ -149,17 +149,16 @@ async fn create(
     let waits_for = wait
         .end(&door, &order_id, placed.outcome == Outcome::Done)
         .await?;
-    let answer = match door.state(&order_id).await? {
-        State::Cancelled { reason, .. } => Problem::conflict(reason).into_response(),
-        state => {
-            let state = state.name();
-            let reply = Json(OrderReply {
-                order_id,
-                state,
-                waits_for,
-            });
-            (StatusCode::CREATED, reply).into_response()
-        }
+    let state = door.state(&order_id).await?;
+    let answer = if let State::Cancelled { reason, .. } = state {
+        Problem::conflict(reason).into_response()
+    } else {
+        let reply = Json(OrderReply {
+            order_id,
+            state: state.name(),
+            waits_for,
+        });
+        (StatusCode::CREATED, reply).into_response()
     };
     Ok((location, applied, answer).into_response())
 }

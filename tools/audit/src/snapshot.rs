@@ -206,7 +206,8 @@ impl Snapshot {
             sequence: entry.sequence,
             cause: stored.envelope.causation_id.clone(),
             digest: digest(&entry.body),
-            carries_the_order: *order == file.order,
+            // Programs that are older than `placed_at` leave it out.
+            carries_the_order: order.is_same_request(&file.order),
             courier: courier_of(&event),
             logged: Vec::new(),
         };

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::AckKind;
 use quadrille_decision::Service;
 use quadrille_events::AggregateId;
 use tracing::{error, info, warn};
@@ -10,7 +9,6 @@ use tracing::{error, info, warn};
 use crate::cause::Effects;
 use crate::engine::input::{PendingInput, Requester, Verdict};
 use crate::engine::store::Store;
-use crate::nats::acknowledge;
 use crate::telemetry::spans;
 
 /// How long an event waits whose order cannot be read now.
@@ -42,16 +40,16 @@ pub(super) async fn settle<S: Service>(
     spans::ended(&pending.span, outcome.name, outcome.detail, effects);
     match pending.requester {
         Requester::Command { answer, .. } => drop(answer.send(verdict)),
-        Requester::Event(message) => match verdict {
-            Verdict::Failed(problem) => store.park(&message, &problem).await,
+        Requester::Event(held) => match verdict {
+            Verdict::Failed(problem) => store.park(&held.message, &problem).await,
             Verdict::Refused(refusal) => {
                 // Only commands are refused; a refused event shows a hole in the decisions.
                 let reason = format!("an event was refused: {refusal:?}");
-                store.park(&message, &reason).await;
+                store.park(&held.message, &reason).await;
             }
-            Verdict::Postponed(_) => acknowledge(&message, AckKind::Nak(Some(POSTPONED))).await,
+            Verdict::Postponed(_) => held.give_back(Some(POSTPONED)).await,
             Verdict::Done { .. } | Verdict::Ignored { .. } | Verdict::Unknown(_) => {
-                acknowledge(&message, AckKind::Ack).await;
+                held.acknowledge().await;
             }
         },
     }

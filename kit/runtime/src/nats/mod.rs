@@ -14,6 +14,7 @@ mod commit;
 mod connection;
 pub(crate) mod headers;
 mod message;
+mod pull;
 mod read;
 mod stored_event;
 
@@ -30,6 +31,7 @@ pub use read::{MAX_MULTI_GET, Page};
 pub use stored_event::{MAX_EVENT_BYTES, StoredEvent, StoredEventError};
 
 pub(crate) use message::RawMessage;
+pub(crate) use pull::{EXPIRES, Pull};
 
 /// Acknowledges a delivered message, or gives it back. An acknowledgement that gets lost does no harm: the input comes again and is
 /// ignored.
