@@ -15,8 +15,8 @@ use quadrille_runtime::nats::{StoredEvent, StoredEventError};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator, Size};
 use serde::Deserialize;
 
-use crate::items::{PriceHistories, file_price, is_about_items};
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
+use crate::prices::{PriceHistories, file_price, is_about_items};
 use crate::records::{CourierLoad, ItemStock, LedgerRecord, file_record};
 
 /// Where a stream has lost its start, orders this close to what is left are not checked: part of theirs may be gone.
