@@ -5,10 +5,10 @@
 //!
 //! The modules: [`view`] folds the log into all orders at once; [`map`] shows who hears whom, from the consumers that
 //! exist; [`story`] reads one order in full from the buckets; `follow` keeps view and map up to date; [`http`] serves them,
-//! live, and forwards commands to the services.
+//! live, and forwards commands to the services; `scrub` compares the replicas of the streams now and then.
 //!
 //! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `ALLOWED_HOSTS`,
-//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), and `ORDER_URL` and `PAYMENT_URL`, to which commands are forwarded. The console does
+//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), `ORDER_URL` and `PAYMENT_URL`, to which commands are forwarded, and `SCRUB_PERIOD`. The console does
 //! not authenticate anybody: whoever reaches its port sees and does everything, so it listens on this machine only unless
 //! `BIND` says otherwise.
 
@@ -22,6 +22,7 @@ pub mod view;
 mod follow;
 mod live;
 mod proxy;
+mod scrub;
 
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub async fn run(
         settings.or("PAYMENT_URL", "http://127.0.0.1:7002".to_owned())?,
     )?;
     let edge = Edge::new(&settings)?;
+    let scrub_period = settings.duration("SCRUB_PERIOD", scrub::PERIOD)?;
     let shared = Shared::new(stop.clone());
     let address = listener.local_addr()?;
     let app = http::routes(shared.clone(), commands, &edge);
@@ -56,7 +58,7 @@ pub async fn run(
     let mut serving = tokio::spawn(async move { edge.serve(listener, app, serving_stop).await });
     info!("listening on http://{address}");
     tokio::select! {
-        failed = follow::keep(&nats_url, &shared) => return failed.map(|never| match never {}),
+        failed = follow::keep(&nats_url, &shared, scrub_period) => return failed.map(|never| match never {}),
         served = &mut serving => served.context("the HTTP server panicked")?,
         () = stopped(stop.clone()) => {
             if tokio::time::timeout(STOP_TIMEOUT, serving).await.is_err() {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod foreign;
 
 use browser::{Browser, DESK, Look, NIGHT, PHONE};
 use quadrille_events::{
