@@ -261,9 +261,13 @@ __id! {
     /// The id of a customer.
     CustomerId
 }
+aggregate_id! {
+    /// The id of an item of the shop.
+    ItemId of "item"
+}
 __id! {
-    /// The id of an item in stock.
-    ItemId
+    /// A tag of an item, by which a list is filtered.
+    Tag
 }
 __id! {
     /// The id of a courier.

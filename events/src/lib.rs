@@ -38,7 +38,9 @@ pub use delivery::*;
 pub use envelope::{Envelope, EnvelopeError, TraceParent};
 pub use facts::{OrderFacts, SETBACKS};
 pub use flow::Flow;
-pub use id::{AggregateId, AggregateKind, CourierId, CustomerId, IdError, ItemId, MAX_ID, OrderId, TypedId};
+pub use id::{
+    AggregateId, AggregateKind, CourierId, CustomerId, IdError, ItemId, MAX_ID, OrderId, Tag, TypedId,
+};
 pub use inventory::*;
 #[cfg(feature = "schema")]
 pub use name::BodySchema;

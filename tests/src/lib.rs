@@ -26,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The quantity of every item that is not to run out.
 pub const PLENTY: u64 = 10_000;
 
+/// An item of which there is none.
+pub const SOLD_OUT: &str = "unicorn";
+
 /// Money before stock.
 pub const PAY_FIRST: &str = "pay-first";
 /// Stock before money.

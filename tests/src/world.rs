@@ -12,7 +12,7 @@ use quadrille_runtime::operator::Operator;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::{PATIENCE, PAY_FIRST, PLENTY, RESERVE_FIRST, build, eventually, quadrille};
+use crate::{PATIENCE, PAY_FIRST, PLENTY, RESERVE_FIRST, SOLD_OUT, build, eventually, quadrille};
 
 /// How a world differs from the usual one: a [`SystemBuilder`], and the flow.
 #[derive(Clone)]
@@ -86,11 +86,12 @@ impl Options {
         self
     }
 
-    /// Starts it, with plenty of apples, pears and plums, and two couriers who can carry them all.
+    /// Starts it, with plenty of apples, pears and plums, an item that is sold out, and two couriers who can carry them all.
     pub async fn start(self) -> Result<World> {
         let world = self.start_empty().await?;
         let (items, couriers) = (["apple", "pear", "plum"], ["grace", "linus"]);
         world.open(&items, &couriers, PLENTY).await?;
+        world.open(&[SOLD_OUT], &[], 0).await?;
         Ok(world)
     }
 

@@ -8,7 +8,7 @@ use quadrille_local::client::NewOrder;
 use quadrille_tests::{Options, World, eventually};
 
 fn order(number: usize) -> NewOrder {
-    let order = NewOrder::new().line(1, "apple", 250).line(2, "plum", 45);
+    let order = NewOrder::new().line(1, "apple").line(2, "plum");
     if number % 8 == 5 {
         order.to("test-no-courier")
     } else {

@@ -7,7 +7,7 @@ use quadrille_local::client::NewOrder;
 use quadrille_tests::{PAY_FIRST, World, eventually};
 
 fn order() -> NewOrder {
-    NewOrder::new().line(2, "apple", 250)
+    NewOrder::new().line(2, "apple")
 }
 
 /// Cancels an order while one service is frozen, so that this service finds both the order and its cancellation when it goes

@@ -19,9 +19,7 @@ async fn a_hot_item_is_sold_out_exactly(world: &World) {
     let done = AtomicBool::new(false);
     let orders = async {
         let ids = world
-            .place_many(130, |n| {
-                NewOrder::new().by(&format!("c{n}")).line(1, "truffle", 9_900)
-            })
+            .place_many(130, |n| NewOrder::new().by(&format!("c{n}")).line(1, "truffle"))
             .await;
         let ended = world.all_ended(&ids.unwrap()).await.unwrap();
         done.store(true, Ordering::Relaxed);
@@ -49,10 +47,7 @@ async fn a_hot_item_is_sold_out_exactly(world: &World) {
 
     // One more piece is put in, and the next order gets it.
     world.api().put_item("truffle", 101).await.unwrap();
-    let id = world
-        .place(NewOrder::new().line(1, "truffle", 9_900))
-        .await
-        .unwrap();
+    let id = world.place(NewOrder::new().line(1, "truffle")).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
 
     let report = world.audit().await.unwrap();
@@ -94,8 +89,8 @@ async fn orders_of_many_lines_are_reserved_completely_or_not_at_all() {
         let [first, second] = sets[n % sets.len()];
         NewOrder::new()
             .by(&format!("c{n}"))
-            .line(1 + (n % 3) as u32, first, 100)
-            .line(1, second, 200)
+            .line(1 + (n % 3) as u32, first)
+            .line(1, second)
     };
     let ids = world.place_many(90, order).await.unwrap();
     let ended = world.all_ended(&ids).await.unwrap();
@@ -119,7 +114,7 @@ async fn ten_couriers_carry_a_thousand_orders_one_after_the_other() {
         let world = &world;
         async move {
             let id = world
-                .place(NewOrder::new().by(&format!("c{n}")).line(1, "apple", 250))
+                .place(NewOrder::new().by(&format!("c{n}")).line(1, "apple"))
                 .await
                 .unwrap();
             let ended = world.ended(&id).await.unwrap();
@@ -148,7 +143,7 @@ async fn ten_couriers_carry_a_thousand_orders_one_after_the_other() {
 async fn every_courier_is_loaded_to_their_capacity() {
     let world = World::with().instances(2).start_empty().await.unwrap();
     world.api().put_item("apple", 100).await.unwrap();
-    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(1, "apple", 250);
+    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(1, "apple");
 
     let ids = world.place_many(3, order).await.unwrap();
     for ended in world.all_ended(&ids).await.unwrap() {

@@ -55,7 +55,7 @@ async fn cancel_as_release_0_1(world: &World, id: &OrderId) {
 #[tokio::test]
 async fn an_order_that_the_previous_release_was_cancelling_has_its_courier_called_back() {
     let world = World::start().await.unwrap();
-    let order = || NewOrder::new().line(2, "apple", 250);
+    let order = || NewOrder::new().line(2, "apple");
 
     // The courier is on the way.
     world.plug_ears(Service::Order, Service::Delivery).await.unwrap();

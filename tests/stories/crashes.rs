@@ -6,7 +6,7 @@ use futures::future::join;
 use quadrille_events::Ending;
 use quadrille_local::Service;
 use quadrille_local::client::NewOrder;
-use quadrille_tests::{Options, World};
+use quadrille_tests::{Options, SOLD_OUT, World};
 
 /// A short `ACK_WAIT`, so that the inputs in flight of a dead service are redelivered soon.
 fn short_ack_wait() -> Options {
@@ -16,11 +16,11 @@ fn short_ack_wait() -> Options {
 /// Orders that end without a person: of ten, one is declined, one is out of stock, one finds no courier.
 fn mixed(number: usize) -> NewOrder {
     let order = NewOrder::new()
-        .line(1 + (number % 3) as u32, "apple", 250)
-        .line(1, "pear", 90);
+        .line(1 + (number % 3) as u32, "apple")
+        .line(1, "pear");
     match number % 10 {
         3 => order.by("test-declined"),
-        5 => order.line(1, "unicorn", 1),
+        5 => order.line(1, SOLD_OUT),
         7 => order.to("test-no-courier"),
         _ => order,
     }

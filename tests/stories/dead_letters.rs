@@ -6,7 +6,7 @@ use quadrille_local::client::NewOrder;
 use quadrille_tests::{PATIENCE, World, eventually};
 
 fn order(_: usize) -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 /// The entry of `order.created` of this order.

@@ -7,7 +7,7 @@ use quadrille_local::client::NewOrder;
 use quadrille_tests::World;
 
 fn order() -> NewOrder {
-    NewOrder::new().line(2, "apple", 250).paid_by_hand()
+    NewOrder::new().line(2, "apple").paid_by_hand()
 }
 
 async fn an_unconfirmed_payment_expires(world: &World) {

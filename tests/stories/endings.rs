@@ -148,7 +148,7 @@ async fn orders_end_the_same_with_two_instances_in_the_reserve_first_flow() {
 }
 
 fn order() -> NewOrder {
-    NewOrder::new().line(2, "apple", 250)
+    NewOrder::new().line(2, "apple")
 }
 
 /// Compares an order's history with its golden transcript: `golden/<flow>/<name>.txt`.
@@ -174,7 +174,7 @@ mod journeys {
 
     pub async fn a_delivered_order_is_shipped(world: &World) {
         world.api().put_item("cherry", 9).await.unwrap();
-        let cherries = NewOrder::new().line(4, "cherry", 20);
+        let cherries = NewOrder::new().line(4, "cherry");
         let id = world.place(cherries).await.unwrap();
         let early = world.api().confirm_delivery(&"nobody".parse().unwrap()).await;
         assert_eq!(early.unwrap_err().status(), Some(404));
@@ -198,7 +198,7 @@ mod journeys {
 
     pub async fn a_failed_delivery_is_undone_after_the_completion(world: &World) {
         world.api().put_item("date", 9).await.unwrap();
-        let id = world.place(NewOrder::new().line(4, "date", 20)).await.unwrap();
+        let id = world.place(NewOrder::new().line(4, "date")).await.unwrap();
         assert_eq!(world.ended(&id).await.unwrap().state, "completed");
         for why in ["nobody at home", "repeated"] {
             let answer = world.api().fail_delivery(&id, why).await.unwrap();
@@ -223,10 +223,7 @@ mod journeys {
     }
 
     pub async fn an_order_of_many_lines_completes(world: &World) {
-        let many = order()
-            .line(1, "pear", 90)
-            .line(3, "apple", 240)
-            .line(7, "plum", 35);
+        let many = order().line(1, "pear").line(3, "apple").line(7, "plum");
         let id = world.place(many).await.unwrap();
         assert_eq!(world.ended(&id).await.unwrap().state, "completed");
         golden(world, &id, "paid_at_once").await;
@@ -288,7 +285,7 @@ mod journeys {
 
     pub async fn an_order_is_cancelled_and_refunded_when_it_is_out_of_stock(world: &World) {
         world.api().put_item("quince", 5).await.unwrap();
-        let id = world.place(NewOrder::new().line(6, "quince", 300)).await.unwrap();
+        let id = world.place(NewOrder::new().line(6, "quince")).await.unwrap();
         let ended = world.ended(&id).await.unwrap();
         assert_eq!(ended.state, "cancelled");
         golden(world, &id, "out_of_stock").await;
@@ -299,10 +296,7 @@ mod journeys {
         world.api().put_item("medlar", PLENTY).await.unwrap();
         world.api().put_item("sloe", 3).await.unwrap();
         // The two lines of one item add up to 4, of which 3 are in stock.
-        let lines = NewOrder::new()
-            .line(1, "medlar", 10)
-            .line(2, "sloe", 20)
-            .line(2, "sloe", 15);
+        let lines = NewOrder::new().line(1, "medlar").line(2, "sloe").line(2, "sloe");
         let id = world.place(lines).await.unwrap();
         assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
         golden(world, &id, "one_line_out_of_stock").await;
@@ -312,7 +306,7 @@ mod journeys {
 
     pub async fn an_order_is_cancelled_and_undone_when_nobody_delivers(world: &World) {
         world.api().put_item("fig", 9).await.unwrap();
-        let far = NewOrder::new().line(9, "fig", 80).to("test-no-courier, Far Away");
+        let far = NewOrder::new().line(9, "fig").to("test-no-courier, Far Away");
         let id = world.place(far).await.unwrap();
         assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
         golden(world, &id, "no_courier").await;

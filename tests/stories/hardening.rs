@@ -12,7 +12,7 @@ use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
 
 fn order() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 /// More than one multi-get returns (1,024).

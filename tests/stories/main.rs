@@ -10,6 +10,8 @@ mod endings;
 mod cancelling;
 mod contention;
 mod deadlines;
+mod items;
+mod photos;
 mod repeats;
 mod requests;
 mod waiting;

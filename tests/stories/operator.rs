@@ -41,7 +41,7 @@ async fn the_demo_shows_every_ending() {
 async fn an_operator_finds_orders_and_dead_letters() {
     let world = World::start().await.unwrap();
     let waiting = world
-        .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
+        .place(NewOrder::new().line(1, "apple").paid_by_hand())
         .await
         .unwrap();
     world.said(Opened::NAME, &waiting).await.unwrap();
@@ -101,20 +101,20 @@ async fn an_operator_finds_orders_and_dead_letters() {
 #[tokio::test]
 async fn a_stuck_order_is_seen_when_the_log_has_forgotten_it() {
     let world = World::with().env("EVENTS_MAX_AGE", "2s").start().await.unwrap();
-    let completed = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let completed = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     world.ended(&completed).await.unwrap();
-    let waiting = NewOrder::new().line(1, "apple", 250).paid_by_hand();
+    let waiting = NewOrder::new().line(1, "apple").paid_by_hand();
     let waiting = world.place(waiting).await.unwrap();
     world.said(Opened::NAME, &waiting).await.unwrap();
     // Cancelled, and nobody takes the stock back.
-    let undoing = NewOrder::new().line(1, "apple", 250).approved_by_hand();
+    let undoing = NewOrder::new().line(1, "apple").approved_by_hand();
     let undoing = world.place(undoing).await.unwrap();
     world.said(AwaitingApproval::NAME, &undoing).await.unwrap();
     world.kill9(Service::Delivery, 0).await.unwrap();
     world.kill9(Service::Inventory, 0).await.unwrap();
     world.api().cancel_order(&undoing).await.unwrap();
     world.said(OrderCancelled::NAME, &undoing).await.unwrap();
-    let stuck = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let stuck = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     let forgotten = eventually(async || {
         let log = world.operator.size("EVENTS").await?;
         Ok((log.messages == 0).then_some(()))
@@ -211,7 +211,7 @@ async fn forge(world: &World, name: &EventName, id: &OrderId) {
 async fn the_audit_finds_delivered_goods_that_were_given_back() {
     let world = World::start().await.unwrap();
     let ids = world
-        .place_many(2, |n| NewOrder::new().by(&format!("c{n}")).line(2, "apple", 250))
+        .place_many(2, |n| NewOrder::new().by(&format!("c{n}")).line(2, "apple"))
         .await
         .unwrap();
     world.all_ended(&ids).await.unwrap();
@@ -255,7 +255,7 @@ async fn the_audit_finds_delivered_goods_that_were_given_back() {
 #[tokio::test]
 async fn the_audit_finds_planted_violations() {
     let world = World::start().await.unwrap();
-    let order = || NewOrder::new().line(2, "apple", 250);
+    let order = || NewOrder::new().line(2, "apple");
     let mut ids = world
         .place_many(4, |n| order().by(&format!("c{n}")))
         .await
@@ -299,6 +299,21 @@ async fn the_audit_finds_planted_violations() {
     let says = found().await;
     assert!(
         says.contains("item apple is used 9 times by its ledger, and 8 times by the orders"),
+        "{says}"
+    );
+    let stock = br#"{"quantity":10000,"reserved":8,"withdrawn":true}"#;
+    world
+        .operator
+        .publish("$KV.inventory.stock.item.apple", nothing(), stock)
+        .await
+        .unwrap();
+    let says = found().await;
+    assert!(
+        says.contains("item apple is withdrawn in its record, and inventory has not said so"),
+        "{says}"
+    );
+    assert!(
+        says.contains("item apple is withdrawn, and 8 are reserved"),
         "{says}"
     );
     let stock = br#"{"quantity":7,"reserved":8}"#;
@@ -381,7 +396,9 @@ async fn the_audit_finds_planted_violations() {
         .iter()
         .find(|entry| entry.subject == Created::NAME.stored_as(first))
         .unwrap();
-    let body = String::from_utf8_lossy(&model.body).replace(first.as_str(), "stranger");
+    let body = String::from_utf8_lossy(&model.body)
+        .replace(first.as_str(), "stranger")
+        .replace("\"unit_price\":250", "\"unit_price\":1");
     let headers: Vec<_> = model
         .headers
         .iter()
@@ -406,6 +423,8 @@ async fn the_audit_finds_planted_violations() {
         )),
         "{says}"
     );
+    let free = format!("order {stranger} has apple at 1 EUR, which the shop has never asked");
+    assert!(says.contains(&free), "{says}");
 }
 
 #[tokio::test]
@@ -417,14 +436,15 @@ async fn the_audit_accepts_orders_whose_entries_have_aged_away() {
         .start()
         .await
         .unwrap();
-    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(2, "apple", 250);
+    let order = |n: usize| NewOrder::new().by(&format!("c{n}")).line(2, "apple");
     let ids = world.place_many(5, order).await.unwrap();
     world.all_ended(&ids).await.unwrap();
     for id in &ids {
         world.api().confirm_delivery(id).await.unwrap();
     }
-    for held in ["order", "EVENTS"] {
-        let gone = eventually(async || Ok((world.operator.size(held).await?.messages == 0).then_some(())));
+    // The prices of the four items stay.
+    for (held, stay) in [("order", 4), ("EVENTS", 0)] {
+        let gone = eventually(async || Ok((world.operator.size(held).await?.messages == stay).then_some(())));
         gone.await.expect("entries of ended orders age away");
     }
     world.audit().await.unwrap();

@@ -8,7 +8,7 @@ use quadrille_local::client::{NewOrder, until};
 use quadrille_tests::{PATIENCE, ProviderServer, World};
 
 fn order() -> NewOrder {
-    NewOrder::new().line(2, "apple", 250)
+    NewOrder::new().line(2, "apple")
 }
 
 #[tokio::test]
@@ -55,11 +55,11 @@ async fn a_slow_call_to_the_provider_delays_no_other_order() {
         .await
         .unwrap();
     let waiting = world
-        .place_many(20, |n| order().by("kept-waiting").line(1 + n as u32, "plum", 45))
+        .place_many(20, |n| order().by("kept-waiting").line(1 + n as u32, "plum"))
         .await
         .unwrap();
     let others = world
-        .place_many(20, |n| order().by("fine").line(1 + n as u32, "plum", 45))
+        .place_many(20, |n| order().by("fine").line(1 + n as u32, "plum"))
         .await
         .unwrap();
     for ended in world.all_ended(&others).await.unwrap() {
@@ -111,9 +111,7 @@ async fn a_payment_service_killed_while_charging_charges_once() {
     let world = options.start().await.unwrap();
     let customers = ["fine", "flaky", "lossy", "busy", "poor"];
     let order = |n: usize| {
-        let order = order()
-            .by(customers[n % customers.len()])
-            .line(1, "pear", n as u64);
+        let order = order().by(customers[n % customers.len()]).line(1, "pear");
         if n % 7 == 3 {
             order.to("test-no-courier")
         } else {

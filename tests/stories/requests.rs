@@ -5,6 +5,7 @@ use quadrille_events::{
 };
 use quadrille_local::Service::{self, Delivery, Inventory, Order, Payment};
 use quadrille_local::client::{Answer, NewOrder};
+use quadrille_local::shop::ShopItem;
 use quadrille_tests::{PATIENCE, PAY_FIRST, World};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -36,7 +37,7 @@ async fn send(world: &World, service: Service, method: Method, path: &str, body:
 
 /// A valid order with one change.
 fn but(change: impl FnOnce(&mut Value)) -> Value {
-    let order = NewOrder::new().line(2, "apple", 250).line(1, "pear", 90);
+    let order = NewOrder::new().line(2, "apple").line(1, "pear");
     let mut order = serde_json::to_value(order).unwrap();
     change(&mut order);
     order
@@ -44,7 +45,8 @@ fn but(change: impl FnOnce(&mut Value)) -> Value {
 
 #[tokio::test]
 async fn an_invalid_order_is_refused_and_the_wrong_field_is_named() {
-    let world = World::with().start_empty().await.unwrap();
+    let world = World::start().await.unwrap();
+    let before = world.operator.size("order").await.unwrap().last_sequence;
     let long = |length: usize| json!("x".repeat(length));
     let line = json!({"item_id": "apple", "quantity": 1, "unit_price": 1});
     #[rustfmt::skip]
@@ -58,7 +60,8 @@ async fn an_invalid_order_is_refused_and_the_wrong_field_is_named() {
         (but(|o| o["lines"] = json!(vec![line.clone(); 101])), Some("lines"), "at most 100, not 101"),
         (but(|o| o["lines"][1]["item_id"] = json!("*")), Some("lines[1].item_id"), "letters, digits"),
         (but(|o| o["lines"][1]["quantity"] = json!(0)), Some("lines[1].quantity"), "at least 1"),
-        (but(|o| o["lines"][0]["unit_price"] = json!(u64::MAX)), Some("lines[0].unit_price"), "the largest amount"),
+        (but(|o| o["lines"][0]["unit_price"] = json!(u64::MAX)), Some("lines[0].unit_price"), "at most 9007199254740991"),
+        (but(|o| o["lines"][0]["unit_price"] = json!(249)), Some("lines[0].unit_price"), "is 249, but `apple` costs 250 EUR"),
         (but(|o| o["total"] = json!(591)), Some("total"), "is 591, but the lines add up to 590"),
         (but(|o| o["currency"] = json!("EURO")), Some("currency"), "ISO 4217"),
         (but(|o| o["currency"] = json!("eur")), Some("currency"), "ISO 4217"),
@@ -78,8 +81,8 @@ async fn an_invalid_order_is_refused_and_the_wrong_field_is_named() {
         assert_problem(&order.to_string(), &answer, 422, field, says);
     }
     assert_eq!(
-        world.operator.size("order").await.unwrap().messages,
-        0,
+        world.operator.size("order").await.unwrap().last_sequence,
+        before,
         "no invalid order is stored"
     );
 }
@@ -90,8 +93,9 @@ async fn the_largest_valid_order_is_accepted() {
     let mut largest = NewOrder::new().by(&"c".repeat(64)).to(&"ä".repeat(250));
     for number in 0..100 {
         let item = format!("{number:0>64}");
-        world.api().put_item(&item, 1).await.unwrap();
-        largest = largest.line(1, &item, 90_071_992_547_409);
+        let (price, dear) = (90_071_992_547_409, ShopItem::new(&item, 1));
+        world.api().list_item(&dear.at(price)).await.unwrap();
+        largest = largest.line_at(1, &item, price);
     }
     let id = world.place(largest).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
@@ -130,7 +134,7 @@ async fn an_invalid_request_is_refused_with_a_problem_document() {
         (Payment, Method::POST, "/payments/cancel", Some(&unknown), 404, None, "nobody-knows"),
         (Payment, Method::POST, "/payments/confirm", Some(&dotted), 422, Some("order_id"), "letters, digits"),
         (Payment, Method::GET, "/payments/nobody-knows", None, 404, None, "nobody-knows"),
-        (Inventory, Method::GET, "/inventory/items/unicorn", None, 404, None, "no item `unicorn`"),
+        (Inventory, Method::GET, "/inventory/items/griffin", None, 404, None, "no item `griffin`"),
         (Inventory, Method::PUT, "/inventory/items/a.b", Some(&empty), 422, Some("item_id"), "letters, digits"),
         (Inventory, Method::PUT, "/inventory/items/apple", Some(&empty), 422, None, "missing field `quantity`"),
         (Delivery, Method::PUT, "/couriers/a%20b", Some(&empty), 422, Some("courier_id"), "letters, digits"),
@@ -172,7 +176,7 @@ async fn an_invalid_request_is_refused_with_a_problem_document() {
     assert_eq!(text.status().as_u16(), 415);
 
     // Stock and capacity cannot be set below what is in use.
-    let id = world.place(NewOrder::new().line(7, "plum", 30)).await.unwrap();
+    let id = world.place(NewOrder::new().line(7, "plum")).await.unwrap();
     world.ended(&id).await.unwrap();
     let too_few = world.api().put_item("plum", 6).await.unwrap_err();
     assert_eq!(too_few.status(), Some(409), "{too_few}");
@@ -188,7 +192,7 @@ async fn an_invalid_request_is_refused_with_a_problem_document() {
 #[tokio::test]
 async fn every_service_reports_health_readiness_and_metrics() {
     let world = World::start().await.unwrap();
-    let id = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let id = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     world.ended(&id).await.unwrap();
     for service in Service::ALL {
         let health = send(&world, service, Method::GET, "/", None).await.json();
@@ -237,7 +241,7 @@ async fn every_service_reports_health_readiness_and_metrics() {
 async fn an_order_can_be_followed_live() {
     let world = World::start().await.unwrap();
     let id = world
-        .place(NewOrder::new().line(1, "apple", 250).paid_by_hand())
+        .place(NewOrder::new().line(1, "apple").paid_by_hand())
         .await
         .unwrap();
     world.said(Opened::NAME, &id).await.unwrap();

@@ -10,7 +10,7 @@ use quadrille_tests::{World, eventually};
 use serde_json::{Value, json};
 
 fn order() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 const RETENTION: Duration = Duration::from_secs(4);

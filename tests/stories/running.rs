@@ -76,7 +76,7 @@ async fn it_is_ready_whatever_the_services_log() {
     let mut run_all = run_all.start().unwrap();
     ready(&mut run_all).await;
     let api = place.api();
-    let order = NewOrder::new().line(2, "apple", 250);
+    let order = NewOrder::new().line(2, "apple");
     let id = api.create_order(&order).await.unwrap().order_id;
     let ended = api.wait_until_ended(&id, PATIENCE).await.unwrap();
     assert_eq!(ended.state, "completed");

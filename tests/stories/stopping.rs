@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 fn order(_: usize) -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 #[tokio::test]

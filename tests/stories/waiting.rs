@@ -10,7 +10,7 @@ use quadrille_tests::{World, eventually};
 use reqwest::Method;
 
 fn order() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 async fn place(world: &World, order: &NewOrder, headers: &[(&str, &str)]) -> Answer {
@@ -43,7 +43,7 @@ async fn the_answer_waits_for_the_end_of_the_order() {
         "completed"
     );
 
-    let greedy = NewOrder::new().line(100_000, "apple", 250);
+    let greedy = NewOrder::new().line(100_000, "apple");
     let refused = place(&world, &greedy, &[WAIT]).await;
     assert_eq!(refused.status, 409, "{}", refused.body);
     let detail = refused.json()["detail"].to_string();
@@ -114,7 +114,7 @@ async fn of_many_orders_for_one_item_one_is_told_that_it_has_it() {
     eventually(async || Ok(Some(world.api().put_item("vase", 1).await?)))
         .await
         .unwrap();
-    let vase = NewOrder::new().line(1, "vase", 250);
+    let vase = NewOrder::new().line(1, "vase");
     let placing = (0..CUSTOMERS).map(|number| {
         let (world, vase) = (&world, vase.clone().by(&format!("c{number}")));
         async move { place(world, &vase, &[("Prefer", "wait=10")]).await }

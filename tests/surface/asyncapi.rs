@@ -100,10 +100,10 @@ fn header_names(entry: &Entry) -> Vec<String> {
 }
 
 fn apple() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
-/// Orders with every ending, an open payment, a courier who left, and a dead letter; returns the states that were seen.
+/// Orders with every ending, an open payment, a courier who left, items that are changed and withdrawn, and a dead letter; returns the states that were seen.
 async fn everything_happens(world: &World) -> BTreeSet<String> {
     let mut states = BTreeSet::new();
     let unconfirmed = world.place(apple().paid_by_hand()).await.unwrap();
@@ -111,6 +111,12 @@ async fn everything_happens(world: &World) -> BTreeSet<String> {
     world.said(AwaitingApproval::NAME, &cancelled).await.unwrap();
     world.api().put_courier("gone", 1).await.unwrap();
     world.api().delete_courier("gone").await.unwrap();
+    world
+        .api()
+        .change_item("pear", &json!({"price": 95}))
+        .await
+        .unwrap();
+    world.api().withdraw_item("plum").await.unwrap();
     world
         .operator
         .publish(&Created::NAME.stored_as(&"poison"), [], b"not json")
@@ -193,6 +199,10 @@ async fn a_follower_meets_nothing_that_is_not_named() {
     let dead_letter = format!("{}.dead-letter", world.hears_orders().name());
     for kind in [
         "inventory.ledger.stock.item",
+        "inventory.item.listed",
+        "inventory.item.updated",
+        "inventory.item.withdrawn",
+        "order.ledger.price.item",
         "delivery.ledger.courier.load",
         "payment.schedule",
         &dead_letter,

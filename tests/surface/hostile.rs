@@ -22,7 +22,7 @@ fn http() -> Client {
 }
 
 fn apples() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 async fn read(response: Response) -> Answer {

@@ -14,15 +14,20 @@ use axum::routing::post;
 use quadrille_events::{
     AwaitingApproval, Body, CancelOrder, Charged, Created, Opened, OrderCancelled, OrderId,
 };
-use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
-use quadrille_tests::{PATIENCE, World};
+use quadrille_local::picture::picture;
+use quadrille_local::{Service, shop};
+use quadrille_tests::{PATIENCE, PLENTY, SOLD_OUT, World};
 use reqwest::Method;
+use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
 /// What this test does not provoke: an operator's or the broker's trouble, and a body that does not arrive in 10 s
 /// (`hostile` has that one).
 const NOT_PROVOKED: [&str; 3] = ["408", "500", "503"];
+
+/// The largest photo.
+const MAX_PHOTO: usize = 2 * 1024 * 1024;
 
 /// A service's document, and what was seen of it.
 struct Document {
@@ -142,7 +147,12 @@ impl Document {
             path = path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), value);
         }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let mut sending = reqwest::Client::new().request(method, format!("{}{path}", self.url));
+        // A redirect is an answer.
+        let client = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .build()
+            .unwrap();
+        let mut sending = client.request(method, format!("{}{path}", self.url));
         for (name, value) in &request.headers {
             sending = sending.header(*name, value);
         }
@@ -160,6 +170,8 @@ impl Document {
             sending = sending
                 .header("content-type", request.content_type.unwrap_or("application/json"))
                 .body(body);
+        } else if operation["requestBody"].is_object() {
+            sending = sending.body(request.body.clone().unwrap_or_else(|| picture(0)));
         }
         let response = sending.send().await.unwrap();
 
@@ -199,12 +211,18 @@ impl Document {
             return (status, Value::Null);
         }
         let content = &documented["content"][&kind];
+        if documented["content"].is_null() {
+            self.seen.insert((id.to_owned(), status.to_string()));
+            let body = response.bytes().await.unwrap();
+            assert!(body.is_empty(), "{what} with a body, which is not documented");
+            return (status, Value::Null);
+        }
         assert!(content.is_object(), "{what} as `{kind}`, which is not documented");
         if status >= 400 {
             assert_eq!(kind, "application/problem+json", "{what}");
         }
         self.seen.insert((id.to_owned(), status.to_string()));
-        if kind == "text/event-stream" {
+        if kind == "text/event-stream" || kind.starts_with("image/") {
             return (status, Value::Null);
         }
         let text = response.text().await.unwrap();
@@ -252,6 +270,11 @@ impl Document {
                     self.expect(422, &id, with_id("x".repeat(65))).await;
                 }
             }
+            if operation["requestBody"].is_object() && self.body_schema(&operation).is_none() {
+                self.expect(413, &id, raw(vec![0; MAX_PHOTO + 1])).await;
+                self.expect(415, &id, raw("text")).await;
+                self.expect(422, &id, raw(&picture(0)[..20])).await;
+            }
             let Some(schema) = self.body_schema(&operation) else {
                 continue;
             };
@@ -276,19 +299,27 @@ impl Document {
             for (name, property) in schema["properties"].as_object().unwrap() {
                 let property = self.follow(property);
                 let mut bad = vec![json!({}), json!(true)];
-                match property["type"].as_str().unwrap_or("string") {
-                    "integer" => {
-                        bad.extend([json!(-1), json!(1.5), json!("1"), Value::Null]);
-                        bad.extend(property["maximum"].as_u64().map(|maximum| json!(maximum + 1)));
+                let kinds = &property["type"];
+                let is = |kind: &str| {
+                    kinds == kind || kinds.as_array().is_some_and(|all| all.contains(&json!(kind)))
+                };
+                let at_least = |limit: &str| property[limit].as_u64().unwrap_or_default() > 0;
+                if is("integer") {
+                    bad.extend([json!(-1), json!(1.5), json!("1")]);
+                    bad.extend(property["maximum"].as_u64().map(|maximum| json!(maximum + 1)));
+                    bad.extend(at_least("minimum").then_some(json!(0)));
+                } else if is("array") {
+                    bad.push(json!(vec![json!({}); 101]));
+                    bad.extend(at_least("minItems").then_some(json!([])));
+                } else {
+                    let longest = property["maxLength"].as_u64().unwrap_or(500) as usize;
+                    bad.extend([json!("a\u{1b}[31mb"), json!("x".repeat(longest + 1)), json!(7)]);
+                    if property["pattern"].is_null() || at_least("minLength") {
+                        bad.extend([json!(""), json!(" ")]);
                     }
-                    "array" => bad.extend([json!([]), json!(vec![json!({}); 101]), Value::Null]),
-                    _ => bad.extend([
-                        json!(""),
-                        json!(" "),
-                        json!("a\u{1b}[31mb"),
-                        json!("x".repeat(501)),
-                        json!(7),
-                    ]),
+                }
+                if !kinds.is_null() && !is("null") && !is("string") {
+                    bad.push(Value::Null);
                 }
                 for bad in bad {
                     let mut worse = example.clone();
@@ -351,8 +382,37 @@ async fn provider(confused: Arc<AtomicBool>) -> String {
     url
 }
 
+/// What leads to the answers about photos.
+async fn photos(inventory: &mut Document) {
+    let any = || Request::default().header("if-match", "*");
+    let griffin = || Request {
+        id: Some("griffin".to_owned()),
+        ..any()
+    };
+    for operation in ["put_photo", "remove_photo"] {
+        inventory.expect(428, operation, Request::default()).await;
+        let old = Request::default().header("if-match", "\"0\"");
+        inventory.expect(412, operation, old.clone()).await;
+        inventory.expect(404, operation, griffin()).await;
+        let malformed = Request::default().header("if-match", "no tag");
+        inventory.expect(400, operation, malformed).await;
+        if operation == "put_photo" {
+            let item = inventory.expect(200, operation, any()).await;
+            inventory.expect(302, "show_photo", Request::default()).await;
+            let digest = item["photo"]["digest"].as_str().unwrap();
+            inventory.expect(200, "photo", with_id(digest)).await;
+            let known = with_id(digest).header("if-none-match", "*");
+            inventory.expect(304, "photo", known).await;
+            inventory.expect(404, "photo", with_id("0".repeat(64))).await;
+        } else {
+            inventory.expect(200, operation, any()).await;
+            inventory.expect(404, "show_photo", Request::default()).await;
+        }
+    }
+}
+
 fn one_apple() -> NewOrder {
-    NewOrder::new().line(1, "apple", 250)
+    NewOrder::new().line(1, "apple")
 }
 
 fn order(id: &OrderId) -> Request {
@@ -390,7 +450,11 @@ async fn what_the_documents_promise_is_what_the_services_do() {
     let unassigned = world.place(one_apple().to("test-no-courier")).await.unwrap();
     assert_eq!(world.ended(&unassigned).await.unwrap().state, "cancelled");
 
+    let apple = shop::ShopItem::new("apple", PLENTY);
     let orders = documents.get_mut(&Service::Order).unwrap();
+    let price = orders.expect(200, "show_price", Request::default()).await;
+    assert_eq!(price["price"], apple.price);
+    orders.expect(404, "show_price", with_id("griffin")).await;
     let key = "0c8f9f4e-6f0e-4a5b-9c1d-2f7a0e3b5d61";
     let first = orders
         .expect(201, "create", Request::default().header("Idempotency-Key", key))
@@ -407,6 +471,12 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         .await;
     orders
         .expect(400, "create", Request::default().header("Idempotency-Key", "a b"))
+        .await;
+    let mut sold_out = other.clone();
+    sold_out["lines"] = json!([{ "item_id": SOLD_OUT, "quantity": 1 }]);
+    sold_out.as_object_mut().unwrap().remove("total");
+    orders
+        .expect(409, "create", with_body(&sold_out).header("Prefer", "wait=10"))
         .await;
     // To JSON Schema a whole number is one however it is written.
     other["total"] = json!(500.0);
@@ -450,13 +520,58 @@ async fn what_the_documents_promise_is_what_the_services_do() {
 
     let inventory = documents.get_mut(&Service::Inventory).unwrap();
     inventory
-        .expect(409, "stock", with_body(&json!({ "quantity": 0 })))
+        .expect(409, "put", with_body(&json!({ "quantity": 0 })))
         .await;
     inventory
-        .expect(200, "stock", with_body(&json!({ "quantity": 200.0 })))
+        .expect(200, "put", with_body(&json!({ "quantity": 200.0 })))
         .await;
+    let version = |version: &str| Request::default().header("if-match", version);
+    let other = with_body(&json!({ "name": "Other", "price": 1, "currency": "EUR", "quantity": 200 }));
+    inventory.expect(428, "put", other.clone()).await;
+    inventory
+        .expect(412, "put", other.header("if-match", "\"0\""))
+        .await;
+    inventory.expect(428, "change", Request::default()).await;
+    inventory.expect(412, "change", version("\"0\"")).await;
+    inventory.expect(400, "change", version("no tag")).await;
+    let change = |body: Value| with_body(&body).header("if-match", "*");
+    inventory
+        .expect(409, "change", change(json!({ "quantity": 0 })))
+        .await;
+    inventory
+        .expect(200, "change", change(json!({ "price": null, "tags": [] })))
+        .await;
+    inventory
+        .expect(
+            404,
+            "change",
+            Request {
+                id: Some("griffin".to_owned()),
+                ..version("*")
+            },
+        )
+        .await;
+    photos(inventory).await;
+    inventory.expect(409, "withdraw", version("*")).await;
+    inventory.expect(412, "withdraw", version("\"0\"")).await;
+    inventory.expect(428, "withdraw", Request::default()).await;
+    for (status, id) in [(404, "griffin"), (200, "plum"), (200, "plum")] {
+        let gone = Request {
+            id: Some(id.to_owned()),
+            ..version("*")
+        };
+        inventory.expect(status, "withdraw", gone).await;
+    }
+    let withdrawn = Request {
+        id: Some("plum".to_owned()),
+        ..version("*")
+    };
+    inventory.expect(409, "put_photo", withdrawn.clone()).await;
+    inventory.expect(409, "remove_photo", withdrawn).await;
     inventory.expect(200, "show", Request::default()).await;
-    inventory.expect(404, "show", with_id("unicorn")).await;
+    inventory.expect(404, "show", with_id("griffin")).await;
+    let listed = inventory.expect(200, "list", Request::default()).await;
+    assert_eq!(listed["items"][0]["item_id"], "apple");
     let few = inventory.expect(200, "check", Request::default()).await;
     assert_eq!(few["status"], "available");
     let many = inventory

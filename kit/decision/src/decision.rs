@@ -99,14 +99,22 @@ pub enum Reads {
     Keys(Vec<String>),
     /// All records whose key is this prefix and one more token: `courier.load`.
     All(&'static str),
+    /// The records with these keys, at most [`MAX_LAG`] old: for records that this decision only looks at, and that may have changed
+    /// a moment ago without harm (`price.item.apple`). What is said rests on them unchecked; before an input is refused they
+    /// are read again.
+    Lagging(Vec<String>),
 }
+
+/// The most that a record of [`Reads::Lagging`] is behind the bucket: short for whoever has changed a price and looks at the
+/// result, and long enough that a busy instance reads a record once for hundreds of decisions.
+pub const MAX_LAG: Duration = Duration::from_secs(1);
 
 impl Reads {
     /// Whether the decision reads the record with this key.
     pub fn names(&self, key: &str) -> bool {
         match self {
             Reads::Nothing => false,
-            Reads::Keys(keys) => keys.iter().any(|named| named == key),
+            Reads::Keys(keys) | Reads::Lagging(keys) => keys.iter().any(|named| named == key),
             Reads::All(prefix) => key
                 .strip_prefix(prefix)
                 .and_then(|rest| rest.strip_prefix('.'))
@@ -176,6 +184,17 @@ pub enum Refusal {
     Conflict(String),
     /// The idempotency key was used with another body before (HTTP 422).
     Mismatch(String),
+    /// A field of the command is wrong for what the service knows (HTTP 422).
+    Invalid {
+        /// The name of the field: `lines[2].unit_price`.
+        field: String,
+        /// What is wrong with the field.
+        detail: String,
+    },
+    /// The command names another version than the present one (HTTP 412).
+    Outdated(String),
+    /// The command has to name the version that it changes (HTTP 428).
+    Unconditional(String),
 }
 
 impl Refusal {
@@ -185,6 +204,44 @@ impl Refusal {
             Refusal::NotFound(_) => "not found",
             Refusal::Conflict(_) => "conflict",
             Refusal::Mismatch(_) => "mismatch",
+            Refusal::Invalid { .. } => "invalid",
+            Refusal::Outdated(_) => "outdated",
+            Refusal::Unconditional(_) => "unconditional",
+        }
+    }
+
+    /// The HTTP status with which the refusal is answered.
+    pub fn status(&self) -> u16 {
+        match self {
+            Refusal::NotFound(_) => 404,
+            Refusal::Conflict(_) => 409,
+            Refusal::Outdated(_) => 412,
+            Refusal::Mismatch(_) | Refusal::Invalid { .. } => 422,
+            Refusal::Unconditional(_) => 428,
+        }
+    }
+
+    /// The field that is wrong, if the refusal names one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Refusal::Invalid { field, .. } => Some(field),
+            Refusal::NotFound(_)
+            | Refusal::Conflict(_)
+            | Refusal::Mismatch(_)
+            | Refusal::Outdated(_)
+            | Refusal::Unconditional(_) => None,
+        }
+    }
+
+    /// The reason, in words for the client.
+    pub fn words(&self) -> &str {
+        match self {
+            Refusal::NotFound(words)
+            | Refusal::Conflict(words)
+            | Refusal::Mismatch(words)
+            | Refusal::Outdated(words)
+            | Refusal::Unconditional(words) => words,
+            Refusal::Invalid { detail, .. } => detail,
         }
     }
 }

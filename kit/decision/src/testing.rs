@@ -304,10 +304,22 @@ impl<S: Service> ScenarioOutcome<S> {
     pub fn refused(self, kind: fn(String) -> Refusal, fragment: &str) -> Self {
         match self.answers.last() {
             Some(DecisionAnswer::Refused(refusal)) => {
-                let words = match refusal {
-                    Refusal::NotFound(words) | Refusal::Conflict(words) | Refusal::Mismatch(words) => words,
-                };
-                assert_eq!(*refusal, kind(words.clone()));
+                let words = refusal.words();
+                assert_eq!(*refusal, kind(words.to_owned()));
+                assert!(words.contains(fragment), "refused with another message: {words}");
+            }
+            other => panic!("not refused: {other:?}"),
+        }
+        self
+    }
+
+    /// Checks that the last input was refused because of this field, with a message that contains `fragment`.
+    #[track_caller]
+    pub fn invalid(self, field: &str, fragment: &str) -> Self {
+        match self.answers.last() {
+            Some(DecisionAnswer::Refused(refusal)) => {
+                assert_eq!(refusal.field(), Some(field), "{refusal:?}");
+                let words = refusal.words();
                 assert!(words.contains(fragment), "refused with another message: {words}");
             }
             other => panic!("not refused: {other:?}"),
@@ -512,11 +524,11 @@ pub fn every_pair<S: Service>(samples: &Samples<S>) -> String {
                         samples.commands.iter().any(|(command, _)| command == name),
                         "{state}: the event {name} is refused"
                     );
-                    match refusal {
-                        Refusal::NotFound(words) => format!("404 {words}"),
-                        Refusal::Conflict(words) => format!("409 {words}"),
-                        Refusal::Mismatch(words) => format!("422 {words}"),
-                    }
+                    let field = refusal
+                        .field()
+                        .map(|field| format!("{field}: "))
+                        .unwrap_or_default();
+                    format!("{} {field}{}", refusal.status(), refusal.words())
                 }
             };
             lines.push_str(&format!("    {name:<24} {answer}\n"));

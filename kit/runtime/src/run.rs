@@ -156,6 +156,7 @@ pub async fn run<S: Service>(
     let (guarding, refusal) = guard_retention::<S>(&store, stop.clone());
     background.spawn(guarding);
     let door = Door {
+        service: service.clone(),
         store: store.clone(),
         refusal,
         inputs,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    AggregateId, Charged, Created, Delivered, Flow, InventoryEvent, ItemId, Order, OrderCancelled, Released,
-    ReservationFailed, Reserved, Shipped, TypedId,
+    AggregateId, Charged, Created, Delivered, Flow, InventoryEvent, Item, ItemId, ItemListed, ItemPhoto,
+    ItemUpdated, ItemWithdrawn, Order, OrderCancelled, Released, ReservationFailed, Reserved, Shipped,
+    TypedId,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::InventoryService;
+use crate::item::{Expected, ItemChange};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
@@ -25,6 +27,10 @@ pub enum State {
     Released { order: Arc<Order> },
     /// The reserved stock has left the shop. Final.
     Shipped { order: Arc<Order> },
+    /// The shop offers the item.
+    Listed { version: u64, item: Arc<Item> },
+    /// The item is not offered any more. Final.
+    Withdrawn { version: u64, item: Arc<Item> },
 }
 
 #[derive(Clone, Debug)]
@@ -43,11 +49,25 @@ pub enum Input {
         /// Whether a reservation was ever requested: the request may still be in flight.
         asked: bool,
     },
-    /// Command: sets the quantity of an item.
-    Stock {
+    /// Command: lists an item, or replaces what is said of a listed one. A quantity alone changes only the quantity.
+    Put {
         item_id: ItemId,
-        /// How many are there, including those that are reserved.
-        quantity: u64,
+        change: ItemChange,
+        expected: Expected,
+    },
+    /// Command: changes some fields of a listed item.
+    Change {
+        item_id: ItemId,
+        change: ItemChange,
+        expected: Expected,
+    },
+    /// Command: the item is not offered any more.
+    Withdraw { item_id: ItemId, expected: Expected },
+    /// Command: the item has this photo, whose bytes are stored; or none.
+    SetPhoto {
+        item_id: ItemId,
+        photo: Option<ItemPhoto>,
+        expected: Expected,
     },
 }
 
@@ -60,6 +80,20 @@ impl State {
             State::Failed { .. } => "failed",
             State::Released { .. } => "released",
             State::Shipped { .. } => "shipped",
+            State::Listed { .. } => "listed",
+            State::Withdrawn { .. } => "withdrawn",
+        }
+    }
+
+    /// The item, listed or withdrawn, and its version.
+    pub fn item(&self) -> Option<(u64, &Arc<Item>)> {
+        match self {
+            State::Listed { version, item } | State::Withdrawn { version, item } => Some((*version, item)),
+            State::None
+            | State::Reserved { .. }
+            | State::Failed { .. }
+            | State::Released { .. }
+            | State::Shipped { .. } => None,
         }
     }
 }
@@ -71,11 +105,18 @@ pub struct Stock {
     pub quantity: u64,
     /// How much of it is reserved for orders that are not delivered yet.
     pub reserved: u64,
+    /// Whether the item is withdrawn. Here and not only in the state of the item, so that a reservation and a withdrawal change
+    /// the same record, and the broker refuses the second of two that were decided on the same revision.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }
 
 impl Stock {
     /// How much can be reserved.
     pub fn available(&self) -> u64 {
+        if self.withdrawn {
+            return 0;
+        }
         self.quantity.saturating_sub(self.reserved)
     }
 }
@@ -124,14 +165,22 @@ impl Service for InventoryService {
             Input::Reserve { order, .. } | Input::Delivered(order) | Input::Cancelled { order, .. } => {
                 Some(order.order_id.aggregate())
             }
-            Input::Stock { .. } => None,
+            Input::Put { item_id, .. }
+            | Input::Change { item_id, .. }
+            | Input::Withdraw { item_id, .. }
+            | Input::SetPhoto { item_id, .. } => Some(item_id.aggregate()),
         }
     }
 
     fn opens(input: &Input) -> bool {
         match input {
             Input::Reserve { .. } => true,
-            Input::Delivered(_) | Input::Cancelled { .. } | Input::Stock { .. } => false,
+            Input::Delivered(_)
+            | Input::Cancelled { .. }
+            | Input::Put { .. }
+            | Input::Change { .. }
+            | Input::Withdraw { .. }
+            | Input::SetPhoto { .. } => false,
         }
     }
 
@@ -141,7 +190,10 @@ impl Service for InventoryService {
                 let items: BTreeSet<_> = order.lines.iter().map(|line| &line.item_id).collect();
                 Reads::Keys(items.into_iter().map(key).collect())
             }
-            Input::Stock { item_id, .. } => Reads::Keys(vec![key(item_id)]),
+            Input::Put { item_id, .. }
+            | Input::Change { item_id, .. }
+            | Input::Withdraw { item_id, .. }
+            | Input::SetPhoto { item_id, .. } => Reads::Keys(vec![key(item_id)]),
         }
     }
 
@@ -154,9 +206,19 @@ impl Service for InventoryService {
             },
             InventoryEvent::Released(Released { order }) => State::Released { order: order.clone() },
             InventoryEvent::Shipped(Shipped { order }) => State::Shipped { order: order.clone() },
+            InventoryEvent::ItemListed(ItemListed { version, item, .. })
+            | InventoryEvent::ItemUpdated(ItemUpdated { version, item, .. }) => State::Listed {
+                version: *version,
+                item: item.clone(),
+            },
+            InventoryEvent::ItemWithdrawn(ItemWithdrawn { version, item, .. }) => State::Withdrawn {
+                version: *version,
+                item: item.clone(),
+            },
         };
     }
 
+    // Longer than a screen: one total match, every pair of state and input named.
     fn decide(state: &State, input: &Input, context: &Context<'_, Stock>) -> Decision<Self> {
         match (state, input) {
             // Reserve all lines or none.
@@ -198,15 +260,78 @@ impl Service for InventoryService {
                 "already shipped: the previous release cancelled the order before the courier arrived",
             ),
 
-            // The shop owner changes the stock. That concerns no order, so the state does not matter.
+            // The shop owner lists an item, or changes it.
             (
-                State::None
-                | State::Reserved { .. }
+                State::None,
+                Input::Put {
+                    item_id,
+                    change,
+                    expected,
+                },
+            ) => list(item_id, change, expected, context.records),
+            (
+                State::Listed { version, item },
+                Input::Put {
+                    item_id,
+                    change,
+                    expected,
+                },
+            ) => {
+                let listed = ListedItem::new(item_id, *version, item, context.records);
+                if change.is_quantity_alone() {
+                    listed.change(change, expected, Unconditionally::Allowed)
+                } else {
+                    listed.replace(change, expected)
+                }
+            }
+            (State::None, Input::Change { item_id, .. }) => not_found(item_id),
+            (
+                State::Listed { version, item },
+                Input::Change {
+                    item_id,
+                    change,
+                    expected,
+                },
+            ) => ListedItem::new(item_id, *version, item, context.records).change(
+                change,
+                expected,
+                Unconditionally::Refused,
+            ),
+            (State::None, Input::SetPhoto { item_id, .. }) => not_found(item_id),
+            (
+                State::Listed { version, item },
+                Input::SetPhoto {
+                    item_id,
+                    photo,
+                    expected,
+                },
+            ) => ListedItem::new(item_id, *version, item, context.records).set_photo(photo.clone(), expected),
+            (
+                State::Withdrawn { .. },
+                Input::Put { item_id, .. } | Input::Change { item_id, .. } | Input::SetPhoto { item_id, .. },
+            ) => Decision::Refuse(Refusal::Conflict(format!(
+                "`{item_id}` is withdrawn for good; list it under another id"
+            ))),
+
+            // The shop owner withdraws an item.
+            (State::None, Input::Withdraw { item_id, .. }) => not_found(item_id),
+            (State::Listed { version, item }, Input::Withdraw { item_id, expected }) => {
+                ListedItem::new(item_id, *version, item, context.records).withdraw(expected)
+            }
+            (State::Withdrawn { .. }, Input::Withdraw { .. }) => Decision::Ignore("already withdrawn"),
+
+            // The state of an order and an input about an item, or the other way round.
+            (
+                State::Listed { .. } | State::Withdrawn { .. },
+                Input::Reserve { .. } | Input::Delivered(_) | Input::Cancelled { .. },
+            )
+            | (
+                State::Reserved { .. }
                 | State::Failed { .. }
                 | State::Released { .. }
                 | State::Shipped { .. },
-                Input::Stock { item_id, quantity },
-            ) => stock(item_id, *quantity, context.records),
+                Input::Put { .. } | Input::Change { .. } | Input::Withdraw { .. } | Input::SetPhoto { .. },
+            ) => Decision::Ignore("cannot be: an order is no item"),
         }
     }
 
@@ -220,20 +345,24 @@ fn reserve(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<Inve
     for (item_id, wanted) in wanted(order) {
         let key = key(item_id);
         let there = stock.get(&key).cloned().unwrap_or_default();
+        if there.withdrawn {
+            return reservation_failed(order, format!("`{item_id}` is withdrawn"));
+        }
         match there.reserved.checked_add(wanted) {
             Some(reserved) if reserved <= there.quantity => changed.push((key, Stock { reserved, ..there })),
             Some(_) | None => {
                 let available = there.available();
                 let reason = format!("not enough of `{item_id}`: {wanted} wanted, {available} available");
-                return Decision::say([ReservationFailed {
-                    order: order.clone(),
-                    reason,
-                }
-                .into()]);
+                return reservation_failed(order, reason);
             }
         }
     }
     Decision::say([Reserved { order: order.clone() }.into()]).with_records(changed)
+}
+
+fn reservation_failed(order: &Arc<Order>, reason: String) -> Decision<InventoryService> {
+    let order = order.clone();
+    Decision::say([ReservationFailed { order, reason }.into()])
 }
 
 fn release(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
@@ -269,29 +398,192 @@ fn held(
     changed.collect()
 }
 
-fn stock(item_id: &ItemId, quantity: u64, stock: &BTreeMap<String, Stock>) -> Decision<InventoryService> {
-    let key = key(item_id);
-    match stock.get(&key) {
-        Some(there) if there.quantity == quantity => Decision::Ignore("the quantity is the same already"),
-        Some(there) if there.reserved > quantity => Decision::Refuse(Refusal::Conflict(format!(
-            "{} of `{item_id}` are reserved, so its quantity cannot be {quantity}",
-            there.reserved
-        ))),
-        Some(there) => Decision::record(
-            key,
-            Stock {
-                quantity,
-                reserved: there.reserved,
-            },
-        ),
-        None => Decision::record(
-            key,
-            Stock {
-                quantity,
-                reserved: 0,
-            },
-        ),
+/// Lists an item. Stock of an item that was never listed can be there, put in before items had prices: it is kept.
+fn list(
+    item_id: &ItemId,
+    change: &ItemChange,
+    expected: &Expected,
+    stock: &BTreeMap<String, Stock>,
+) -> Decision<InventoryService> {
+    if let Expected::Any | Expected::Versions(_) = expected {
+        return Decision::Refuse(Refusal::Outdated(format!(
+            "there is no item `{item_id}`, so it has no version"
+        )));
     }
+    let item = match change.whole() {
+        Ok(item) => item,
+        Err(field) => {
+            return Decision::Refuse(Refusal::Invalid {
+                field: field.to_owned(),
+                detail: format!(
+                    "there is no item `{item_id}`; to list it, give its name, price and currency"
+                ),
+            });
+        }
+    };
+    let stock = stock.get(&key(item_id)).cloned().unwrap_or_default();
+    if stock.reserved > item.quantity {
+        return too_few(item_id, &stock, item.quantity);
+    }
+    let quantity = item.quantity;
+    let listed = ItemListed {
+        item_id: item_id.clone(),
+        version: 1,
+        item: Arc::new(item),
+    };
+    Decision::say([listed.into()]).with_records([(key(item_id), Stock { quantity, ..stock })])
+}
+
+/// Whether a change without a version is made.
+enum Unconditionally {
+    Allowed,
+    Refused,
+}
+
+/// A listed item with its stock.
+struct ListedItem<'a> {
+    item_id: &'a ItemId,
+    version: u64,
+    item: &'a Arc<Item>,
+    stock: Stock,
+}
+
+impl<'a> ListedItem<'a> {
+    fn new(item_id: &'a ItemId, version: u64, item: &'a Arc<Item>, stock: &BTreeMap<String, Stock>) -> Self {
+        Self {
+            item_id,
+            version,
+            item,
+            stock: stock.get(&key(item_id)).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn replace(&self, change: &ItemChange, expected: &Expected) -> Decision<InventoryService> {
+        match change.whole() {
+            Ok(item) => {
+                let photo = self.item.photo.clone();
+                self.become_item(Item { photo, ..item }, expected, Unconditionally::Refused)
+            }
+            Err(field) => Decision::Refuse(Refusal::Invalid {
+                field: field.to_owned(),
+                detail: "PUT replaces the whole item, or, with a quantity alone, only the quantity; to change some \
+                         fields, send PATCH"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    fn change(
+        &self,
+        change: &ItemChange,
+        expected: &Expected,
+        unconditionally: Unconditionally,
+    ) -> Decision<InventoryService> {
+        self.become_item(change.applied_to(self.present()), expected, unconditionally)
+    }
+
+    fn set_photo(&self, photo: Option<ItemPhoto>, expected: &Expected) -> Decision<InventoryService> {
+        let item = Item {
+            photo,
+            ..self.present()
+        };
+        self.become_item(item, expected, Unconditionally::Refused)
+    }
+
+    /// The item with the quantity that there is now.
+    fn present(&self) -> Item {
+        Item {
+            quantity: self.stock.quantity,
+            ..(**self.item).clone()
+        }
+    }
+
+    fn become_item(
+        &self,
+        item: Item,
+        expected: &Expected,
+        unconditionally: Unconditionally,
+    ) -> Decision<InventoryService> {
+        let quantity = item.quantity;
+        // Also if another version is expected: the same request may have made this one.
+        if self.stock.quantity == quantity
+            && (Item {
+                quantity: self.item.quantity,
+                ..item.clone()
+            }) == **self.item
+        {
+            return Decision::Ignore("nothing changes");
+        }
+        if let Err(refusal) = self.check(expected, unconditionally) {
+            return Decision::Refuse(refusal);
+        }
+        if self.stock.reserved > quantity {
+            return too_few(self.item_id, &self.stock, quantity);
+        }
+        let updated = ItemUpdated {
+            item_id: self.item_id.clone(),
+            version: self.version + 1,
+            item: Arc::new(item),
+        };
+        let stock = Stock {
+            quantity,
+            ..self.stock.clone()
+        };
+        let changed = (stock != self.stock).then(|| (key(self.item_id), stock));
+        Decision::say([updated.into()]).with_records(changed)
+    }
+
+    fn withdraw(&self, expected: &Expected) -> Decision<InventoryService> {
+        if let Err(refusal) = self.check(expected, Unconditionally::Refused) {
+            return Decision::Refuse(refusal);
+        }
+        if self.stock.reserved > 0 {
+            return Decision::Refuse(Refusal::Conflict(format!(
+                "{} of `{}` are reserved for orders, so it cannot be withdrawn",
+                self.stock.reserved, self.item_id
+            )));
+        }
+        let withdrawn = ItemWithdrawn {
+            item_id: self.item_id.clone(),
+            version: self.version + 1,
+            item: Arc::new(Item {
+                photo: None,
+                ..(**self.item).clone()
+            }),
+        };
+        let stock = Stock {
+            withdrawn: true,
+            ..self.stock.clone()
+        };
+        Decision::say([withdrawn.into()]).with_records([(key(self.item_id), stock)])
+    }
+
+    /// Whether the shop owner has seen the present version.
+    fn check(&self, expected: &Expected, unconditionally: Unconditionally) -> Result<(), Refusal> {
+        let Self { item_id, version, .. } = self;
+        match (expected, unconditionally) {
+            (Expected::Any, _) | (Expected::Nothing, Unconditionally::Allowed) => Ok(()),
+            (Expected::Versions(versions), _) if versions.contains(version) => Ok(()),
+            (Expected::Versions(_), _) => Err(Refusal::Outdated(format!(
+                "`{item_id}` is at version {version} by now; look at it and try again"
+            ))),
+            (Expected::Absent, _) => Err(Refusal::Outdated(format!("there is an item `{item_id}` already"))),
+            (Expected::Nothing, Unconditionally::Refused) => Err(Refusal::Unconditional(format!(
+                "If-Match must name the version of `{item_id}` that you have seen (`\"{version}\"` now), or be `*`"
+            ))),
+        }
+    }
+}
+
+fn too_few(item_id: &ItemId, stock: &Stock, quantity: u64) -> Decision<InventoryService> {
+    Decision::Refuse(Refusal::Conflict(format!(
+        "{} of `{item_id}` are reserved, so its quantity cannot be {quantity}",
+        stock.reserved
+    )))
+}
+
+fn not_found(item_id: &ItemId) -> Decision<InventoryService> {
+    Decision::Refuse(Refusal::NotFound(format!("there is no item `{item_id}`")))
 }
 
 /// The quantity of each item over all lines. At most [`quadrille_events::MAX_LINES`] times `u32::MAX`, so a `u64` cannot

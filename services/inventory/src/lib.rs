@@ -1,17 +1,23 @@
-//! The inventory service reserves stock for all lines of an order or for none, and releases it.
+//! The inventory service lists the items of the shop, reserves stock for all lines of an order or for none, and releases it.
 //!
 //! ```text
 //! requested ──> reserved | failed
 //! reserved ──order.cancelled──> released
 //! reserved ──delivery.delivered──> shipped
+//!
+//! none ──list──> listed ──change──> listed ──withdraw──> withdrawn        (an item)
 //! ```
 //!
 //! The stock of an item is a record of the ledger, `stock.item.<item_id>`, written in the same commit as the event that
-//! reserves, releases or ships it.
+//! reserves, releases or ships it, or that lists, changes or withdraws the item.
 
 pub mod decide;
 pub mod http;
+pub mod item;
+pub mod photos;
 pub mod samples;
+
+use std::time::Duration;
 
 use quadrille_decision::fate::fate;
 use quadrille_events::{Flow, OrderId};
@@ -20,6 +26,8 @@ use quadrille_runtime::Settings;
 #[derive(Clone, Debug, Default)]
 pub struct InventoryService {
     pub flow: Flow,
+    /// How old the bytes of a photo are at least that are removed because no item has them.
+    pub photo_grace: Duration,
     pub simulation: Simulation,
 }
 
@@ -39,10 +47,11 @@ impl Simulation {
 }
 
 impl InventoryService {
-    /// Reads `FLOW`, and `INVENTORY_FAILURE_RATE` and `PROVIDER_SEED` for simulated failures.
+    /// Reads `FLOW`, `PHOTO_GRACE`, and `INVENTORY_FAILURE_RATE` and `PROVIDER_SEED` for simulated failures.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             flow: settings.or("FLOW", Flow::default())?,
+            photo_grace: photos::grace(settings)?,
             simulation: Simulation {
                 failure_rate: settings.rate("INVENTORY_FAILURE_RATE")?,
                 seed: settings.or("PROVIDER_SEED", 0)?,

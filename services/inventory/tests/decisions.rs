@@ -9,7 +9,8 @@ use quadrille_decision::testing::{Scenario, TestedService, every_pair, id, order
 use quadrille_decision::{Refusal, Service};
 use quadrille_events::*;
 use quadrille_inventory::decide::{Input, State, Stock, key};
-use quadrille_inventory::samples::samples;
+use quadrille_inventory::item::{Expected, ItemChange};
+use quadrille_inventory::samples::{item, photo, samples, whole};
 use quadrille_inventory::{InventoryService, Simulation};
 
 fn order(order_id: &str, items: &[(&str, u32)]) -> Arc<Order> {
@@ -17,7 +18,18 @@ fn order(order_id: &str, items: &[(&str, u32)]) -> Arc<Order> {
 }
 
 fn stock(item: &str, quantity: u64, reserved: u64) -> (String, Stock) {
-    (key(&id(item)), Stock { quantity, reserved })
+    let stock = Stock {
+        quantity,
+        reserved,
+        withdrawn: false,
+    };
+    (key(&id(item)), stock)
+}
+
+fn withdrawn_stock(item: &str, quantity: u64) -> (String, Stock) {
+    let (key, stock) = stock(item, quantity, 0);
+    let withdrawn = true;
+    (key, Stock { withdrawn, ..stock })
 }
 
 // Events.
@@ -38,6 +50,30 @@ fn released(order: &Arc<Order>) -> InventoryEvent {
 fn shipped(order: &Arc<Order>) -> InventoryEvent {
     Shipped { order: order.clone() }.into()
 }
+fn listed(item_id: &str, quantity: u64) -> InventoryEvent {
+    ItemListed {
+        item_id: id(item_id),
+        version: 1,
+        item: Arc::new(item(quantity)),
+    }
+    .into()
+}
+fn updated(item_id: &str, version: u64, item: Item) -> InventoryEvent {
+    ItemUpdated {
+        item_id: id(item_id),
+        version,
+        item: Arc::new(item),
+    }
+    .into()
+}
+fn withdrawn(item_id: &str, version: u64, item: Item) -> InventoryEvent {
+    ItemWithdrawn {
+        item_id: id(item_id),
+        version,
+        item: Arc::new(item),
+    }
+    .into()
+}
 
 // Inputs.
 fn reserve(order: &Arc<Order>) -> Input {
@@ -56,10 +92,44 @@ fn cancelled(order: &Arc<Order>, asked: bool) -> Input {
     }
 }
 fn put(item: &str, quantity: u64) -> Input {
-    Input::Stock {
+    let change = ItemChange {
+        quantity: Some(quantity),
+        ..ItemChange::default()
+    };
+    put_whole(item, change, Expected::Nothing)
+}
+fn put_whole(item: &str, change: ItemChange, expected: Expected) -> Input {
+    Input::Put {
         item_id: id(item),
-        quantity,
+        change,
+        expected,
     }
+}
+fn reprice(item: &str, price: u64, expected: Expected) -> Input {
+    Input::Change {
+        item_id: id(item),
+        change: ItemChange {
+            price: Some(price),
+            ..ItemChange::default()
+        },
+        expected,
+    }
+}
+fn set_photo(item: &str, photo: Option<ItemPhoto>, expected: Expected) -> Input {
+    Input::SetPhoto {
+        item_id: id(item),
+        photo,
+        expected,
+    }
+}
+fn withdraw(item: &str, expected: Expected) -> Input {
+    Input::Withdraw {
+        item_id: id(item),
+        expected,
+    }
+}
+fn version(version: u64) -> Expected {
+    Expected::Versions(vec![version])
 }
 
 /// The reserved quantity of each item is the sum over the orders that are reserved, and at most the quantity in stock.
@@ -74,6 +144,7 @@ fn stock_adds_up(service: &TestedService<InventoryService>) {
     }
     for (key, stock) in &service.records {
         assert!(stock.reserved <= stock.quantity, "{key}: {stock:?}");
+        assert!(!stock.withdrawn || stock.reserved == 0, "{key}: {stock:?}");
         assert_eq!(
             held.remove(key).unwrap_or_default(),
             stock.reserved,
@@ -173,9 +244,12 @@ fn lines_of_the_same_item_add_up() {
     given([], stocked.clone())
         .when([reserve(&order)])
         .then([failed(&order, "not enough of `apple`: 11 wanted, 10 available")]);
-    given([], stocked)
+    given([listed("apple", 10)], stocked)
         .when([put("apple", 11), reserve(&order)])
-        .then_recording([reserved(&order)], [stock("apple", 11, 11), stock("bread", 1, 1)]);
+        .then_recording(
+            [updated("apple", 2, item(11)), reserved(&order)],
+            [stock("apple", 11, 11), stock("bread", 1, 1)],
+        );
 }
 
 #[test]
@@ -251,31 +325,266 @@ fn a_failed_reservation_has_nothing_to_put_back() {
 }
 
 #[test]
-fn stock_is_put_in() {
+fn an_item_is_listed_with_its_stock() {
+    let list = put_whole("apple", whole(item(10)), Expected::Absent);
+    given([], [])
+        .when([list.clone(), list])
+        .then_recording([listed("apple", 10)], [stock("apple", 10, 0)])
+        .ignored("nothing changes");
+}
+
+#[test]
+fn stock_from_before_items_were_listed_is_kept() {
+    let order = order("42", &[("apple", 2)]);
+    let list = |quantity| put_whole("apple", whole(item(quantity)), Expected::Nothing);
+    given([reserved(&order)], [stock("apple", 10, 2)])
+        .when([list(12)])
+        .then_recording([listed("apple", 12)], [stock("apple", 12, 2)]);
+    given([reserved(&order)], [stock("apple", 10, 2)])
+        .when([list(1)])
+        .then([])
+        .refused(Refusal::Conflict, "2 of `apple` are reserved");
+}
+
+#[test]
+fn a_new_item_needs_a_name_and_a_price() {
     given([], [])
         .when([put("apple", 10)])
-        .then_recording([], [stock("apple", 10, 0)]);
+        .then([])
+        .invalid("name", "there is no item `apple`");
+    let unpriced = ItemChange {
+        price: None,
+        ..whole(item(10))
+    };
+    given([], [])
+        .when([put_whole("apple", unpriced, Expected::Nothing)])
+        .then([])
+        .invalid("price", "there is no item `apple`");
+    given([], [])
+        .when([put_whole("apple", whole(item(10)), Expected::Any)])
+        .then([])
+        .refused(Refusal::Outdated, "there is no item");
+}
+
+#[test]
+fn an_item_is_changed_only_by_whoever_has_seen_it() {
+    let dearer = Item {
+        price: 270,
+        ..item(10)
+    };
+    let seen = || given([listed("apple", 10)], [stock("apple", 10, 0)]);
+    let changed = [updated("apple", 2, dearer.clone())];
+    seen()
+        .when([reprice("apple", 270, version(1))])
+        .then(changed.clone());
+    seen()
+        .when([
+            reprice("apple", 270, version(1)),
+            reprice("apple", 280, version(1)),
+        ])
+        .then(changed.clone())
+        .refused(Refusal::Outdated, "at version 2 by now");
+    seen()
+        .when([reprice("apple", 270, Expected::Nothing)])
+        .then([])
+        .refused(Refusal::Unconditional, "If-Match");
+    seen()
+        .when([put_whole("apple", whole(dearer.clone()), Expected::Nothing)])
+        .then([])
+        .refused(Refusal::Unconditional, "`\"1\"` now");
+    seen()
+        .when([put_whole("apple", whole(dearer.clone()), Expected::Absent)])
+        .then([])
+        .refused(Refusal::Outdated, "there is an item `apple` already");
+    seen()
+        .when([put_whole("apple", whole(dearer), Expected::Any)])
+        .then(changed);
+    given([], [])
+        .when([reprice("apple", 270, Expected::Any)])
+        .then([])
+        .refused(Refusal::NotFound, "there is no item `apple`");
+}
+
+#[test]
+fn a_change_that_was_made_already_changes_nothing() {
+    let dearer = Item {
+        price: 270,
+        ..item(10)
+    };
+    given(
+        [listed("apple", 10), updated("apple", 2, dearer)],
+        [stock("apple", 10, 0)],
+    )
+    .when([reprice("apple", 270, version(1))])
+    .then([])
+    .ignored("nothing changes");
+}
+
+#[test]
+fn a_replaced_item_keeps_its_photo() {
+    let photo = Some(ItemPhoto {
+        digest: "ab".repeat(32),
+        media_type: "image/png".to_owned(),
+        size: 12,
+    });
+    let with_photo = |price| Item {
+        price,
+        photo: photo.clone(),
+        ..item(10)
+    };
+    let replacement = Item {
+        photo: None,
+        ..with_photo(270)
+    };
+    given(
+        [listed("apple", 10), updated("apple", 2, with_photo(250))],
+        [stock("apple", 10, 0)],
+    )
+    .when([put_whole("apple", whole(replacement), version(2))])
+    .then([updated("apple", 3, with_photo(270))]);
 }
 
 #[test]
 fn putting_in_the_same_again_changes_nothing() {
     let order = order("42", &[("apple", 2)]);
-    given([reserved(&order)], [stock("apple", 10, 2)])
+    given([listed("apple", 10), reserved(&order)], [stock("apple", 10, 2)])
         .when([put("apple", 10)])
         .then([])
-        .ignored("the same already");
+        .ignored("nothing changes");
 }
 
 #[test]
 fn stock_does_not_fall_below_what_is_reserved() {
     let order = order("42", &[("apple", 2)]);
-    given([reserved(&order)], [stock("apple", 10, 2)])
+    let held = || given([listed("apple", 10), reserved(&order)], [stock("apple", 10, 2)]);
+    held()
         .when([put("apple", 2)])
-        .then_recording([], [stock("apple", 2, 2)]);
-    given([reserved(&order)], [stock("apple", 10, 2)])
+        .then_recording([updated("apple", 2, item(2))], [stock("apple", 2, 2)]);
+    held()
         .when([put("apple", 1)])
         .then([])
         .refused(Refusal::Conflict, "2 of `apple` are reserved");
+}
+
+#[test]
+fn a_photo_is_a_change_of_the_item_and_leaves_the_stock_alone() {
+    let order = order("42", &[("apple", 2)]);
+    let with_photo = Item {
+        photo: Some(photo()),
+        ..item(10)
+    };
+    given([listed("apple", 10)], [stock("apple", 10, 0)])
+        .when([
+            reserve(&order),
+            set_photo("apple", Some(photo()), version(1)),
+            set_photo("apple", None, Expected::Any),
+        ])
+        .then_recording(
+            [
+                reserved(&order),
+                updated("apple", 2, with_photo),
+                updated("apple", 3, item(10)),
+            ],
+            [stock("apple", 10, 2)],
+        );
+}
+
+#[test]
+fn a_photo_that_the_item_has_changes_nothing() {
+    let with_photo = Item {
+        photo: Some(photo()),
+        ..item(10)
+    };
+    given(
+        [listed("apple", 10), updated("apple", 2, with_photo)],
+        [stock("apple", 10, 0)],
+    )
+    .when([set_photo("apple", Some(photo()), version(1))])
+    .then([]);
+}
+
+#[test]
+fn an_unseen_item_gets_no_photo() {
+    given([listed("apple", 10)], [stock("apple", 10, 0)])
+        .when([set_photo("apple", Some(photo()), Expected::Nothing)])
+        .then([])
+        .refused(
+            Refusal::Unconditional,
+            "If-Match must name the version of `apple`",
+        );
+}
+
+#[test]
+fn a_withdrawn_item_has_no_photo() {
+    let with_photo = Item {
+        photo: Some(photo()),
+        ..item(10)
+    };
+    given(
+        [listed("apple", 10), updated("apple", 2, with_photo)],
+        [stock("apple", 10, 0)],
+    )
+    .when([
+        withdraw("apple", version(2)),
+        set_photo("apple", Some(photo()), Expected::Any),
+    ])
+    .then_recording([withdrawn("apple", 3, item(10))], [withdrawn_stock("apple", 10)])
+    .refused(Refusal::Conflict, "`apple` is withdrawn for good");
+}
+
+#[test]
+fn a_reserved_item_is_not_withdrawn() {
+    let order = order("42", &[("apple", 2)]);
+    given([listed("apple", 10)], [stock("apple", 10, 0)])
+        .when([reserve(&order), withdraw("apple", Expected::Any)])
+        .then_recording([reserved(&order)], [stock("apple", 10, 2)])
+        .refused(Refusal::Conflict, "2 of `apple` are reserved for orders");
+}
+
+#[test]
+fn a_withdrawn_item_is_reserved_by_nobody() {
+    let order = order("42", &[("apple", 2)]);
+    given([listed("apple", 10)], [stock("apple", 10, 0)])
+        .when([withdraw("apple", version(1)), reserve(&order)])
+        .then_recording(
+            [
+                withdrawn("apple", 2, item(10)),
+                failed(&order, "`apple` is withdrawn"),
+            ],
+            [withdrawn_stock("apple", 10)],
+        );
+}
+
+#[test]
+fn an_item_is_withdrawn_for_good() {
+    let gone = || {
+        given(
+            [listed("apple", 10), withdrawn("apple", 2, item(10))],
+            [withdrawn_stock("apple", 10)],
+        )
+    };
+    gone()
+        .when([withdraw("apple", version(1))])
+        .then([])
+        .ignored("already withdrawn");
+    for input in [
+        put("apple", 20),
+        put_whole("apple", whole(item(20)), Expected::Nothing),
+        reprice("apple", 270, version(2)),
+    ] {
+        gone()
+            .when([input])
+            .then([])
+            .refused(Refusal::Conflict, "withdrawn for good");
+    }
+    given([], [])
+        .when([withdraw("apple", Expected::Any)])
+        .then([])
+        .refused(Refusal::NotFound, "there is no item `apple`");
+    given([listed("apple", 10)], [stock("apple", 10, 0)])
+        .when([withdraw("apple", Expected::Nothing)])
+        .then([])
+        .refused(Refusal::Unconditional, "If-Match");
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! The decisions of the order service: what it does with each input in each state.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
     AggregateId, Approval, Assigned, AwaitingApproval, CancelDelivery, CancelOrder, CancelPayment, Charged,
-    Completed, CourierId, CreateDelivery, Created, Delivered, Flow, Order, OrderCancelled, OrderEvent,
-    OrderId, Reserved, TypedId,
+    Completed, CourierId, CreateDelivery, Created, Delivered, Flow, ItemId, ItemListed, ItemUpdated,
+    ItemWithdrawn, Order, OrderCancelled, OrderEvent, OrderId, Reserved, TypedId,
 };
 
 use crate::OrderService;
+use crate::price::{ItemPrice, OrderRequest, key};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum State {
@@ -52,7 +54,7 @@ pub enum Arbiter {
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Command: the customer places the order.
-    Create(Arc<Order>),
+    Create(Arc<OrderRequest>),
     /// The order is paid and reserved.
     Ready(Arc<Order>),
     /// Command: the shop owner approves.
@@ -76,13 +78,15 @@ pub enum Input {
         /// Whether the payment was ever charged.
         charged: bool,
     },
+    /// The shop has listed, changed or withdrawn an item.
+    Priced { item_id: ItemId, price: ItemPrice },
 }
 
 impl Service for OrderService {
     type Said = OrderEvent;
     type State = State;
     type Input = Input;
-    type Record = ();
+    type Record = ItemPrice;
     type Ask = Infallible;
 
     fn wires(&self) -> Vec<Wire<Input>> {
@@ -106,23 +110,39 @@ impl Service for OrderService {
                 reason: heard.reason,
                 charged: heard.charged,
             }),
+            Wire::on::<ItemListed>(|heard| Input::Priced {
+                price: ItemPrice::of(heard.version, &heard.item),
+                item_id: heard.item_id,
+            }),
+            Wire::on::<ItemUpdated>(|heard| Input::Priced {
+                price: ItemPrice::of(heard.version, &heard.item),
+                item_id: heard.item_id,
+            }),
+            Wire::on::<ItemWithdrawn>(|heard| Input::Priced {
+                price: ItemPrice {
+                    withdrawn: true,
+                    ..ItemPrice::of(heard.version, &heard.item)
+                },
+                item_id: heard.item_id,
+            }),
         ]
     }
 
     fn about(input: &Input) -> Option<AggregateId> {
         match input {
-            Input::Create(order)
-            | Input::Ready(order)
+            Input::Create(request) => Some(request.order_id.aggregate()),
+            Input::Ready(order)
             | Input::Assigned { order, .. }
             | Input::Delivered { order, .. }
             | Input::CancelOrder { order, .. } => Some(order.order_id.aggregate()),
             Input::Approve { order_id } | Input::Cancel { order_id, .. } => Some(order_id.aggregate()),
+            Input::Priced { item_id, .. } => Some(item_id.aggregate()),
         }
     }
 
     fn opens(input: &Input) -> bool {
         match input {
-            Input::Create(_) => true,
+            Input::Create(_) | Input::Priced { .. } => true,
             Input::Ready(_)
             | Input::Approve { .. }
             | Input::Cancel { .. }
@@ -132,8 +152,21 @@ impl Service for OrderService {
         }
     }
 
-    fn reads(_: &Input) -> Reads {
-        Reads::Nothing
+    fn reads(input: &Input) -> Reads {
+        match input {
+            // A price may change at any moment, also while the customer fills in the order: a moment more does no harm.
+            Input::Create(request) => {
+                let items: BTreeSet<_> = request.lines.iter().map(|line| &line.item_id).collect();
+                Reads::Lagging(items.into_iter().map(key).collect())
+            }
+            Input::Priced { item_id, .. } => Reads::Keys(vec![key(item_id)]),
+            Input::Ready(_)
+            | Input::Approve { .. }
+            | Input::Cancel { .. }
+            | Input::Assigned { .. }
+            | Input::Delivered { .. }
+            | Input::CancelOrder { .. } => Reads::Nothing,
+        }
     }
 
     fn fold(state: &mut State, said: &OrderEvent) {
@@ -185,11 +218,17 @@ impl Service for OrderService {
     }
 
     // Longer than a screen: one total match, every pair of state and input named.
-    fn decide(state: &State, input: &Input, _: &Context<'_, ()>) -> Decision<Self> {
+    fn decide(state: &State, input: &Input, context: &Context<'_, ItemPrice>) -> Decision<Self> {
         match (state, input) {
             // The customer places the order. Its id is random, or derived from customer and idempotency key: if the order
             // exists already, the same request was repeated, or the key was used for another order.
-            (State::None, Input::Create(order)) => Decision::say([Created { order: order.clone() }.into()]),
+            (State::None, Input::Create(request)) => match request.priced(context.records) {
+                Ok(order) => Decision::say([Created {
+                    order: Arc::new(order),
+                }
+                .into()]),
+                Err(refusal) => Decision::Refuse(refusal),
+            },
             (
                 State::Created(placed)
                 | State::AwaitingApproval(placed)
@@ -197,9 +236,9 @@ impl Service for OrderService {
                 | State::Cancelling { order: placed, .. }
                 | State::Completed { order: placed, .. }
                 | State::Cancelled { order: placed, .. },
-                Input::Create(order),
+                Input::Create(request),
             ) => {
-                if placed.is_same_request(order) {
+                if request.asks_for(placed) {
                     Decision::Ignore("already created")
                 } else {
                     Decision::Refuse(Refusal::Mismatch(
@@ -343,6 +382,26 @@ impl Service for OrderService {
             }
             .into()]),
             (State::Cancelled { .. }, Input::CancelOrder { .. }) => Decision::Ignore("already cancelled"),
+
+            // An item has another price.
+            (State::None, Input::Priced { item_id, price }) => {
+                let key = key(item_id);
+                match context.records.get(&key) {
+                    Some(known) if known.version >= price.version => {
+                        Decision::Ignore("a newer price is known")
+                    }
+                    Some(_) | None => Decision::record(key, price.clone()),
+                }
+            }
+            (
+                State::Created(_)
+                | State::AwaitingApproval(_)
+                | State::Confirmed(_)
+                | State::Cancelling { .. }
+                | State::Completed { .. }
+                | State::Cancelled { .. },
+                Input::Priced { .. },
+            ) => Decision::Ignore("cannot be: an order is no item"),
         }
     }
 

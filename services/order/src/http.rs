@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use quadrille_events::{CourierId, Order, OrderId};
+use quadrille_events::{CourierId, Currency, ItemId, Money, Order, OrderId};
 use quadrille_runtime::http::{Id, Json, Origin, Problem, SseClient, idempotency_key};
 use quadrille_runtime::operator::HistoryEntry;
 use quadrille_runtime::{Door, Outcome};
@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 
 use crate::OrderService;
 use crate::decide::{Input, State};
+use crate::price::{self, ItemPrice};
 use crate::request::{CancelOrder, ConfirmOrder, NewOrder};
 use crate::wait::Wait;
 
@@ -28,6 +29,7 @@ pub fn routes(door: Door<OrderService>) -> OpenApiRouter {
         .routes(routes!(cancel))
         .routes(routes!(show))
         .routes(routes!(events))
+        .routes(routes!(show_price))
         .with_state(door)
 }
 
@@ -81,10 +83,27 @@ struct ParkedInput {
     reason: String,
 }
 
+/// The price of an item, as the order service knows it.
+#[derive(Serialize, ToSchema)]
+struct PriceView {
+    item_id: ItemId,
+    /// The price of one, in minor units.
+    price: Money,
+    /// ISO 4217.
+    #[schema(value_type = String)]
+    currency: Currency,
+    /// Whether the item is not offered any more.
+    withdrawn: bool,
+    /// The version of the item that has this price.
+    version: u64,
+}
+
 /// Places an order.
 ///
 /// With an `Idempotency-Key`, the same request again gets the same answer, and there is one order however often it is
-/// sent; the same key of the same customer with another order is refused.
+/// sent, also if a price has changed since; the same key of the same customer with another order is refused.
+///
+/// A line without `unit_price` gets the price that the order service knows. A price or total that is given must be that price.
 ///
 /// With `Prefer: wait=N` the answer waits until the order is completed (201) or cancelled (409 with the reason), or a person is
 /// next (`waits_for`), at most N seconds.
@@ -110,11 +129,11 @@ async fn create(
     headers: HeaderMap,
     Json(request): Json<NewOrder>,
 ) -> Result<Response, Problem> {
-    let order = Arc::new(request.check(idempotency_key(&headers)?)?);
-    let order_id = order.order_id.clone();
+    let request = Arc::new(request.check(idempotency_key(&headers)?)?);
+    let order_id = request.order_id.clone();
     door.admits_new()?;
     let wait = Wait::begin(&door, &headers, &order_id).await?;
-    let placed = door.command(Input::Create(order), "create", origin).await?;
+    let placed = door.command(Input::Create(request), "create", origin).await?;
     let location = [(header::LOCATION, format!("/orders/{order_id}"))];
     let Some(wait) = wait else {
         // However far the order has come since, the same request is answered as it was the first time.
@@ -272,6 +291,33 @@ async fn events(
             .unwrap_or_else(|error| Event::default().comment(error.to_string()))
     });
     Ok(place.answer(live))
+}
+
+/// Shows the price at which an item can be ordered.
+///
+/// This is what the order service has heard of the item; inventory may have changed the price a moment ago.
+#[utoipa::path(get, path = "/prices/{item_id}", tag = "orders",
+    params(("item_id" = ItemId, Path, description = "The item.", example = "apple")),
+    responses(
+        (status = 200, description = "The price.", body = PriceView),
+        (status = 404, description = "The order service has heard of no such item.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn show_price(Shared(door): OrderDoor, Id(item_id): Id<ItemId>) -> Result<Json<PriceView>, Problem> {
+    let known = door.record(&price::key(&item_id)).await?;
+    let ItemPrice {
+        version,
+        price,
+        currency,
+        withdrawn,
+    } = known.ok_or_else(|| Problem::not_found(format!("there is no item `{item_id}`")))?;
+    Ok(Json(PriceView {
+        item_id,
+        price,
+        currency,
+        withdrawn,
+        version,
+    }))
 }
 
 fn unknown(order_id: &OrderId) -> Problem {

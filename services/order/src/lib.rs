@@ -7,6 +7,8 @@
 //! any ──cancel-order──> cancelled
 //! ```
 //!
+//! The service hears of items as well, and keeps a price list of its own (`price.rs`): an order is placed at the prices in it.
+//!
 //! An order is *ready* once it is both paid and reserved. Which event makes it ready is the second of the two, so it depends on
 //! the flow (see `wires`). An order that cannot be completed is not cancelled at once: payment is asked to cancel or refund,
 //! and answers with `cancel-order`. So the payment is always settled before the order is cancelled. Once a courier was asked for,
@@ -15,6 +17,7 @@
 
 pub mod decide;
 pub mod http;
+pub mod price;
 pub mod request;
 pub mod samples;
 mod wait;

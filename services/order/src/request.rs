@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use quadrille_events::{
-    Approval, Currency, CustomerId, ItemId, Line, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, Order, OrderId,
-    PaymentMode,
+    Approval, Currency, CustomerId, ItemId, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, OrderId, PaymentMode,
 };
-use quadrille_runtime::http::{Problem, field, plain_text, reason, whole};
+use quadrille_runtime::http::{Problem, at_most, field, plain_text, reason, whole, whole_or_null};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::price::{LineRequest, OrderRequest};
 
 /// A new order.
 // Ids and the currency are read as text, so that a wrong one is answered by its field.
@@ -28,11 +29,11 @@ pub struct NewOrder {
     customer_id: String,
     #[schema(min_items = 1, max_items = 100)]
     lines: Vec<NewLine>,
-    /// The sum of all lines, in minor units.
-    #[serde(deserialize_with = "whole")]
-    #[schema(value_type = u64, maximum = 9_007_199_254_740_991_u64)]
-    total: Money,
-    /// ISO 4217.
+    /// The sum of all lines, in minor units. If it is given, an order that has another is refused.
+    #[serde(default, deserialize_with = "whole_or_null")]
+    #[schema(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
+    total: Option<Money>,
+    /// ISO 4217: the currency in which every item is priced.
     #[schema(pattern = "^[A-Z]{3}$")]
     currency: String,
     /// Where to deliver, on one line: at most 500 bytes, without control characters.
@@ -59,10 +60,10 @@ struct NewLine {
     #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
     quantity: u32,
-    /// The price of one, in minor units.
-    #[serde(deserialize_with = "whole")]
-    #[schema(value_type = u64, maximum = 9_007_199_254_740_991_u64)]
-    unit_price: Money,
+    /// The price of one, in minor units. If it is given, an order at another price is refused.
+    #[serde(default, deserialize_with = "whole_or_null")]
+    #[schema(value_type = Option<u64>, maximum = 9_007_199_254_740_991_u64)]
+    unit_price: Option<Money>,
 }
 
 /// The approval of an order by the shop owner.
@@ -91,14 +92,11 @@ pub struct CancelOrder {
 }
 
 impl NewOrder {
-    /// The requested order, placed now. Its id is random, or derived from customer and idempotency key.
-    pub fn check(self, key: Option<&str>) -> Result<Order, Problem> {
+    /// What the customer asks for, placed now. The id is random, or derived from customer and idempotency key.
+    pub fn check(self, key: Option<&str>) -> Result<OrderRequest, Problem> {
         let customer_id: CustomerId = field("customer_id", &self.customer_id)?;
-        let (lines, sum) = check_lines(self.lines)?;
-        if self.total != sum {
-            let problem = format!("is {}, but the lines add up to {sum}", self.total);
-            return Err(Problem::invalid("total", problem));
-        }
+        let lines = check_lines(self.lines)?;
+        check_amount("total", self.total)?;
         let currency = Currency::from_code(&self.currency)
             .ok_or_else(|| Problem::invalid("currency", "must be a code of ISO 4217 such as `EUR`"))?;
         if self.address.len() > MAX_ADDRESS {
@@ -108,7 +106,7 @@ impl NewOrder {
             ));
         }
         plain_text("address", &self.address)?;
-        Ok(Order {
+        Ok(OrderRequest {
             order_id: order_id(&customer_id, key),
             customer_id,
             lines,
@@ -122,8 +120,7 @@ impl NewOrder {
     }
 }
 
-/// The lines, and what they add up to.
-fn check_lines(requested: Vec<NewLine>) -> Result<(Vec<Line>, Money), Problem> {
+fn check_lines(requested: Vec<NewLine>) -> Result<Vec<LineRequest>, Problem> {
     if requested.is_empty() {
         return Err(Problem::invalid("lines", "must not be empty"));
     }
@@ -134,9 +131,7 @@ fn check_lines(requested: Vec<NewLine>) -> Result<(Vec<Line>, Money), Problem> {
         );
         return Err(Problem::invalid("lines", problem));
     }
-    let mut sum: Money = 0;
-    let mut lines = Vec::with_capacity(requested.len());
-    for (n, line) in requested.into_iter().enumerate() {
+    let lines = requested.into_iter().enumerate().map(|(n, line)| {
         let item_id = field(format!("lines[{n}].item_id"), &line.item_id)?;
         let NewLine {
             quantity, unit_price, ..
@@ -145,21 +140,18 @@ fn check_lines(requested: Vec<NewLine>) -> Result<(Vec<Line>, Money), Problem> {
             let name = format!("lines[{n}].quantity");
             return Err(Problem::invalid(name, "must be at least 1"));
         }
-        sum = unit_price
-            .checked_mul(Money::from(quantity))
-            .and_then(|price| price.checked_add(sum))
-            .filter(|sum| *sum <= MAX_MONEY)
-            .ok_or_else(|| {
-                let problem = format!("makes the order dearer than {MAX_MONEY}, the largest amount");
-                Problem::invalid(format!("lines[{n}].unit_price"), problem)
-            })?;
-        lines.push(Line {
+        check_amount(&format!("lines[{n}].unit_price"), unit_price)?;
+        Ok(LineRequest {
             item_id,
             quantity,
             unit_price,
-        });
-    }
-    Ok((lines, sum))
+        })
+    });
+    lines.collect()
+}
+
+fn check_amount(name: &str, amount: Option<Money>) -> Result<(), Problem> {
+    amount.map_or(Ok(()), |amount| at_most(name, amount, MAX_MONEY).map(drop))
 }
 
 impl ConfirmOrder {

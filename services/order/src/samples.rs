@@ -6,11 +6,27 @@ use std::sync::Arc;
 use quadrille_decision::testing::{Samples, id, order};
 use quadrille_events::{
     Approval, AwaitingApproval, CancelDelivery, CancelPayment, Completed, CourierId, CreateDelivery, Created,
-    Order, OrderCancelled, OrderEvent, PaymentMode,
+    Currency, Order, OrderCancelled, OrderEvent, PaymentMode,
 };
 
 use crate::OrderService;
 use crate::decide::{Input, State};
+use crate::price::{ItemPrice, LineRequest, OrderRequest, key};
+
+/// The price of a sample item: 250 a piece, as in [`order`].
+pub fn price(version: u64) -> ItemPrice {
+    ItemPrice {
+        version,
+        price: 250,
+        currency: Currency::EUR,
+        withdrawn: false,
+    }
+}
+
+/// A price list of these items.
+pub fn prices(items: &[&str]) -> BTreeMap<String, ItemPrice> {
+    items.iter().map(|item| (key(&id(item)), price(1))).collect()
+}
 
 // Longer than a screen: a table.
 pub fn samples() -> Samples<OrderService> {
@@ -49,6 +65,24 @@ pub fn samples() -> Samples<OrderService> {
         charged: false,
         delivery_requested: false,
     });
+    let create = |order: &Arc<Order>| Input::Create(Arc::new(OrderRequest::from(&**order)));
+    let line = LineRequest {
+        item_id: id("apple"),
+        quantity: 2,
+        unit_price: None,
+    };
+    let asked = |line| {
+        let request = OrderRequest::from(&*auto);
+        Input::Create(Arc::new(OrderRequest {
+            lines: vec![line],
+            total: None,
+            ..request
+        }))
+    };
+    let priced = |version| Input::Priced {
+        item_id: id("apple"),
+        price: price(version),
+    };
     Samples {
         states: vec![
             ("none", vec![]),
@@ -72,6 +106,8 @@ pub fn samples() -> Samples<OrderService> {
             ("cancelled", vec![created(&auto), cancel_payment, cancelled]),
         ],
         heard: vec![
+            ("item.updated", priced(2)),
+            ("item.updated (again)", priced(1)),
             ("ready", Input::Ready(auto.clone())),
             ("ready (approval manual)", Input::Ready(manual.clone())),
             (
@@ -98,15 +134,29 @@ pub fn samples() -> Samples<OrderService> {
             ),
         ],
         commands: vec![
-            ("create", Input::Create(auto)),
-            ("create (approval manual)", Input::Create(manual)),
+            ("create", create(&auto)),
+            ("create (approval manual)", create(&manual)),
             (
                 "create (payment manual)",
-                Input::Create(placed(PaymentMode::Manual, Approval::Auto)),
+                create(&placed(PaymentMode::Manual, Approval::Auto)),
             ),
             (
                 "create (both manual)",
-                Input::Create(placed(PaymentMode::Manual, Approval::Manual)),
+                create(&placed(PaymentMode::Manual, Approval::Manual)),
+            ),
+            (
+                "create (wrong price)",
+                asked(LineRequest {
+                    unit_price: Some(1),
+                    ..line.clone()
+                }),
+            ),
+            (
+                "create (no such item)",
+                asked(LineRequest {
+                    item_id: id("griffin"),
+                    ..line
+                }),
             ),
             ("confirm", Input::Approve { order_id: id("42") }),
             (
@@ -118,7 +168,7 @@ pub fn samples() -> Samples<OrderService> {
             ),
         ],
         outcomes: |ask| match *ask {},
-        records: BTreeMap::new(),
+        records: prices(&["apple"]),
         state_name: State::name,
     }
 }

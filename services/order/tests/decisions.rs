@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use expect_test::expect_file;
-use quadrille_decision::testing::{Scenario, every_pair, id, order};
+use quadrille_decision::testing::{Scenario, every_pair, id, order, order_of};
 use quadrille_decision::{Refusal, Service};
 use quadrille_events::*;
 use quadrille_order::OrderService;
 use quadrille_order::decide::Input;
-use quadrille_order::samples::samples;
+use quadrille_order::price::{ItemPrice, LineRequest, OrderRequest, key};
+use quadrille_order::samples::{price, prices, samples};
 
 fn auto() -> Arc<Order> {
     Arc::new(order("42"))
@@ -65,7 +66,7 @@ fn cancelled(order: &Arc<Order>, charged: bool, delivery_requested: bool) -> Ord
 
 // Inputs.
 fn create(order: &Arc<Order>) -> Input {
-    Input::Create(order.clone())
+    Input::Create(Arc::new(OrderRequest::from(&**order)))
 }
 fn ready(order: &Arc<Order>) -> Input {
     Input::Ready(order.clone())
@@ -99,12 +100,168 @@ fn cancel_order(order: &Arc<Order>, charged: bool) -> Input {
     }
 }
 
-type OrderScenario = Scenario<OrderService>;
+/// Apples cost 250.
+fn given(said: impl IntoIterator<Item = OrderEvent>) -> Scenario<OrderService> {
+    Scenario::given(said).records(prices(&["apple"]))
+}
+
+/// The order of two apples, changed, without prices.
+fn asked(change: impl FnOnce(&mut OrderRequest)) -> Input {
+    let mut request = OrderRequest {
+        lines: vec![LineRequest {
+            item_id: id("apple"),
+            quantity: 2,
+            unit_price: None,
+        }],
+        total: None,
+        ..OrderRequest::from(&order("42"))
+    };
+    change(&mut request);
+    Input::Create(Arc::new(request))
+}
+fn priced(item: &str, price: ItemPrice) -> Input {
+    Input::Priced {
+        item_id: id(item),
+        price,
+    }
+}
+
+#[test]
+fn a_line_without_a_price_gets_the_present_one() {
+    given([]).when([asked(|_| {})]).then([created(&auto())]);
+    given([])
+        .when([asked(|request| {
+            request.lines[0].unit_price = Some(250);
+            request.total = Some(500);
+        })])
+        .then([created(&auto())]);
+}
+
+#[test]
+fn a_wrong_price_or_total_is_refused_with_the_present_one() {
+    given([])
+        .when([asked(|request| request.lines[0].unit_price = Some(0))])
+        .then([])
+        .invalid("lines[0].unit_price", "is 0, but `apple` costs 250 EUR");
+    given([])
+        .when([asked(|request| request.total = Some(499))])
+        .then([])
+        .invalid("total", "is 499, but the lines add up to 500");
+}
+
+#[test]
+fn an_item_that_is_unknown_withdrawn_or_foreign_is_refused() {
+    let line = |item: &str| LineRequest {
+        item_id: id(item),
+        quantity: 1,
+        unit_price: None,
+    };
+    given([])
+        .when([asked(|request| request.lines.push(line("unicorn")))])
+        .then([])
+        .invalid("lines[1].item_id", "no item `unicorn`");
+    let withdrawn = ItemPrice {
+        withdrawn: true,
+        ..price(2)
+    };
+    given([])
+        .when([priced("apple", withdrawn.clone()), asked(|_| {})])
+        .then_recording([], [(key(&id("apple")), withdrawn)])
+        .invalid("lines[0].item_id", "`apple` is withdrawn");
+    given([])
+        .when([asked(|request| request.currency = Currency::JPY)])
+        .then([])
+        .invalid(
+            "lines[0].item_id",
+            "`apple` costs 250 EUR, and the order is in JPY",
+        );
+}
+
+#[test]
+fn an_order_above_the_largest_amount_is_refused() {
+    let dear = ItemPrice {
+        price: MAX_MONEY,
+        ..price(1)
+    };
+    Scenario::<OrderService>::given([])
+        .records([(key(&id("apple")), dear)])
+        .when([asked(|_| {})])
+        .then([])
+        .invalid("lines[0].quantity", "dearer");
+    given([])
+        .when([asked(|request| {
+            request.lines = vec![
+                LineRequest {
+                    item_id: id("apple"),
+                    quantity: u32::MAX,
+                    unit_price: None,
+                };
+                MAX_LINES
+            ];
+        })])
+        .then([created(&Arc::new(order_of(
+            "42",
+            &[("apple", u32::MAX); MAX_LINES],
+        )))]);
+}
+
+#[test]
+fn a_repeated_request_gets_its_order_whatever_the_price_is_by_now() {
+    let dearer = ItemPrice {
+        price: 300,
+        ..price(2)
+    };
+    let at_the_old_price = || {
+        asked(|request| {
+            request.lines[0].unit_price = Some(250);
+            request.total = Some(500);
+        })
+    };
+    for again in [asked(|_| {}), at_the_old_price()] {
+        Scenario::<OrderService>::given([created(&auto())])
+            .records([(key(&id("apple")), dearer.clone())])
+            .when([again])
+            .then([])
+            .ignored("already created");
+    }
+    for other in [
+        asked(|request| request.lines[0].unit_price = Some(300)),
+        asked(|request| request.total = Some(600)),
+        asked(|request| request.lines[0].quantity = 3),
+        asked(|request| request.address.push('!')),
+    ] {
+        Scenario::<OrderService>::given([created(&auto())])
+            .records([(key(&id("apple")), dearer.clone())])
+            .when([other])
+            .then([])
+            .refused(Refusal::Mismatch, "another order before");
+    }
+}
+
+#[test]
+fn an_older_event_does_not_overwrite_a_newer_price() {
+    let at = |version, cents| ItemPrice {
+        price: cents,
+        ..price(version)
+    };
+    let newest = (key(&id("apple")), at(3, 270));
+    given([])
+        .when([
+            priced("apple", at(3, 270)),
+            priced("apple", at(2, 260)),
+            priced("apple", at(1, 250)),
+        ])
+        .then_recording([], [newest])
+        .ignored("a newer price is known");
+    given([])
+        .when([priced("bread", at(1, 320))])
+        .then_recording([], [(key(&id("bread")), at(1, 320))]);
+}
 
 #[test]
 fn an_order_that_is_paid_reserved_and_assigned_is_completed() {
     let order = auto();
-    OrderScenario::given([])
+    given([])
         .when([create(&order), ready(&order), assigned(&order)])
         .then([created(&order), create_delivery(&order), completed(&order)]);
 }
@@ -112,7 +269,7 @@ fn an_order_that_is_paid_reserved_and_assigned_is_completed() {
 #[test]
 fn the_same_order_placed_again_is_created_once() {
     let order = auto();
-    OrderScenario::given([created(&order)])
+    given([created(&order)])
         .when([create(&order)])
         .then([])
         .ignored("already created");
@@ -121,7 +278,7 @@ fn the_same_order_placed_again_is_created_once() {
 #[test]
 fn an_order_placed_again_after_its_end_is_not_created_anew() {
     let order = auto();
-    OrderScenario::given([
+    given([
         created(&order),
         cancel_payment(&order),
         cancelled(&order, false, false),
@@ -137,7 +294,7 @@ fn a_request_that_is_sent_again_later_is_the_same_order() {
         placed_at: Some(jiff::Timestamp::UNIX_EPOCH),
         ..order("42")
     });
-    OrderScenario::given([created(&auto())])
+    given([created(&auto())])
         .when([create(&again)])
         .then([])
         .ignored("already created");
@@ -149,7 +306,7 @@ fn an_idempotency_key_used_for_another_order_is_refused() {
         address: "2 Main St".to_owned(),
         ..order("42")
     });
-    OrderScenario::given([created(&auto())])
+    given([created(&auto())])
         .when([create(&other)])
         .then([])
         .refused(Refusal::Mismatch, "a new key");
@@ -158,7 +315,7 @@ fn an_idempotency_key_used_for_another_order_is_refused() {
 #[test]
 fn with_manual_approval_a_paid_and_reserved_order_waits_for_the_shop_owner() {
     let order = manual();
-    OrderScenario::given([created(&order)])
+    given([created(&order)])
         .when([ready(&order)])
         .then([awaiting_approval(&order)]);
 }
@@ -166,7 +323,7 @@ fn with_manual_approval_a_paid_and_reserved_order_waits_for_the_shop_owner() {
 #[test]
 fn approval_confirms_the_order_once() {
     let order = manual();
-    OrderScenario::given([created(&order), awaiting_approval(&order)])
+    given([created(&order), awaiting_approval(&order)])
         .when([approve(), approve()])
         .then([create_delivery(&order)])
         .ignored("already confirmed");
@@ -174,7 +331,7 @@ fn approval_confirms_the_order_once() {
 
 #[test]
 fn approval_before_the_order_is_paid_and_reserved_is_refused() {
-    OrderScenario::given([created(&manual())])
+    given([created(&manual())])
         .when([approve()])
         .then([])
         .refused(Refusal::Conflict, "not paid and reserved");
@@ -182,7 +339,7 @@ fn approval_before_the_order_is_paid_and_reserved_is_refused() {
 
 #[test]
 fn approving_an_order_that_needs_no_approval_is_refused() {
-    OrderScenario::given([created(&auto())])
+    given([created(&auto())])
         .when([approve()])
         .then([])
         .refused(Refusal::Conflict, "needs no approval");
@@ -190,11 +347,11 @@ fn approving_an_order_that_needs_no_approval_is_refused() {
 
 #[test]
 fn approving_or_cancelling_an_unknown_order_is_refused() {
-    OrderScenario::given([])
+    given([])
         .when([approve()])
         .then([])
         .refused(Refusal::NotFound, "`42`");
-    OrderScenario::given([])
+    given([])
         .when([cancel()])
         .then([])
         .refused(Refusal::NotFound, "`42`");
@@ -203,7 +360,7 @@ fn approving_or_cancelling_an_unknown_order_is_refused() {
 #[test]
 fn a_new_order_is_cancelled_once_payment_has_cancelled() {
     let order = auto();
-    OrderScenario::given([])
+    given([])
         .when([create(&order), cancel(), cancel_order(&order, false)])
         .then([
             created(&order),
@@ -215,7 +372,7 @@ fn a_new_order_is_cancelled_once_payment_has_cancelled() {
 #[test]
 fn an_order_awaiting_approval_can_be_cancelled() {
     let order = manual();
-    OrderScenario::given([created(&order), awaiting_approval(&order)])
+    given([created(&order), awaiting_approval(&order)])
         .when([cancel(), cancel_order(&order, true), approve()])
         .then([cancel_payment(&order), cancelled(&order, true, false)])
         .refused(Refusal::Conflict, "cancelled: changed my mind");
@@ -224,7 +381,7 @@ fn an_order_awaiting_approval_can_be_cancelled() {
 #[test]
 fn cancelling_a_confirmed_order_records_that_delivery_was_requested() {
     let order = auto();
-    OrderScenario::given([created(&order), create_delivery(&order)])
+    given([created(&order), create_delivery(&order)])
         .when([cancel(), cancel_order(&order, true)])
         .then([cancel_delivery(&order), cancelled(&order, true, true)]);
 }
@@ -233,7 +390,7 @@ fn cancelling_a_confirmed_order_records_that_delivery_was_requested() {
 fn a_courier_assigned_while_the_order_is_being_cancelled_does_not_complete_it() {
     let order = auto();
     for cancelling in [cancel_delivery(&order), cancel_payment(&order)] {
-        OrderScenario::given([created(&order), create_delivery(&order), cancelling])
+        given([created(&order), create_delivery(&order), cancelling])
             .when([assigned(&order)])
             .then([])
             .ignored("being cancelled");
@@ -243,7 +400,7 @@ fn a_courier_assigned_while_the_order_is_being_cancelled_does_not_complete_it() 
 #[test]
 fn a_cancellation_that_comes_after_the_delivery_completes_the_order() {
     let order = auto();
-    OrderScenario::given([created(&order), create_delivery(&order)])
+    given([created(&order), create_delivery(&order)])
         .when([cancel(), assigned(&order), delivered(&order), cancel()])
         .then([cancel_delivery(&order), completed(&order)])
         .refused(Refusal::Conflict, "`carla` is on the way");
@@ -252,7 +409,7 @@ fn a_cancellation_that_comes_after_the_delivery_completes_the_order() {
 #[test]
 fn a_delivery_that_is_heard_of_before_its_courier_completes_the_order() {
     let order = auto();
-    OrderScenario::given([created(&order), create_delivery(&order)])
+    given([created(&order), create_delivery(&order)])
         .when([delivered(&order), assigned(&order), cancel()])
         .then([completed(&order)])
         .refused(Refusal::Conflict, "`carla` is on the way");
@@ -261,7 +418,7 @@ fn a_delivery_that_is_heard_of_before_its_courier_completes_the_order() {
 #[test]
 fn a_completed_order_is_cancelled_once_its_failed_delivery_is_refunded() {
     let order = auto();
-    OrderScenario::given([created(&order), create_delivery(&order)])
+    given([created(&order), create_delivery(&order)])
         .when([
             assigned(&order),
             cancel_order(&order, true),
@@ -274,7 +431,7 @@ fn a_completed_order_is_cancelled_once_its_failed_delivery_is_refunded() {
 #[test]
 fn an_order_that_the_previous_release_was_cancelling_ends_as_payment_decided() {
     let order = auto();
-    OrderScenario::given([created(&order), create_delivery(&order), cancel_payment(&order)])
+    given([created(&order), create_delivery(&order), cancel_payment(&order)])
         .when([delivered(&order), cancel_order(&order, true)])
         .then([cancelled(&order, true, true)])
         .ignored("being cancelled");
@@ -283,7 +440,7 @@ fn an_order_that_the_previous_release_was_cancelling_ends_as_payment_decided() {
 #[test]
 fn an_order_made_ready_while_it_is_being_cancelled_is_not_delivered() {
     let order = auto();
-    OrderScenario::given([created(&order), cancel_payment(&order)])
+    given([created(&order), cancel_payment(&order)])
         .when([ready(&order)])
         .then([])
         .ignored("being cancelled");
@@ -292,7 +449,7 @@ fn an_order_made_ready_while_it_is_being_cancelled_is_not_delivered() {
 #[test]
 fn cancelling_twice_asks_payment_once() {
     let order = auto();
-    OrderScenario::given([created(&order)])
+    given([created(&order)])
         .when([cancel(), cancel()])
         .then([cancel_payment(&order)])
         .ignored("already being cancelled");
@@ -301,7 +458,7 @@ fn cancelling_twice_asks_payment_once() {
 #[test]
 fn a_completed_order_cannot_be_cancelled() {
     let order = auto();
-    OrderScenario::given([created(&order), create_delivery(&order), completed(&order)])
+    given([created(&order), create_delivery(&order), completed(&order)])
         .when([cancel()])
         .then([])
         .refused(Refusal::Conflict, "`carla` is on the way");
@@ -325,7 +482,7 @@ fn an_unpaid_order_is_cancelled_in_every_state_before_completion() {
         ),
     ] {
         let order = said[0].order().expect("an event about an order").clone();
-        OrderScenario::given(said)
+        given(said)
             .when([cancel_order(&order, true)])
             .then([cancelled(&order, true, delivery_requested)]);
     }
@@ -340,13 +497,18 @@ fn the_flow_sets_which_event_makes_an_order_ready() {
             .map(|wire| wire.name)
             .collect()
     };
-    assert_eq!(
-        heard(Flow::PayFirst),
-        [Reserved::NAME, Assigned::NAME, Delivered::NAME, CancelOrder::NAME]
-    );
+    let in_both = [
+        Assigned::NAME,
+        Delivered::NAME,
+        CancelOrder::NAME,
+        ItemListed::NAME,
+        ItemUpdated::NAME,
+        ItemWithdrawn::NAME,
+    ];
+    assert_eq!(heard(Flow::PayFirst), [&[Reserved::NAME], &in_both[..]].concat());
     assert_eq!(
         heard(Flow::ReserveFirst),
-        [Charged::NAME, Assigned::NAME, Delivered::NAME, CancelOrder::NAME]
+        [&[Charged::NAME], &in_both[..]].concat()
     );
 }
 

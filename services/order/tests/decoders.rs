@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use quadrille_events::{MAX_ADDRESS, MAX_LINES, MAX_MONEY, Order};
+use quadrille_order::price::{self, ItemPrice, LineRequest};
 use quadrille_order::request::{CancelOrder, ConfirmOrder, NewOrder};
 use quadrille_runtime::http::{Json, MAX_KEY, MAX_REASON, Problem, idempotency_key};
 use serde::de::DeserializeOwned;
@@ -38,8 +39,19 @@ fn receive<T: DeserializeOwned + Send>(body: &[u8]) -> Result<T, Problem> {
     }
 }
 
+/// The order that a body asks for, where everything costs what the body says.
 fn take(body: &[u8], key: Option<&str>) -> Result<Order, Problem> {
-    receive::<NewOrder>(body)?.check(key)
+    let request = receive::<NewOrder>(body)?.check(key)?;
+    let price = |line: &LineRequest| {
+        let price = ItemPrice {
+            version: 1,
+            price: line.unit_price.unwrap_or(7),
+            currency: request.currency,
+            withdrawn: false,
+        };
+        (price::key(&line.item_id), price)
+    };
+    Ok(request.priced(&request.lines.iter().map(price).collect())?)
 }
 
 /// A problem quotes at most what was sent.

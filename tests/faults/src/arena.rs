@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quadrille_local::client::until;
 use quadrille_local::{NatsServer, Service, free_port};
-use quadrille_tests::{Options, PATIENCE, ProviderServer, World};
+use quadrille_tests::{Options, PATIENCE, ProviderServer, SOLD_OUT, World};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -279,6 +279,7 @@ async fn open(options: Options) -> Result<World> {
     world
         .open(&["apple", "pear"], &["grace", "linus"], PLENTY)
         .await?;
+    world.open(&[SOLD_OUT], &[], 0).await?;
     Ok(world)
 }
 

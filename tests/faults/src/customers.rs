@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use quadrille_events::OrderId;
 use quadrille_local::Service;
 use quadrille_local::client::{Answer, ApiError, NewOrder};
-use quadrille_tests::World;
+use quadrille_tests::{SOLD_OUT, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
@@ -101,17 +101,17 @@ impl Journey {
         };
         let order = NewOrder::new()
             .by(customer)
-            .line(rng.random_range(1..=3), "apple", rng.random_range(1..1_000))
+            .line(rng.random_range(1..=3), "apple")
             .to(&format!("{mark} Main St"));
         let order = if rng.random_bool(0.3) {
-            order.line(1, "pear", 90)
+            order.line(1, "pear")
         } else {
             order
         };
         match self {
             Self::Plain | Self::OrderCancelled | Self::KeyReused => order,
             Self::Declined => order.by("poor"),
-            Self::OutOfStock => order.line(1, "unicorn", 1),
+            Self::OutOfStock => order.line(1, SOLD_OUT),
             Self::NoCourier => order.to(&format!("test-no-courier, {mark} Main St")),
             Self::PaidByHand | Self::PaymentCancelled | Self::PaidAndCancelled | Self::Forgotten => {
                 order.paid_by_hand()

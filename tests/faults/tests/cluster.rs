@@ -35,7 +35,7 @@ async fn clustered(deadline: &str) -> World {
 
 /// An order whose payment is open, and until when, as it is stored.
 async fn opened(world: &World, key: &str) -> (OrderId, Timestamp) {
-    let order = NewOrder::new().line(1, "apple", 250).paid_by_hand();
+    let order = NewOrder::new().line(1, "apple").paid_by_hand();
     let id = world.place_surely(&order, key).await.unwrap();
     let expires_at = world.opened(&id).await.unwrap();
     (id, expires_at)

@@ -33,7 +33,7 @@ fn id(name: &str) -> OrderId {
 
 /// The order of this name, by hand or at once; its address is its name.
 fn wanted(name: &str) -> NewOrder {
-    NewOrder::new().line(2, "apple", 250).to(name).paid_by_hand()
+    NewOrder::new().line(2, "apple").to(name).paid_by_hand()
 }
 
 fn stored_as(order_id: &str, wanted: &NewOrder) -> Arc<Order> {

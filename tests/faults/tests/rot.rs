@@ -31,7 +31,7 @@ async fn ask(broker: &Broker, what: &str, request: Value) -> Value {
 
 async fn place_some(world: &World, keys: &str) {
     for number in 0..ORDERS {
-        let order = NewOrder::new().line(1, "apple", 250);
+        let order = NewOrder::new().line(1, "apple");
         let id = world
             .place_surely(&order, &format!("{keys}-{number}"))
             .await

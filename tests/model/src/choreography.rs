@@ -6,9 +6,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use quadrille_decision::Deadline;
 use quadrille_decision::erased::{Fact, OpaqueValue, erase};
 use quadrille_delivery::decide as delivery;
-use quadrille_events::{Approval, Body, Created, EventName, EventSet, Expired, Order, OrderFacts};
-use quadrille_inventory::{InventoryService, decide as inventory};
-use quadrille_order::{OrderService, decide as order};
+use quadrille_events::{
+    AggregateKind, Approval, Body, Created, EventName, EventSet, Expired, InventoryEvent, ItemListed, Order,
+    OrderFacts,
+};
+use quadrille_inventory::item::{Expected, ItemChange};
+use quadrille_inventory::{InventoryService, decide as inventory, samples as inventory_samples};
+use quadrille_order::{OrderService, decide as order, price, samples};
 use quadrille_payment::decide as payment;
 
 use crate::configuration::{Configuration, item_id};
@@ -17,8 +21,8 @@ use crate::outside::{self, Outside};
 use crate::participant::{AskKind, ModelledService};
 use crate::stimulus::{ModelledAnswer, Stimulus};
 use crate::world::{
-    FactId, Fault, InputCause, InstanceView, ModelCommand, NAME_BITS, PendingCall, Slot, Stage, Who,
-    WorldState, digest, event_of, fingerprint,
+    FactId, Fault, InputCause, InstanceView, ModelCommand, NAME_BITS, PendingCall, ShopCommand, Slot, Stage,
+    Who, WorldState, digest, event_of, fingerprint,
 };
 
 /// One step. Orders, calls and ears are named by their place.
@@ -42,10 +46,10 @@ pub enum WorldAction {
         /// What the instance knows.
         view: InstanceView,
     },
-    /// The shop owner says how many pieces of the first item were put in.
-    Stock {
-        /// How many, all told.
-        quantity: u8,
+    /// The shop owner does something with the first item.
+    Shop {
+        /// What.
+        command: ShopCommand,
         /// What the instance knows.
         view: InstanceView,
     },
@@ -134,8 +138,10 @@ impl Choreography {
         let courier_keys = (0..couriers)
             .map(|n| format!("{}.courier-{n}", delivery::COURIERS))
             .collect();
+        let prices = (0..items).map(|n| (price::key(&item_id(n)), samples::price(1)));
         let services = [
-            ModelledService::new(erase(OrderService { flow }), command_order),
+            ModelledService::new(erase(OrderService { flow }), command_order)
+                .with_constants(&prices.collect()),
             ModelledService::new(erase(outside::payment(flow)), command_payment)
                 .with_asks(AskKind::of_payment),
             ModelledService::new(
@@ -152,7 +158,9 @@ impl Choreography {
         ];
         let mut ears = Vec::new();
         for who in Who::ALL {
-            for name in services[who as usize].ears() {
+            // What is said about items changes prices, which are constant here.
+            let about_orders = |name: &&EventName| name.about == AggregateKind::ORDER;
+            for name in services[who as usize].ears().into_iter().filter(about_orders) {
                 let speaker = Who::ALL
                     .into_iter()
                     .find(|speaker| speaker.name() == name.service);
@@ -202,6 +210,16 @@ impl Choreography {
         id
     }
 
+    /// The event by which the first item was listed.
+    pub(crate) fn listed(&self) -> FactId {
+        let listed = InventoryEvent::from(ItemListed {
+            item_id: item_id(0),
+            version: 1,
+            item: Arc::new(inventory_samples::item(1)),
+        });
+        self.store(0, Fact::of(&listed))
+    }
+
     /// What a service answers to an input, having said this.
     pub(crate) fn weigh(
         &self,
@@ -228,7 +246,7 @@ impl Choreography {
                 Stimulus::Heard(&*heard)
             }
             Stimulus::Command(command) => Stimulus::Command(command),
-            Stimulus::Stock(quantity) => Stimulus::Stock(quantity),
+            Stimulus::Shop(command) => Stimulus::Shop(command),
             Stimulus::Outcome(outcome) => Stimulus::Outcome(outcome),
         };
         let service = &self.services[who as usize];
@@ -284,7 +302,7 @@ impl Choreography {
         // engine reads again), only of asking. Order and inventory ask nobody. (The engine asks on what it remembers
         // only if the call stays in the process; here it always may, which is more than it does.)
         let engine = self.does(Mutation::IgnoreOnRemembered) || self.does(Mutation::CommitWithoutCheck);
-        let of_order = !matches!(input, Stimulus::Stock(_));
+        let of_order = !matches!(input, Stimulus::Shop(_));
         if of_order && !said.is_empty() && (engine || matches!(who, Who::Payment | Who::Delivery)) {
             let guesses = self
                 .weigh(order, who, said, input, Self::slots(world, who))
@@ -303,11 +321,7 @@ impl Choreography {
     /// An input meets the engine.
     fn process(&self, world: &WorldState, item: &Item) -> Option<WorldState> {
         let journey = &world.orders[item.order];
-        let said = if item.cause == InputCause::Stock {
-            &[][..]
-        } else {
-            &journey.said[item.who as usize][..]
-        };
+        let said = said_before(world, item);
         let (seen, fresh) = match item.view {
             InstanceView::Remembered(n) => (&said[..usize::from(n)], false),
             InstanceView::Fresh | InstanceView::OldLedger | InstanceView::Torn => (said, true),
@@ -342,7 +356,7 @@ impl Choreography {
                 }
                 if item.view == InstanceView::OldLedger {
                     let trusted =
-                        self.does(Mutation::IgnoreOnRememberedLedger) && item.cause == InputCause::Stock;
+                        self.does(Mutation::IgnoreOnRememberedLedger) && item.cause == InputCause::Shop;
                     let holds = matches!(
                         self.weigh(
                             item.order,
@@ -361,7 +375,7 @@ impl Choreography {
                 }
                 let heard_before =
                     matches!(item.cause, InputCause::Heard(ear) if journey.settled & (1 << ear) != 0);
-                let command = matches!(item.cause, InputCause::Command(_) | InputCause::Stock);
+                let command = matches!(item.cause, InputCause::Command(_) | InputCause::Shop);
                 if item.via.is_none() && (heard_before || command) {
                     return None;
                 }
@@ -370,7 +384,7 @@ impl Choreography {
                 Some(next)
             }
             ModelledAnswer::Refuse => match (item.cause, item.via) {
-                (InputCause::Command(_) | InputCause::Stock, None) => None,
+                (InputCause::Command(_) | InputCause::Shop, None) => None,
                 _ if !fresh => None,
                 _ => Some(at_fault(world, Fault::EventRefused(item.who.name()))),
             },
@@ -387,7 +401,7 @@ impl Choreography {
         let mut next = world.clone();
         let journey = Arc::make_mut(&mut next.orders[item.order]);
         match item.cause {
-            InputCause::Command(_) | InputCause::Stock => {
+            InputCause::Command(_) | InputCause::Shop => {
                 journey.confirms = journey.confirms.checked_sub(1)?
             }
             InputCause::Heard(ear) => {
@@ -425,12 +439,18 @@ impl Choreography {
             next.fault = Some(Fault::AnsweredTwice(self.ears[usize::from(ear)].name.subject));
             return next;
         }
-        if item.cause == InputCause::Stock {
-            next.puts -= 1;
+        match item.input {
+            Stimulus::Shop(ShopCommand::Put(_)) => next.puts -= 1,
+            Stimulus::Shop(ShopCommand::Withdraw) => next.withdrawals -= 1,
+            Stimulus::Heard(_) | Stimulus::Command(_) | Stimulus::Outcome(_) => {}
         }
         let torn = item.view == InstanceView::Torn && facts.len() + slots.len() > 1;
         let journey = Arc::make_mut(&mut next.orders[item.order]);
         for fact in facts.iter().take(if torn { 1 } else { facts.len() }) {
+            if item.cause == InputCause::Shop {
+                next.item.push(*fact);
+                continue;
+            }
             if journey.facts.said_any(event_of(*fact)) {
                 next.fault = Some(Fault::SaidTwice(self.fact(item.order, *fact).name.subject));
                 return next;
@@ -466,10 +486,7 @@ impl Choreography {
         }
         settle(&mut next, item);
 
-        let said = match item.cause {
-            InputCause::Stock => &[][..],
-            InputCause::Heard(_) | InputCause::Command(_) => &next.orders[item.order].said[item.who as usize],
-        };
+        let said = said_before(&next, item);
         let again = self.weigh(
             item.order,
             item.who,
@@ -582,8 +599,8 @@ impl Choreography {
                     Stage::Asked(_) | Stage::Orphan(_) => None,
                 }
             }
-            WorldAction::Stock { quantity, view } => {
-                let (cause, input) = (InputCause::Stock, Stimulus::Stock(quantity));
+            WorldAction::Shop { command, view } => {
+                let (cause, input) = (InputCause::Shop, Stimulus::Shop(command));
                 Some(Item {
                     order: 0,
                     who: Who::Inventory,
@@ -604,9 +621,8 @@ impl Choreography {
         action: &WorldAction,
     ) -> Option<(Who, Arc<Weighed>)> {
         let item = self.item(world, action)?;
-        let said = &world.orders[item.order].said[item.who as usize];
+        let said = said_before(world, &item);
         let seen = match item.view {
-            _ if item.cause == InputCause::Stock => &[],
             InstanceView::Remembered(n) => &said[..usize::from(n)],
             InstanceView::Fresh | InstanceView::OldLedger | InstanceView::Torn => &said[..],
         };
@@ -626,7 +642,7 @@ impl Choreography {
         match *action {
             WorldAction::Deliver { .. }
             | WorldAction::Command { .. }
-            | WorldAction::Stock { .. }
+            | WorldAction::Shop { .. }
             | WorldAction::Outcome { .. } => self.process(world, &self.item(world, action)?),
             WorldAction::Act { order, call, luck } => Some(self.act(world, order.into(), call.into(), luck)),
             WorldAction::Crash { order, call, orphan } => {
@@ -639,7 +655,8 @@ impl Choreography {
     /// How far the end is. It comes nearer with every step, so that every path ends: first by what people and accidents
     /// may still do, then by what can still be said, then by the work in hand.
     pub(crate) fn distance(&self, world: &WorldState) -> (usize, usize, usize) {
-        let mut chances = usize::from(world.crashes) + usize::from(world.doubles) + usize::from(world.puts);
+        let mut chances = usize::from(world.crashes) + usize::from(world.doubles);
+        chances += usize::from(world.puts) + usize::from(world.withdrawals);
         let (mut unsaid, mut work) = (0, 0);
         for journey in &world.orders {
             chances += usize::from(journey.confirms);
@@ -679,6 +696,14 @@ impl Choreography {
     }
 }
 
+/// What the service has said about the order, or about the item.
+fn said_before<'w>(world: &'w WorldState, item: &Item) -> &'w [FactId] {
+    match item.cause {
+        InputCause::Shop => &world.item,
+        InputCause::Heard(_) | InputCause::Command(_) => &world.orders[item.order].said[item.who as usize],
+    }
+}
+
 fn at_fault(world: &WorldState, fault: Fault) -> WorldState {
     WorldState {
         fault: Some(fault),
@@ -693,14 +718,14 @@ fn settle(world: &mut WorldState, item: &Item) {
     }
     match item.cause {
         InputCause::Heard(ear) => journey.settled |= 1 << ear,
-        InputCause::Command(_) | InputCause::Stock => {}
+        InputCause::Command(_) | InputCause::Shop => {}
     }
 }
 
 fn command_order(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
     let order_id = placed.order_id.clone();
     let input = match stimulus {
-        Stimulus::Command(ModelCommand::Create) => order::Input::Create(placed.clone()),
+        Stimulus::Command(ModelCommand::Create) => order::Input::Create(Arc::new((&**placed).into())),
         Stimulus::Command(ModelCommand::Approve) => order::Input::Approve { order_id },
         Stimulus::Command(ModelCommand::CancelOrder) => order::Input::Cancel {
             order_id,
@@ -712,7 +737,7 @@ fn command_order(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<Opaqu
             | ModelCommand::ConfirmDelivery
             | ModelCommand::FailDelivery,
         )
-        | Stimulus::Stock(_)
+        | Stimulus::Shop(_)
         | Stimulus::Heard(_)
         | Stimulus::Outcome(_) => return None,
     };
@@ -734,7 +759,7 @@ fn command_payment(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<Opa
             | ModelCommand::ConfirmDelivery
             | ModelCommand::FailDelivery,
         )
-        | Stimulus::Stock(_)
+        | Stimulus::Shop(_)
         | Stimulus::Heard(_)
         | Stimulus::Outcome(_) => return None,
     };
@@ -756,7 +781,7 @@ fn command_delivery(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<Op
             | ModelCommand::Confirm
             | ModelCommand::CancelPayment,
         )
-        | Stimulus::Stock(_)
+        | Stimulus::Shop(_)
         | Stimulus::Heard(_)
         | Stimulus::Outcome(_) => return None,
     };
@@ -764,11 +789,21 @@ fn command_delivery(placed: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<Op
 }
 
 fn command_inventory(_: &Arc<Order>, stimulus: Stimulus<&Fact>) -> Option<OpaqueValue> {
-    match stimulus {
-        Stimulus::Stock(quantity) => Some(OpaqueValue::new(inventory::Input::Stock {
-            item_id: item_id(0),
-            quantity: u64::from(quantity),
-        })),
-        Stimulus::Command(_) | Stimulus::Heard(_) | Stimulus::Outcome(_) => None,
-    }
+    let item_id = item_id(0);
+    let input = match stimulus {
+        Stimulus::Shop(ShopCommand::Put(quantity)) => inventory::Input::Put {
+            item_id,
+            change: ItemChange {
+                quantity: Some(quantity.into()),
+                ..ItemChange::default()
+            },
+            expected: Expected::Nothing,
+        },
+        Stimulus::Shop(ShopCommand::Withdraw) => inventory::Input::Withdraw {
+            item_id,
+            expected: Expected::Any,
+        },
+        Stimulus::Command(_) | Stimulus::Heard(_) | Stimulus::Outcome(_) => return None,
+    };
+    Some(OpaqueValue::new(input))
 }

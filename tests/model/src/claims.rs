@@ -2,16 +2,16 @@
 
 use quadrille_events::{
     Approval, Assigned, AwaitingApproval, CancelDelivery, CancelPayment, Charged, Completed, CreateDelivery,
-    Created, Delivered, DeliveryCancelled, DeliveryFailed, EventSet, Expired, Flow, NoCourier, Opened,
-    OrderCancelled, PaymentCancelled, PaymentFailed, PaymentMode, Refunded, Released, ReservationFailed,
-    Reserved, Shipped, event_set,
+    Created, Delivered, DeliveryCancelled, DeliveryFailed, EventSet, Expired, Flow, ItemWithdrawn, NoCourier,
+    Opened, OrderCancelled, PaymentCancelled, PaymentFailed, PaymentMode, Refunded, Released,
+    ReservationFailed, Reserved, Shipped, event_set,
 };
 use stateright::Property;
 
 use crate::choreography::Choreography;
 use crate::configuration::Configuration;
 use crate::participant::AskKind;
-use crate::world::{Fault, OrderJourney, Slot, Stage, Who, WorldState};
+use crate::world::{Fault, OrderJourney, Slot, Stage, Who, WorldState, event_of};
 
 /// The claims that make sense in a configuration.
 pub(crate) fn of(configuration: &Configuration) -> Vec<Property<Choreography>> {
@@ -113,6 +113,17 @@ fn safety() -> Vec<Property<Choreography>> {
                         .map(|slot| usize::from(slot.used))
                         .sum::<usize>()
                         == loaded
+            },
+        ),
+        Property::always(
+            "what is withdrawn is reserved by nobody, and stays withdrawn",
+            |_, world: &WorldState| {
+                let is_said = world
+                    .item
+                    .iter()
+                    .any(|fact| event_of(*fact) == event_set![ItemWithdrawn]);
+                let slot = world.stock.first().copied().unwrap_or_default();
+                slot.closed == is_said && !(slot.closed && slot.used > 0)
             },
         ),
         Property::always(
@@ -533,7 +544,26 @@ fn witnesses() -> Vec<Witness> {
             }),
         ),
         (
-            |c| two(c) && c.stocks.contains(&vec![1]),
+            |c| c.withdrawals > 0,
+            Property::sometimes("withdrawn: an order comes too late", |_, w: &WorldState| {
+                w.stock.iter().any(|slot| slot.closed)
+                    && any(w, |j| {
+                        j.facts.said_all(event_set![ReservationFailed, OrderCancelled])
+                    })
+                    && !any(w, |j| j.facts.said::<CancelPayment>())
+            }),
+        ),
+        (
+            |c| c.withdrawals > 0 && c.customer.cancels_order,
+            Property::sometimes(
+                "withdrawn: after a reservation was released",
+                |_, w: &WorldState| {
+                    w.stock.iter().any(|slot| slot.closed) && any(w, |j| j.facts.said::<Released>())
+                },
+            ),
+        ),
+        (
+            |c| two(c) && c.withdrawals == 0 && c.stocks.contains(&vec![1]),
             Property::sometimes(
                 "competed: one gets the last piece, the other its money back",
                 |_, w: &WorldState| {

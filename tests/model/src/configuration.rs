@@ -48,6 +48,8 @@ pub struct Configuration {
     pub customer: CustomerHabits,
     /// How often the shop owner says how much of the first item was put in: one piece, or two.
     pub puts: u8,
+    /// How often the shop owner withdraws the first item.
+    pub withdrawals: u8,
     /// Whether the provider may decline.
     pub declines: bool,
     /// Whether the desk may refuse.
@@ -79,6 +81,7 @@ impl Configuration {
             couriers: vec![vec![1], vec![]],
             customer: CustomerHabits::RESTLESS,
             puts: 0,
+            withdrawals: 0,
             declines: true,
             refusals: true,
             crashes: 1,
@@ -151,6 +154,17 @@ impl Configuration {
             name: format!("{}, stock comes in", self.name),
             stocks: vec![vec![0], vec![1]],
             puts: 2,
+            ..self
+        }
+    }
+
+    /// The same with a shop owner who withdraws the first item while the orders are under way.
+    #[must_use]
+    pub fn withdrawn_meanwhile(self) -> Self {
+        Configuration {
+            name: format!("{}, the item is withdrawn", self.name),
+            stocks: vec![vec![2]],
+            withdrawals: 1,
             ..self
         }
     }
@@ -238,6 +252,7 @@ pub fn quick() -> Vec<Configuration> {
         }
         let two = Configuration::two(flow, PaymentMode::Auto, Approval::Auto);
         all.push(two.clone().stocked_later());
+        all.push(two.clone().withdrawn_meanwhile());
         all.push(two);
         all.push(Configuration::delivered(flow, Approval::Auto));
         all.push(Configuration::delivered(flow, Approval::Manual));
@@ -264,7 +279,8 @@ pub fn small() -> Vec<Configuration> {
         Configuration::delivered(Flow::PayFirst, Approval::Auto),
         Configuration::inherited(Flow::PayFirst),
         one(PaymentMode::Manual, Approval::Manual),
-        two.stocked_later(),
+        two.clone().stocked_later(),
+        two.withdrawn_meanwhile(),
     ]
 }
 

@@ -9,7 +9,8 @@ use crate::claims;
 use crate::participant::AskKind;
 use crate::stimulus::Stimulus;
 use crate::world::{
-    Fault, ModelCommand, OrderJourney, PendingCall, ProviderBooks, Slot, Stage, Who, WorldState, event_of,
+    Fault, ModelCommand, OrderJourney, PendingCall, ProviderBooks, ShopCommand, Slot, Stage, Who, WorldState,
+    event_of,
 };
 
 impl Model for Choreography {
@@ -31,7 +32,9 @@ impl Model for Choreography {
                     stock: unused(stock),
                     couriers: unused(couriers),
                     before: None,
+                    item: vec![self.listed()],
                     puts: configuration.puts,
+                    withdrawals: configuration.withdrawals,
                     crashes: configuration.crashes,
                     doubles: configuration.doubles,
                     fault: None,
@@ -46,9 +49,7 @@ impl Model for Choreography {
         if world.fault.is_some() {
             return;
         }
-        if world.puts > 0 {
-            self.puts(world, actions);
-        }
+        self.shop(world, actions);
         let busy = self.configuration.instant
             && world
                 .orders
@@ -83,12 +84,17 @@ impl Model for Choreography {
 }
 
 impl Choreography {
-    /// The shop owner says how much was put in.
-    fn puts(&self, world: &WorldState, actions: &mut Vec<WorldAction>) {
+    /// The shop owner says how much there is of the first item, or withdraws it.
+    fn shop(&self, world: &WorldState, actions: &mut Vec<WorldAction>) {
         let mut views = Vec::new();
-        for quantity in [1, 2] {
-            self.views(world, 0, Who::Inventory, Stimulus::Stock(quantity), &mut views);
-            actions.extend(views.drain(..).map(|view| WorldAction::Stock { quantity, view }));
+        let puts = [1, 2]
+            .map(ShopCommand::Put)
+            .into_iter()
+            .filter(|_| world.puts > 0);
+        let withdrawal = (world.withdrawals > 0).then_some(ShopCommand::Withdraw);
+        for command in puts.chain(withdrawal) {
+            self.views(world, 0, Who::Inventory, Stimulus::Shop(command), &mut views);
+            actions.extend(views.drain(..).map(|view| WorldAction::Shop { command, view }));
         }
     }
 
@@ -195,6 +201,7 @@ fn unused(there: &[u8]) -> Vec<Slot> {
     let slot = |there: &u8| Slot {
         there: *there,
         used: 0,
+        closed: false,
     };
     there.iter().map(slot).collect()
 }

@@ -8,12 +8,14 @@ use quadrille_decision::erased::Fact;
 use quadrille_events::{
     Assigned, AwaitingApproval, Body, CancelDelivery, CancelOrder, CancelPayment, Completed, CourierId,
     CreateDelivery, Delivered, DeliveryCancelled, DeliveryEvent, DeliveryFailed, Event, EventName, Expired,
-    InventoryEvent, Opened, Order, OrderCancelled, OrderEvent, OrderFacts, PaymentCancelled, PaymentEvent,
-    Refunded, Released, ReservationFailed, Reserved, Said, Shipped, event_set,
+    InventoryEvent, ItemWithdrawn, Opened, Order, OrderCancelled, OrderEvent, OrderFacts, PaymentCancelled,
+    PaymentEvent, Refunded, Released, ReservationFailed, Reserved, Said, Shipped, event_set,
 };
+use quadrille_inventory::samples;
 
+use crate::configuration::item_id;
 use crate::stimulus::{ModelledAnswer, Stimulus};
-use crate::world::{ModelCommand, Slot, Who};
+use crate::world::{ModelCommand, ShopCommand, Slot, Who};
 
 macro_rules! mutations {
     ($( $(#[$doc:meta])* $name:ident by $whose:ident: $words:literal; )+) => {
@@ -58,6 +60,8 @@ mutations! {
     ShipFromNowhere by inventory: "ships and leaves the quantity as it is";
     ShipAndKeepReserved by inventory: "ships and leaves the stock reserved";
     ReleaseDelivered by inventory: "puts back what is delivered";
+    ForgetWithdrawnStock by inventory: "withdraws an item and leaves its stock to be reserved";
+    WithdrawReserved by inventory: "withdraws an item that is reserved";
     NoDeliveryTombstone by delivery: "forgets a cancellation that overtakes the request";
     CourierStaysOut by delivery: "cancels and does not call the courier back";
     DoubleCallBack by delivery: "takes two orders off the courier for one";
@@ -105,7 +109,7 @@ impl MistakeOccasion<'_> {
     fn heard(&self) -> Option<&'static EventName> {
         match self.stimulus {
             Stimulus::Heard(fact) => Some(fact.name),
-            Stimulus::Command(_) | Stimulus::Stock(_) | Stimulus::Outcome(_) => None,
+            Stimulus::Command(_) | Stimulus::Shop(_) | Stimulus::Outcome(_) => None,
         }
     }
 }
@@ -149,7 +153,7 @@ impl Mutation {
             {
                 match at.stimulus {
                     Stimulus::Heard(heard) => complete(heard),
-                    Stimulus::Command(_) | Stimulus::Stock(_) | Stimulus::Outcome(_) => answer,
+                    Stimulus::Command(_) | Stimulus::Shop(_) | Stimulus::Outcome(_) => answer,
                 }
             }
             ModelledAnswer::Refuse
@@ -194,6 +198,12 @@ impl Mutation {
                     courier_id: Some(courier()),
                     reason: "late".to_owned(),
                 }))
+            }
+            ModelledAnswer::Refuse
+                if self == Mutation::WithdrawReserved
+                    && matches!(at.stimulus, Stimulus::Shop(ShopCommand::Withdraw)) =>
+            {
+                withdraw(at.slots)
             }
             ModelledAnswer::Ask(_)
                 if self == Mutation::IgnoreLateCancel && at.heard() == Some(CancelPayment::NAME) =>
@@ -242,6 +252,7 @@ impl Mutation {
             Mutation::DeadlineLeftSet if deadline == Deadline::Clear => deadline = Deadline::Keep,
             Mutation::DeadlineNeverSet if deadline != Deadline::Clear => deadline = Deadline::Keep,
             Mutation::ForgetReleasedStock if says(Released::NAME) => changed.clear(),
+            Mutation::ForgetWithdrawnStock if says(ItemWithdrawn::NAME) => changed.clear(),
             Mutation::NoInventoryTombstone
                 if says(ReservationFailed::NAME) && heard == Some(OrderCancelled::NAME) =>
             {
@@ -362,6 +373,24 @@ fn says(event: impl Said) -> ModelledAnswer<Fact> {
     ModelledAnswer::Say {
         facts: vec![Fact::of(&event)],
         slots: Vec::new(),
+        deadline: Deadline::Keep,
+    }
+}
+
+/// Withdraws the first item, whatever is reserved of it.
+fn withdraw(slots: &[Slot]) -> ModelledAnswer<Fact> {
+    let withdrawn = InventoryEvent::from(ItemWithdrawn {
+        item_id: item_id(0),
+        version: 2,
+        item: Arc::new(samples::item(1)),
+    });
+    let closed = slots.first().map(|slot| Slot {
+        closed: true,
+        ..*slot
+    });
+    ModelledAnswer::Say {
+        facts: vec![Fact::of(&withdrawn)],
+        slots: closed.map(|slot| (0, slot)).into_iter().collect(),
         deadline: Deadline::Keep,
     }
 }

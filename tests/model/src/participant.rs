@@ -1,6 +1,6 @@
 //! A shipped service as the model meets it: its records are slots, and its outside calls and their outcomes are numbers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::FutureExt;
@@ -8,12 +8,13 @@ use quadrille_decision::erased::{self, Fact, OpaqueValue, Participant, Reaction,
 use quadrille_decision::testing::NOW;
 use quadrille_decision::{Deadline, Reads};
 use quadrille_delivery::decide::{self as delivery, Courier};
-use quadrille_events::{EventName, Order, OrderId, TypedId};
+use quadrille_events::{AggregateId, EventName, Order, OrderId, TypedId};
 use quadrille_inventory::decide::Stock;
 use quadrille_payment::decide as payment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::configuration::item_id;
 use crate::outside::{Outside, meet};
 use crate::stimulus::{ModelledAnswer, Stimulus};
 use crate::world::{Fault, Slot, digest};
@@ -63,6 +64,7 @@ impl From<Stock> for Slot {
         Slot {
             there: small(stock.quantity),
             used: small(stock.reserved),
+            closed: stock.withdrawn,
         }
     }
 }
@@ -72,6 +74,7 @@ impl From<Slot> for Stock {
         Stock {
             quantity: slot.there.into(),
             reserved: slot.used.into(),
+            withdrawn: slot.closed,
         }
     }
 }
@@ -81,6 +84,7 @@ impl From<Courier> for Slot {
         Slot {
             there: small(courier.capacity),
             used: small(courier.load),
+            closed: false,
         }
     }
 }
@@ -144,6 +148,8 @@ pub(crate) struct ModelledService {
     participant: Box<dyn Participant>,
     commands: CommandInput,
     ledger: SlotLedger,
+    /// The records that never change.
+    constants: Records,
     ask_kind: fn(&OpaqueValue) -> AskKind,
     asks: NumberedValues,
     outcomes: NumberedValues,
@@ -160,6 +166,7 @@ impl ModelledService {
                 write: |_| Vec::new(),
                 read: |_| Slot::default(),
             },
+            constants: Records::new(),
             ask_kind: |ask| unreachable!("{ask:?} is asked by a service that asks nobody"),
             asks: NumberedValues::default(),
             outcomes: NumberedValues::default(),
@@ -172,6 +179,12 @@ impl ModelledService {
         keys: Vec<String>,
     ) -> Self {
         self.ledger = SlotLedger::of::<R>(keys);
+        self
+    }
+
+    /// With records that never change.
+    pub fn with_constants<R: Serialize>(mut self, records: &BTreeMap<String, R>) -> Self {
+        self.constants = erased::records(records);
         self
     }
 
@@ -192,12 +205,12 @@ impl ModelledService {
                 Ok(Some(input)) => input,
                 other => panic!("{} is not heard: {other:?}", fact.name),
             },
-            Stimulus::Command(_) | Stimulus::Stock(_) => (self.commands)(order, stimulus)
+            Stimulus::Command(_) | Stimulus::Shop(_) => (self.commands)(order, stimulus)
                 .unwrap_or_else(|| panic!("that is no command of {}", self.participant.service())),
             Stimulus::Outcome(outcome) => self.outcomes.get(&order.order_id, outcome),
         };
         let about = match stimulus {
-            Stimulus::Stock(_) => None,
+            Stimulus::Shop(_) => Some(item_id(0).aggregate()),
             Stimulus::Heard(_) | Stimulus::Command(_) | Stimulus::Outcome(_) => {
                 Some(order.order_id.aggregate())
             }
@@ -215,8 +228,10 @@ impl ModelledService {
         slots: &[Slot],
     ) -> (bool, ModelledAnswer<Fact>) {
         let input = self.input(order, stimulus);
+        let about = self.participant.about(&input);
         let said: Vec<&Fact> = said.iter().map(|fact| &**fact).collect();
-        let records = self.ledger.records(slots);
+        let mut records = self.ledger.records(slots);
+        records.extend(self.constants.clone());
         let verdict = match self.participant.react(&said, &input, &records, NOW) {
             Reaction::Ask(ask) => {
                 let kind = (self.ask_kind)(&ask) as u32;
@@ -230,7 +245,7 @@ impl ModelledService {
                 deadline,
             } => match self.ledger.slots(&records, &self.participant.reads(&input)) {
                 None => ModelledAnswer::Broken(Fault::Unread),
-                Some(slots) => match stray(order, &facts, &deadline) {
+                Some(slots) => match stray(order, about.as_ref(), &facts, &deadline) {
                     Some(stray) => ModelledAnswer::Broken(Fault::AnotherOrder(stray.name.subject)),
                     None => ModelledAnswer::Say {
                         facts,
@@ -258,16 +273,21 @@ impl ModelledService {
     }
 }
 
-/// An event that carries another order than the one that it should be about.
-fn stray<'a>(order: &Arc<Order>, facts: &'a [Fact], deadline: &'a Deadline<Fact>) -> Option<&'a Fact> {
+/// An event that is about something else than its input, or carries another order.
+fn stray<'a>(
+    order: &Arc<Order>,
+    about: Option<&AggregateId>,
+    facts: &'a [Fact],
+    deadline: &'a Deadline<Fact>,
+) -> Option<&'a Fact> {
     let due = match deadline {
         Deadline::Set { says, .. } => Some(says),
         Deadline::Keep | Deadline::Clear => None,
     };
-    facts
-        .iter()
-        .chain(due)
-        .find(|fact| fact.event().order() != Some(order))
+    facts.iter().chain(due).find(|fact| {
+        let event = fact.event();
+        Some(&event.about()) != about || event.order().is_some_and(|carried| carried != order)
+    })
 }
 
 /// A value, and what it looks like without its order's id.

@@ -2,15 +2,15 @@
 
 use quadrille_decision::Deadline;
 
-use crate::world::{Fault, ModelCommand, Slot};
+use crate::world::{Fault, ModelCommand, ShopCommand, Slot};
 
 /// What a service has to answer.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum Stimulus<F> {
     Heard(F),
     Command(ModelCommand),
-    /// The shop owner says how many pieces of the first item were put in.
-    Stock(u8),
+    /// A command about the first item.
+    Shop(ShopCommand),
     Outcome(u32),
 }
 

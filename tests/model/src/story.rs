@@ -5,7 +5,9 @@ use stateright::Path;
 use crate::choreography::{Choreography, WorldAction};
 use crate::participant::AskKind;
 use crate::stimulus::ModelledAnswer;
-use crate::world::{Fault, InputCause, InstanceView, ModelCommand, PendingCall, Stage, Who, WorldState};
+use crate::world::{
+    Fault, InputCause, InstanceView, ModelCommand, PendingCall, ShopCommand, Stage, Who, WorldState,
+};
 
 /// One line a step.
 pub(crate) fn tell(model: &Choreography, path: Path<WorldState, WorldAction>) -> Vec<String> {
@@ -98,13 +100,13 @@ fn happening(model: &Choreography, before: &WorldState, action: &WorldAction) ->
             };
             (*order, format!("{words}{}", knowing(*view)))
         }
-        WorldAction::Stock { quantity, view } => (
-            0,
-            format!(
-                "the shop owner says that {quantity} were put in{}",
-                knowing(*view)
-            ),
-        ),
+        WorldAction::Shop { command, view } => {
+            let words = match command {
+                ShopCommand::Put(quantity) => format!("the shop owner says that {quantity} were put in"),
+                ShopCommand::Withdraw => "the shop owner withdraws the item".to_owned(),
+            };
+            (0, format!("{words}{}", knowing(*view)))
+        }
         WorldAction::Act { order, call, luck } => {
             let PendingCall { stage, who, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
             let (Stage::Asked(ask) | Stage::Orphan(ask) | Stage::Answered(ask)) = stage;
@@ -133,7 +135,7 @@ fn happening(model: &Choreography, before: &WorldState, action: &WorldAction) ->
             let PendingCall { who, cause, .. } = before.orders[usize::from(*order)].calls[usize::from(*call)];
             let waits = match cause {
                 InputCause::Heard(ear) => model.ears[usize::from(ear)].name.subject,
-                InputCause::Command(_) | InputCause::Stock => "a command",
+                InputCause::Command(_) | InputCause::Shop => "a command",
             };
             let orphan = if *orphan {
                 "; its call is still on its way"

@@ -89,6 +89,15 @@ impl ModelCommand {
     }
 }
 
+/// What the shop owner does with the first item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ShopCommand {
+    /// Says how many pieces there are, all told.
+    Put(u8),
+    /// Withdraws the item.
+    Withdraw,
+}
+
 /// What brought an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InputCause {
@@ -96,8 +105,8 @@ pub enum InputCause {
     Heard(u8),
     /// A command.
     Command(ModelCommand),
-    /// A command about stock, which concerns no order.
-    Stock,
+    /// A command about an item, which concerns no order.
+    Shop,
 }
 
 /// An outside call.
@@ -144,6 +153,8 @@ pub struct Slot {
     pub there: u8,
     /// Reserved; a courier's load.
     pub used: u8,
+    /// Whether the item is withdrawn.
+    pub closed: bool,
 }
 
 /// One order's way through the world.
@@ -242,8 +253,12 @@ pub struct WorldState {
     pub couriers: Vec<Slot>,
     /// The ledgers before their last change, if a mutant needs them.
     pub before: Option<(Vec<Slot>, Vec<Slot>)>,
+    /// What inventory has said about the first item, oldest first.
+    pub item: Vec<FactId>,
     /// How many more times the shop owner may change the stock.
     pub puts: u8,
+    /// How many more times the shop owner may withdraw the first item.
+    pub withdrawals: u8,
     /// How many more instances may crash with a call in hand.
     pub crashes: u8,
     /// How many more calls may be made although one was made for the same input.
@@ -268,7 +283,8 @@ impl Hash for WorldState {
             &self.stock,
             &self.couriers,
             &self.before,
-            self.puts,
+            &self.item,
+            (self.puts, self.withdrawals),
             self.crashes,
             self.doubles,
             self.fault,

@@ -158,7 +158,7 @@ async fn two_instances_keep_cards_beside_the_orders() {
     // 20 orders of each customer, 500 each: credits of one card compete, and each order counts once.
     let customers = ["ada", "grace", "linus", "margaret"];
     let placing = customers
-        .map(|customer| world.place_many(20, move |_| NewOrder::new().by(customer).line(2, "apple", 250)));
+        .map(|customer| world.place_many(20, move |_| NewOrder::new().by(customer).line(2, "apple")));
     let placed = futures::future::try_join_all(placing).await.unwrap();
     for (customer, ids) in customers.iter().zip(&placed) {
         let orders: BTreeSet<String> = ids.iter().map(ToString::to_string).collect();

@@ -49,7 +49,7 @@ async fn a_page_whose_name_was_rebound_places_no_order_and_sets_no_stock() {
     }
     let world = World::start().await.unwrap();
     let console = world.console().await.unwrap();
-    let order = serde_json::to_value(NewOrder::new().line(1, "apple", 250)).unwrap();
+    let order = serde_json::to_value(NewOrder::new().line(1, "apple")).unwrap();
     let stock = world.api().item("apple").await.unwrap();
     let stocking = json!({ "quantity": 77 });
     let (orders, items) = ("/api/orders", "/inventory/items/apple");
@@ -137,7 +137,7 @@ async fn a_form_of_a_foreign_page_retries_no_dead_letter() {
         .start()
         .await
         .unwrap();
-    let id = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let id = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     let letter = eventually(async || Ok(world.api().dead_letters(Service::Payment).await?.pop())).await;
     let letter = letter.context("no dead letter").unwrap().id;
     understands.store(true, Ordering::Relaxed);

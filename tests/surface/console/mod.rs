@@ -28,7 +28,7 @@ async fn opened() -> (World, Instance, Browser) {
 }
 
 fn order() -> NewOrder {
-    NewOrder::new().line(2, "apple", 250)
+    NewOrder::new().line(2, "apple")
 }
 
 /// The button that says this.
@@ -596,22 +596,12 @@ async fn the_pictures() {
         .cycle()
         .take(40)
     {
-        ids.push(
-            world
-                .place(order().by(customer).line(1, "pear", 180))
-                .await
-                .unwrap(),
-        );
+        ids.push(world.place(order().by(customer).line(1, "pear")).await.unwrap());
     }
-    ids.push(
-        world
-            .place(order().by("edsger").line(9, "bread", 320))
-            .await
-            .unwrap(),
-    );
+    ids.push(world.place(order().by("edsger").line(9, "bread")).await.unwrap());
     ids.push(world.place(order().by("test-declined")).await.unwrap());
     let cancelled = world
-        .place(order().by("grace").approved_by_hand().line(3, "plum", 95))
+        .place(order().by("grace").approved_by_hand().line(3, "plum"))
         .await
         .unwrap();
     world.said(AwaitingApproval::NAME, &cancelled).await.unwrap();
@@ -622,7 +612,7 @@ async fn the_pictures() {
         world.place(order().by(customer).paid_by_hand()).await.unwrap();
     }
     world
-        .place(order().by("edsger").approved_by_hand().line(2, "plum", 95))
+        .place(order().by("edsger").approved_by_hand().line(2, "plum"))
         .await
         .unwrap();
     world.settle().await.unwrap();

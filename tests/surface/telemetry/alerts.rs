@@ -60,7 +60,7 @@ fn rules() -> String {
 async fn a_broken_order_is_a_firing_alert() {
     let world = World::with().env("FLOW", PAY_FIRST).start().await.unwrap();
     let console = world.console().await.unwrap();
-    let fine = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let fine = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     world.ended(&fine).await.unwrap();
 
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ async fn a_broken_order_is_a_firing_alert() {
     };
 
     world.kill9(Service::Delivery, 0).await.unwrap();
-    let stuck = world.place(NewOrder::new().line(1, "apple", 250)).await.unwrap();
+    let stuck = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     let counted = until(PATIENCE, async || {
         let mut scrape = Scrape::default();
         scrape.read(&super::scrape::text(console.url()).await);

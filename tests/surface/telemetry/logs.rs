@@ -17,7 +17,7 @@ async fn every_decision_is_one_line_with_order_and_cause_in_json_when_asked() {
         .start()
         .await
         .unwrap();
-    let id = world.place(NewOrder::new().line(2, "apple", 250)).await.unwrap();
+    let id = world.place(NewOrder::new().line(2, "apple")).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
     world.settle().await.unwrap();
 

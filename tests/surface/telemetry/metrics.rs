@@ -51,7 +51,7 @@ const CONSOLE_SAYS: [(&str, &str); 7] = [
 const STREAMS: [&str; 5] = ["KV_order", "KV_payment", "KV_inventory", "KV_delivery", "EVENTS"];
 
 fn order() -> NewOrder {
-    NewOrder::new().line(2, "apple", 250)
+    NewOrder::new().line(2, "apple")
 }
 
 /// Waits until what is scraped satisfies `enough`: some of it is looked at every 5 s only.

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::collector::{Collector, Span};
 
 fn order() -> NewOrder {
-    NewOrder::new().line(2, "apple", 250)
+    NewOrder::new().line(2, "apple")
 }
 
 /// A world whose services export to `url`, soon. What is delivered again would be told again.
@@ -129,7 +129,7 @@ async fn one_order_is_one_trace_across_all_four_services() {
     world.api().confirm_payment(&by_hand).await.unwrap();
     assert_eq!(world.ended(&by_hand).await.unwrap().state, "completed");
     world.api().put_item("quince", 1).await.unwrap();
-    let too_many = world.place(NewOrder::new().line(2, "quince", 90)).await.unwrap();
+    let too_many = world.place(NewOrder::new().line(2, "quince")).await.unwrap();
     assert_eq!(world.ended(&too_many).await.unwrap().state, "cancelled");
     world.audit().await.unwrap();
 

@@ -1,6 +1,7 @@
 //! The invariants, and the report on which of them hold.
 
 use crate::books::{BOOKS, Books, the_books_agree};
+use crate::items::{photos_are_stored, prices_were_asked, withdrawn_items_are_free};
 use crate::ledgers::{loads_add_up, stock_adds_up};
 use crate::log::the_log_agrees;
 use crate::order_file::OrderFile;
@@ -40,10 +41,16 @@ const OF_EACH_ORDER: [Check<OrderFile>; 7] = [
 ];
 
 /// What must hold of everything together.
-const OF_ALL: [Check<Snapshot>; 6] = [
+const OF_ALL: [Check<Snapshot>; 9] = [
     ("1: every order ends completed or cancelled", every_order_ends),
     ("4: stock adds up", stock_adds_up),
     ("4: couriers' load adds up", loads_add_up),
+    (
+        "what is withdrawn is reserved by nobody",
+        withdrawn_items_are_free,
+    ),
+    ("orders are placed at prices of the shop", prices_were_asked),
+    ("the photos of items are stored", photos_are_stored),
     (
         "5, 6: no event twice, and the log is what the buckets say",
         the_log_agrees,

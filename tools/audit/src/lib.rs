@@ -9,10 +9,13 @@
 
 mod books;
 mod invariants;
+mod items;
 mod ledgers;
 mod log;
 mod order_file;
 mod orders;
+mod photos;
+mod prices;
 mod reachable;
 mod records;
 mod report;

@@ -13,6 +13,8 @@ pub(crate) struct LedgerRecord {
     pub used: u64,
     /// The orders that use it, as far as the record lists them.
     pub listed: Vec<OrderId>,
+    /// Whether nothing more may be used.
+    pub closed: bool,
 }
 
 /// The record of an item, as inventory stores it.
@@ -20,6 +22,8 @@ pub(crate) struct LedgerRecord {
 pub(crate) struct ItemStock {
     quantity: u64,
     reserved: u64,
+    #[serde(default)]
+    withdrawn: bool,
 }
 
 /// The record of a courier, as delivery stores it.
@@ -37,6 +41,7 @@ impl From<ItemStock> for LedgerRecord {
             limit: stock.quantity,
             used: stock.reserved,
             listed: Vec::new(),
+            closed: stock.withdrawn,
         }
     }
 }
@@ -47,6 +52,7 @@ impl From<CourierLoad> for LedgerRecord {
             limit: load.capacity,
             used: load.load,
             listed: load.orders,
+            closed: false,
         }
     }
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 use quadrille_events::{
-    AggregateId, AggregateKind, Body, Contract, CourierId, Created, EventName, ItemId, Lifetime, OrderId,
-    PaymentEvent, Said,
+    AggregateId, AggregateKind, Body, Contract, CourierId, Created, Event, EventName, ItemId, Lifetime,
+    OrderId, PaymentEvent, Said,
 };
 use quadrille_runtime::nats::{StoredEvent, StoredEventError};
-use quadrille_runtime::operator::{EVENTS, Entry, Operator, body_digest};
+use quadrille_runtime::operator::{EVENTS, Entry, Operator, Size, body_digest};
+use serde::Deserialize;
 
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
+use crate::photos::{ItemPhotos, file_photo, wrong_photos};
+use crate::prices::{PriceHistories, file_price, is_about_items};
 use crate::records::{CourierLoad, ItemStock, LedgerRecord, file_record};
 
 /// Where a stream has lost its start, orders this close to what is left are not checked: part of theirs may be gone.
@@ -30,6 +33,11 @@ pub(crate) struct Snapshot {
     pub others: BTreeMap<(&'static EventName, AggregateId), OtherEvent>,
     /// By item: how many were put in, and how many are set aside.
     pub stock: BTreeMap<ItemId, LedgerRecord>,
+    /// By item: the prices that the shop has asked.
+    pub prices: PriceHistories,
+    photos: ItemPhotos,
+    /// What is wrong with the stored photos, a sentence each.
+    pub wrong_photos: Vec<String>,
     /// By courier: capacity and load.
     pub couriers: BTreeMap<CourierId, LedgerRecord>,
     /// How many records there are that the audit does not know how to add up, by the filter that finds them.
@@ -88,6 +96,9 @@ impl Snapshot {
             orders: BTreeMap::new(),
             others: BTreeMap::new(),
             stock: BTreeMap::new(),
+            prices: PriceHistories::new(),
+            photos: ItemPhotos::new(),
+            wrong_photos: Vec::new(),
             couriers: BTreeMap::new(),
             unknown: BTreeMap::new(),
             unreadable: Vec::new(),
@@ -105,11 +116,11 @@ impl Snapshot {
                 })
                 .await?;
             if service == Created::NAME.service {
-                let last = operator.size(service).await?.last_sequence;
-                snapshot.orders_since = start.since(last, snapshot.taken_at);
+                snapshot.orders_since = start.since(&operator.size(service).await?, snapshot.taken_at);
             }
         }
         snapshot.forget_partly_expired(operator).await?;
+        snapshot.wrong_photos = wrong_photos(operator, &snapshot.photos).await?;
         let mut start = StreamStart::default();
         operator
             .read_log(|entry| {
@@ -117,8 +128,7 @@ impl Snapshot {
                 start.see(&entry, true);
             })
             .await?;
-        let last = operator.size(EVENTS).await?.last_sequence;
-        snapshot.log_since = start.since(last, snapshot.taken_at);
+        snapshot.log_since = start.since(&operator.size(EVENTS).await?, snapshot.taken_at);
         Ok(snapshot)
     }
 
@@ -149,6 +159,7 @@ impl Snapshot {
         let filed = match tokens.as_slice() {
             [token, ..] if is_event => self.see_event(service, token, entry),
             _ if entry.is_deleted() => Ok(()),
+            ["price", "item", _] => Ok(()),
             ["stock", "item", item] => file_record::<ItemStock, _>(entry, item, &mut self.stock),
             ["courier", "load", courier] => file_record::<CourierLoad, _>(entry, courier, &mut self.couriers),
             ["dead-letter", stream, sequence, .., id] => {
@@ -199,6 +210,11 @@ impl Snapshot {
                 digest: body_digest(&entry.body),
                 logged: Vec::new(),
             };
+            if is_about_items(stored.name) {
+                let event = stored.event().map_err(|problem| problem.to_string())?;
+                file_price(entry, &event, &mut self.prices);
+                file_photo(&event, &mut self.photos);
+            }
             self.others.insert((stored.name, stored.about), other);
             return Ok(());
         }
@@ -237,6 +253,12 @@ impl Snapshot {
             at: entry.time,
             digest: body_digest(&entry.body),
         };
+        // A bucket has only the newest price; the log has the earlier ones.
+        if let Some(name) = name.filter(|name| is_about_items(name))
+            && let Ok(event) = Event::decode(name.service, &name.key(), &entry.body)
+        {
+            file_price(entry, &event, &mut self.prices);
+        }
         match self.logged_of(name.zip(about)) {
             Some(events) => events.push(logged),
             None => self.strays.push(StrayEntry {
@@ -297,11 +319,16 @@ impl Snapshot {
 #[derive(Default)]
 struct StreamStart {
     before: u64,
+    /// How many times records may have been written again. Each time left a gap where the record had been.
+    rewrites: u64,
     first: Option<(u64, Timestamp)>,
 }
 
 impl StreamStart {
     fn see(&mut self, entry: &Entry, is_event: bool) {
+        if !is_event {
+            self.rewrites += rewrites(entry);
+        }
         match self.first {
             Some(_) => {}
             None if is_event => self.first = Some((entry.sequence, entry.time)),
@@ -309,10 +336,25 @@ impl StreamStart {
         }
     }
 
-    /// Events are stored once and never moved, so a gap before the first one means that others have gone.
-    fn since(&self, last_sequence: u64, now: Timestamp) -> Option<Timestamp> {
-        let (sequence, time) = self.first.unwrap_or((last_sequence + 1, now));
-        let lost = sequence > self.before + 1;
+    /// Events about orders are stored once and never moved, so a gap before the first one means that others have gone, unless
+    /// records that were written again explain the gap, and nothing has expired yet.
+    fn since(&self, size: &Size, now: Timestamp) -> Option<Timestamp> {
+        let (sequence, time) = self.first.unwrap_or((size.last_sequence + 1, now));
+        let gap = (sequence - 1).saturating_sub(self.before);
+        let lost = gap > self.rewrites || (gap > 0 && size.may_have_expired);
         lost.then(|| time.checked_add(HORIZON).unwrap_or(Timestamp::MAX))
     }
+}
+
+/// How many times a record was written before, at most: a price is written once for each version of its item.
+fn rewrites(entry: &Entry) -> u64 {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u64,
+    }
+    if !entry.subject.starts_with("$KV.order.price.item.") {
+        return 0;
+    }
+    let record: Option<Versioned> = serde_json::from_slice(&entry.body).ok();
+    record.map_or(0, |record| record.version.saturating_sub(1))
 }

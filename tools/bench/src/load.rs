@@ -13,6 +13,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use quadrille_events::{Body, Completed, EventName, OrderCancelled};
+use quadrille_local::client::until;
 use quadrille_runtime::operator::Operator;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,6 +22,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::progress::{Counter, ProgressLine};
+
+/// What one piece of an item costs, in minor units.
+const PRICE: u64 = 250;
 
 /// How many couriers share the work.
 pub const COURIERS: usize = 10;
@@ -168,10 +172,14 @@ impl OrderLoad {
                 .send(
                     Method::PUT,
                     &path,
-                    json!({ "quantity": 1_000_000_000_u64 }).to_string(),
+                    json!({
+                        "name": "Item", "price": PRICE, "currency": "EUR", "quantity": 1_000_000_000_u64,
+                    })
+                    .to_string(),
                 )
                 .await?;
         }
+        self.heard_of_prices().await?;
         let mut to_delivery = HttpConnection::open(delivery).await?;
         for courier in 0..COURIERS {
             let path = format!("/couriers/{}", Self::courier(courier));
@@ -182,6 +190,24 @@ impl OrderLoad {
                     json!({ "capacity": 1_000_000_000_u64 }).to_string(),
                 )
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the order service has heard of every price.
+    async fn heard_of_prices(&self) -> Result<()> {
+        let url = self.orders.first().context("there is no order service")?;
+        for item in 0..self.items {
+            let path = format!("/prices/{}", Self::item(item));
+            let known = until(ORDER_TIMEOUT, async || {
+                // A connection each: one that was answered 404 is as good as another.
+                let mut connection = HttpConnection::open(url).await?;
+                let answer = connection.send(Method::GET, &path, String::new()).await;
+                anyhow::Ok(answer.is_ok().then_some(()))
+            });
+            known
+                .await?
+                .with_context(|| format!("{url}{path} was not there within {ORDER_TIMEOUT:?}"))?;
         }
         Ok(())
     }
@@ -313,8 +339,8 @@ impl OrderLoad {
         }
         let body = json!({
             "customer_id": "ada",
-            "lines": [{ "item_id": Self::item(number % self.items), "quantity": 2, "unit_price": 250 }],
-            "total": 500, "currency": "EUR", "address": "1 Main St", "payment": "auto",
+            "lines": [{ "item_id": Self::item(number % self.items), "quantity": 2, "unit_price": PRICE }],
+            "total": 2 * PRICE, "currency": "EUR", "address": "1 Main St", "payment": "auto",
         });
         let answer = connection
             .send(Method::POST, "/orders/create_order", body.to_string())

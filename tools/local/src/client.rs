@@ -7,18 +7,21 @@ use anyhow::bail;
 use quadrille_events::{Approval, Line, Money, OrderId, PaymentMode};
 use quadrille_runtime::DeadLetter;
 use quadrille_runtime::http::Problem;
-use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Service;
+use crate::shop::{self, ShopItem};
 
 /// How long one request may take: longer than a service takes to say that it does not know (20 s).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long a connection may take. Everything is near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the order service may take to hear of a price.
+const PRICE_PATIENCE: Duration = Duration::from_secs(20);
 /// The shortest pause between two looks at something that is awaited.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest.
@@ -147,9 +150,15 @@ impl NewOrder {
         }
     }
 
-    /// Adds a line.
+    /// Adds a line at the item's usual price.
     #[must_use]
-    pub fn line(mut self, quantity: u32, item_id: &str, unit_price: Money) -> Self {
+    pub fn line(self, quantity: u32, item_id: &str) -> Self {
+        self.line_at(quantity, item_id, shop::price(item_id))
+    }
+
+    /// Adds a line at another price.
+    #[must_use]
+    pub fn line_at(mut self, quantity: u32, item_id: &str, unit_price: Money) -> Self {
         let item_id = match item_id.parse() {
             Ok(item_id) => item_id,
             Err(problem) => panic!("the item id {item_id} {problem}"),
@@ -231,6 +240,9 @@ pub struct Retried {
     #[serde(default)]
     pub reason: Option<String>,
 }
+
+/// The header of a change to whichever version there is.
+const ANY_VERSION: [(&str, &str); 1] = [("If-Match", "*")];
 
 impl Api {
     /// The services at these base URLs, in the order of [`Service::ALL`].
@@ -354,11 +366,82 @@ impl Api {
         self.post(Service::Delivery, "/deliveries/fail", &body).await
     }
 
-    /// `PUT /inventory/items/{item_id}`
+    /// Sets the quantity of an item; lists the item at its usual price first, if there is none.
     pub async fn put_item(&self, item_id: &str, quantity: u64) -> Result<Value> {
         let path = format!("/inventory/items/{item_id}");
-        self.put(Service::Inventory, &path, &json!({"quantity": quantity}))
-            .await
+        let body = json!({"quantity": quantity});
+        match self.put(Service::Inventory, &path, &body).await {
+            Err(error)
+                if error
+                    .problem()
+                    .is_some_and(|problem| problem.field.as_deref() == Some("name")) =>
+            {
+                self.list_item(&ShopItem::new(item_id, quantity)).await
+            }
+            other => other,
+        }
+    }
+
+    /// `PUT /inventory/items/{item_id}`; returns once the order service knows the price.
+    pub async fn list_item(&self, item: &ShopItem) -> Result<Value> {
+        let listed: Value = self
+            .put(
+                Service::Inventory,
+                &format!("/inventory/items/{}", item.item_id),
+                item,
+            )
+            .await?;
+        self.priced(&listed).await?;
+        Ok(listed)
+    }
+
+    /// `PATCH /inventory/items/{item_id}`, whatever its version; returns once the order service knows the price.
+    pub async fn change_item(&self, item_id: &str, change: &Value) -> Result<Value> {
+        let path = format!("/inventory/items/{item_id}");
+        let body = Some(encode(change));
+        let answer = self.send(Service::Inventory, Method::PATCH, &path, &ANY_VERSION, body);
+        let changed: Value = self.read(Service::Inventory, &Method::PATCH, &path, answer.await?)?;
+        self.priced(&changed).await?;
+        Ok(changed)
+    }
+
+    /// `PUT /inventory/items/{item_id}/photo`, whatever the version of the item.
+    pub async fn put_photo(&self, item_id: &str, photo: Vec<u8>) -> Result<Value> {
+        let path = format!("/inventory/items/{item_id}/photo");
+        let (name, any) = ANY_VERSION[0];
+        let url = format!("{}{path}", self.inventory);
+        let sending = self.http.put(&url).header(name, any).body(photo);
+        let answer = exchange(format!("PUT {url}"), sending).await?;
+        self.read(Service::Inventory, &Method::PUT, &path, answer)
+    }
+
+    /// `DELETE /inventory/items/{item_id}`, whatever its version; returns once the order service knows.
+    pub async fn withdraw_item(&self, item_id: &str) -> Result<Value> {
+        let path = format!("/inventory/items/{item_id}");
+        let answer = self.send(Service::Inventory, Method::DELETE, &path, &ANY_VERSION, None);
+        let withdrawn: Value = self.read(Service::Inventory, &Method::DELETE, &path, answer.await?)?;
+        self.priced(&withdrawn).await?;
+        Ok(withdrawn)
+    }
+
+    /// `GET /prices/{item_id}`
+    pub async fn price(&self, item_id: &str) -> Result<Value> {
+        self.get(Service::Order, &format!("/prices/{item_id}")).await
+    }
+
+    /// Waits until the order service has heard of this version of an item.
+    async fn priced(&self, item: &Value) -> Result<()> {
+        let item_id = item["item_id"].as_str().unwrap_or_default();
+        let version = item["version"].as_u64();
+        let heard = until(PRICE_PATIENCE, async || match self.price(item_id).await {
+            Ok(price) => Ok((price["version"].as_u64() >= version).then_some(())),
+            Err(error) if error.is_in_doubt() || error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        });
+        heard.await?.ok_or_else(|| ApiError::Unreachable {
+            request: format!("GET {}/prices/{item_id}", self.order),
+            why: format!("the order service has not heard of version {version:?} within {PRICE_PATIENCE:?}"),
+        })
     }
 
     /// `GET /inventory/items/{item_id}`
@@ -480,18 +563,7 @@ impl Api {
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        let unreachable = |error: reqwest::Error| ApiError::Unreachable {
-            request: request.clone(),
-            why: innermost(&error.without_url()),
-        };
-        let answer = builder.send().await.map_err(unreachable)?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.text().await.map_err(unreachable)?;
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        exchange(request, builder).await
     }
 
     async fn get<T: DeserializeOwned>(&self, service: Service, path: &str) -> Result<T> {
@@ -583,6 +655,22 @@ pub async fn until<T, E>(
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LAST_PAUSE);
     }
+}
+
+/// Sends a request, which errors call `request`, and brings back whatever is answered.
+async fn exchange(request: String, builder: RequestBuilder) -> Result<Answer> {
+    let unreachable = |error: reqwest::Error| ApiError::Unreachable {
+        request: request.clone(),
+        why: innermost(&error.without_url()),
+    };
+    let answer = builder.send().await.map_err(unreachable)?;
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.text().await.map_err(unreachable)?;
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// The events of a history, one a line.

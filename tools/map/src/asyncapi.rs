@@ -226,7 +226,7 @@ fn sorted(value: &Value) -> Value {
 }
 
 fn message_key(name: &EventName) -> String {
-    format!("{}.{}", name.service, name.entry)
+    format!("{}.{}", name.service, name.key())
 }
 
 fn message(name: &EventName, schema: &str) -> Value {

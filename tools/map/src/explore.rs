@@ -160,6 +160,8 @@ pub struct Exploration {
     pub hears: BTreeMap<&'static str, Vec<&'static EventName>>,
     /// Every transition, and how the orders are paid and approved with which it was made.
     pub transitions: BTreeMap<Transition, BTreeSet<OrderModes>>,
+    /// The transitions that concern no order: from the samples, each on its own.
+    pub beside: BTreeSet<Transition>,
     /// What the broker says on whose behalf: the state that it is said in, and the state after it.
     pub deadlines: BTreeSet<(&'static str, &'static str, &'static EventName, &'static str)>,
     /// Where orders come to rest.
@@ -289,11 +291,45 @@ impl Explorer {
                 self.found.moments[from].next.push(place);
             }
         }
+        self.explore_beside_orders();
         for fact in &self.facts {
             let examples = &mut self.found.examples;
             examples.entry(fact.name).or_insert_with(|| fact.event());
         }
         self.found
+    }
+
+    /// Notes what is said about something else than orders, and who keeps a record of it.
+    fn explore_beside_orders(&mut self) {
+        for service in &self.services {
+            for (from, command, facts, to) in service.beside_orders() {
+                let says = |service: &SampledService, from, trigger, events, to| Transition {
+                    service: service.name(),
+                    from,
+                    trigger,
+                    outcome: None,
+                    effect: Effect::Says {
+                        events,
+                        to,
+                        records: true,
+                        deadline: None,
+                    },
+                };
+                let events = facts.iter().map(|fact| fact.name).collect();
+                let said = says(service, from, Trigger::Command(command), events, to);
+                self.found.beside.insert(said);
+                for fact in facts {
+                    let mut services = self.services.iter();
+                    if let Some(listener) = services.find(|service| service.keeps_record(&fact)) {
+                        let none = listener.state(&[]);
+                        let heard = says(listener, none, Trigger::Event(fact.name), Vec::new(), none);
+                        self.found.beside.insert(heard);
+                    }
+                    let examples = &mut self.found.examples;
+                    examples.entry(fact.name).or_insert_with(|| fact.event());
+                }
+            }
+        }
     }
 
     /// All that can happen next. Notes on the way what is seen.

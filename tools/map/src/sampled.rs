@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use quadrille_decision::Service;
 use quadrille_decision::erased::{self, Fact, OpaqueValue, Participant, Reaction, Records};
 use quadrille_decision::testing::{NOW, NamedInputs, Samples, variant};
-use quadrille_events::EventName;
+use quadrille_events::{AggregateId, EventName};
 
 /// What moves a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,14 +128,52 @@ impl SampledService {
 
     /// The commands about an order.
     pub fn commands(&mut self) -> Vec<InputIndex> {
-        let mut commands = self.commands.clone();
-        let about_an_order = |input: &OpaqueValue| self.participant.about(input)?.order_id();
-        commands.retain(|(_, input)| about_an_order(input).is_some());
-        let plain = |name: &'static str| name.split(" (").next().unwrap_or(name);
+        let about_an_order = |(_, input): &(&str, OpaqueValue)| {
+            self.about(input).is_none_or(|about| about.order_id().is_some())
+        };
+        let (commands, _): (Vec<_>, Vec<_>) = self.commands.clone().into_iter().partition(about_an_order);
         commands
             .into_iter()
             .map(|(name, input)| self.number(Trigger::Command(plain(name)), input))
             .collect()
+    }
+
+    /// Each sample command about something else than an order, in each sample state of that aggregate: the name of the state, the
+    /// command, what the service says, and the name of the state after it.
+    pub fn beside_orders(&self) -> Vec<(&'static str, &'static str, Vec<Fact>, &'static str)> {
+        let mut said = Vec::new();
+        for (command, input) in &self.commands {
+            let Some(about) = self.about(input).filter(|about| about.order_id().is_none()) else {
+                continue;
+            };
+            for state in &self.states {
+                let mut of_it: Vec<&Fact> = state
+                    .iter()
+                    .filter(|fact| fact.event().about() == about)
+                    .collect();
+                let from = self.state(&of_it);
+                let reaction = self.participant.react(&of_it, input, &self.records, NOW);
+                if let Reaction::Say { facts, .. } = reaction {
+                    of_it.extend(&facts);
+                    let to = self.state(&of_it);
+                    said.push((from, plain(command), facts, to));
+                }
+            }
+        }
+        said
+    }
+
+    /// Whether the service keeps a record of an event, and says nothing.
+    pub fn keeps_record(&self, fact: &Fact) -> bool {
+        let inputs = self.participant.hear(fact).unwrap_or_default();
+        inputs.iter().any(|input| {
+            let reaction = self.participant.react(&[], input, &Records::new(), NOW);
+            matches!(reaction, Reaction::Say { facts, records, .. } if facts.is_empty() && !records.is_empty())
+        })
+    }
+
+    fn about(&self, input: &OpaqueValue) -> Option<AggregateId> {
+        self.participant.about(input)
     }
 
     /// All that may come of an outside call.
@@ -181,6 +219,11 @@ impl SampledService {
         InputIndex::try_from(place)
             .unwrap_or_else(|_| unreachable!("there are a few dozen inputs, not {place}"))
     }
+}
+
+/// The name of a command, without what is special about a sample.
+fn plain(name: &'static str) -> &'static str {
+    name.split(" (").next().unwrap_or(name)
 }
 
 fn erase_all<T: std::fmt::Debug + Send + Sync + 'static>(values: NamedInputs<T>) -> NamedInputs<OpaqueValue> {

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use quadrille_events::{
-    Assigned, AwaitingApproval, Body, CancelDelivery, CancelPayment, Charged, Completed, Created,
-    DeliveryEvent, Event, EventName, Expired, Flow, MAX_MONEY, OrderCancelled, ReservationFailed, Reserved,
-    Said,
+    AggregateKind, Assigned, AwaitingApproval, Body, CancelDelivery, CancelPayment, Charged, Completed,
+    Created, DeliveryEvent, Event, EventName, Expired, Flow, MAX_DESCRIPTION, MAX_ITEM_NAME, MAX_MONEY,
+    MAX_QUANTITY, MAX_TAGS, OrderCancelled, ReservationFailed, Reserved, Said,
 };
 use quadrille_map::{Exploration, Explorer, MapEdge, both, document, files, previous, yaml};
 use serde_json::{Value, json};
@@ -204,7 +204,7 @@ fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
 fn every_event_has_a_message_whose_schemas_its_examples_fit() {
     let document = asyncapi();
     for name in Event::names() {
-        let message = &document["components"]["messages"][format!("{}.{}", name.service, name.entry)];
+        let message = &document["components"]["messages"][format!("{}.{}", name.service, name.key())];
         let example = &message["examples"][0];
         for part in ["payload", "headers"] {
             let validator = validator(&document, &message[part]);
@@ -222,25 +222,44 @@ fn every_event_has_a_message_whose_schemas_its_examples_fit() {
 #[test]
 fn the_golden_events_fit_their_schemas_and_spoilt_ones_do_not() {
     let document = asyncapi();
+    let of_orders = [
+        ("/order/order_id", json!("a.b")),
+        ("/order/order_id", json!("")),
+        ("/order/currency", json!("euro")),
+        ("/order/total", json!(-1)),
+        ("/order/total", json!(MAX_MONEY + 1)),
+        ("/order/lines", json!([])),
+        ("/order/lines/0/quantity", json!(0)),
+        ("/order/payment", json!("later")),
+    ];
+    let of_items = [
+        ("/item_id", json!("a.b")),
+        ("/version", json!(-1)),
+        ("/item/name", json!("")),
+        ("/item/name", json!("x".repeat(MAX_ITEM_NAME + 1))),
+        ("/item/description", json!("x".repeat(MAX_DESCRIPTION + 1))),
+        ("/item/currency", json!("euro")),
+        ("/item/price", json!(0)),
+        ("/item/price", json!(MAX_MONEY + 1)),
+        ("/item/quantity", json!(MAX_QUANTITY + 1)),
+        ("/item/tags", json!(vec!["x"; MAX_TAGS + 1])),
+        ("/item/tags/0", json!("a b")),
+    ];
     for name in Event::names() {
         let golden: Value = serde_json::from_slice(&golden(name)).unwrap();
-        let message = &document["components"]["messages"][format!("{}.{}", name.service, name.entry)];
+        let message = &document["components"]["messages"][format!("{}.{}", name.service, name.key())];
         let validator = validator(&document, &message["payload"]);
         assert!(
             validator.is_valid(&golden),
             "{name}: {:?}",
             validator.validate(&golden)
         );
-        for (pointer, spoilt) in [
-            ("/order/order_id", json!("a.b")),
-            ("/order/order_id", json!("")),
-            ("/order/currency", json!("euro")),
-            ("/order/total", json!(-1)),
-            ("/order/total", json!(MAX_MONEY + 1)),
-            ("/order/lines", json!([])),
-            ("/order/lines/0/quantity", json!(0)),
-            ("/order/payment", json!("later")),
-        ] {
+        let spoilt: &[(&str, Value)] = if name.about == AggregateKind::ORDER {
+            &of_orders
+        } else {
+            &of_items
+        };
+        for (pointer, spoilt) in spoilt {
             let mut event = golden.clone();
             *event.pointer_mut(pointer).unwrap() = spoilt.clone();
             assert!(!validator.is_valid(&event), "{name}: {pointer} may be {spoilt}");

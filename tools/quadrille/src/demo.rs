@@ -92,7 +92,7 @@ async fn scenes(api: &Api) -> Result<Vec<Scene>> {
     let item = api.item("apple").await.context("there are no apples in stock")?;
     let available = item["available"].as_u64().unwrap_or_default();
     let too_many = u32::try_from(available + 1).unwrap_or(u32::MAX);
-    let order = || NewOrder::new().line(2, "apple", 250);
+    let order = || NewOrder::new().line(2, "apple");
     Ok(vec![
         Scene {
             title: "Paid at once",
@@ -102,7 +102,7 @@ async fn scenes(api: &Api) -> Result<Vec<Scene>> {
         },
         Scene {
             title: "Several lines, all set aside or none",
-            order: order().line(1, "bread", 320).line(6, "plum", 45),
+            order: order().line(1, "bread").line(6, "plum"),
             then: Then::Waits,
             ending: Ending::Completed,
         },
@@ -138,7 +138,7 @@ async fn scenes(api: &Api) -> Result<Vec<Scene>> {
         },
         Scene {
             title: "Out of stock",
-            order: NewOrder::new().line(1, "pear", 90).line(too_many, "apple", 1),
+            order: NewOrder::new().line(1, "pear").line(too_many, "apple"),
             then: Then::Waits,
             ending: Ending::OutOfStock,
         },

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures::future::try_join_all;
 use quadrille_local::client::{Api, ApiError, until};
-use quadrille_local::{NatsServer, Program, Service, Signals, System, env, repo_root};
+use quadrille_local::{NatsServer, Program, Service, Signals, System, env, repo_root, shop};
 use serde_json::{Value, json};
 
 /// How long stocking may meet "not now" (503, no answer) before it gives up.
 const STOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The stock of each item on the first day: some thousands, so that trying things out does not empty it.
-const ITEMS: [&str; 4] = ["apple", "pear", "plum", "bread"];
 const ITEM_QUANTITY: u64 = 5_000;
 /// The couriers. Their capacity is more than any load test uses, so that `delivery.no-courier` has to be asked for.
 const COURIERS: [&str; 3] = ["ada", "grace", "linus"];
@@ -103,8 +103,8 @@ fn overview(system: &mut System) -> Result<String> {
     let order = system.url(Service::Order, 0)?;
     let example = json!({
         "customer_id": "ada",
-        "lines": [{"item_id": "apple", "quantity": 2, "unit_price": 250}],
-        "total": 500, "currency": "EUR", "address": "1 Main St", "payment": "auto",
+        "lines": [{"item_id": "apple", "quantity": 2}],
+        "currency": "EUR", "address": "1 Main St", "payment": "auto",
     });
     let (server, here) = elsewhere(system, &nats_url);
     text += &format!(
@@ -146,14 +146,20 @@ fn without_secret(urls: &str) -> String {
 
 /// Puts in the items and couriers of the first day; what is there already is left alone.
 async fn stock(api: &Api) -> Result<()> {
-    for item in ITEMS {
-        match surely(async || api.item(item).await).await {
+    let mut listed = Vec::new();
+    for item in shop::items(ITEM_QUANTITY) {
+        match surely(async || api.item(&item.item_id).await).await {
             Err(error) if is_not_found(&error) => {
-                surely(async || api.put_item(item, ITEM_QUANTITY).await).await?;
+                surely(async || api.list_item(&item).await).await?;
+                listed.push(item);
             }
             there => drop(there?),
         }
     }
+    let photos = listed
+        .iter()
+        .map(|item| surely(async || api.put_photo(&item.item_id, item.photo()).await));
+    try_join_all(photos).await?;
     let there = surely(async || api.couriers().await).await?;
     for courier in COURIERS {
         if !is_listed(&there, courier) {

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::time::Instant;
 
 use lru::LruCache;
-use quadrille_decision::Reads;
+use quadrille_decision::{MAX_LAG, Reads};
 use quadrille_events::AggregateId;
 
 use crate::engine::store::{KnownState, RecordRevision};
@@ -48,10 +49,24 @@ impl<T: Clone, R: Clone> Memory<T, R> {
     }
 }
 
+/// The revision of a record, and when the record was known to be the newest: when it was read or written.
+#[derive(Clone, Copy)]
+struct SeenRevision {
+    revision: u64,
+    at: Instant,
+}
+
+impl SeenRevision {
+    fn now(revision: u64) -> Self {
+        let at = Instant::now();
+        Self { revision, at }
+    }
+}
+
 /// The records an instance remembers, and what the group in progress makes of them.
 pub(crate) struct LedgerMemory<R> {
     records: BTreeMap<String, R>,
-    revisions: HashMap<String, u64>,
+    seen: HashMap<String, SeenRevision>,
     /// The prefixes under which every record is known.
     whole: HashSet<&'static str>,
     /// What the group in progress has changed: the record before.
@@ -62,7 +77,7 @@ impl<R> Default for LedgerMemory<R> {
     fn default() -> Self {
         Self {
             records: BTreeMap::new(),
-            revisions: HashMap::new(),
+            seen: HashMap::new(),
             whole: HashSet::new(),
             changed: BTreeMap::new(),
         }
@@ -79,15 +94,24 @@ impl<R: Clone> LedgerMemory<R> {
     pub fn holds(&self, reads: &Reads) -> bool {
         match reads {
             Reads::Nothing => true,
-            Reads::Keys(keys) => keys.iter().all(|key| self.revisions.contains_key(key)),
+            Reads::Keys(keys) => keys.iter().all(|key| self.seen.contains_key(key)),
             Reads::All(prefix) => self.whole.contains(prefix),
+            Reads::Lagging(keys) => keys.iter().all(|key| self.holds_recent(key)),
         }
+    }
+
+    /// Whether the record was read or written within [`MAX_LAG`]. Another instance may have written it since, which no check of
+    /// the broker finds out.
+    pub fn holds_recent(&self, key: &str) -> bool {
+        self.seen
+            .get(key)
+            .is_some_and(|seen| seen.at.elapsed() <= MAX_LAG)
     }
 
     /// Takes in what was read for `reads`.
     pub fn learn(&mut self, reads: &Reads, read: BTreeMap<String, RecordRevision<R>>) {
         for (key, read) in read {
-            self.revisions.insert(key.clone(), read.revision);
+            self.seen.insert(key.clone(), SeenRevision::now(read.revision));
             match read.record {
                 Some(record) => drop(self.records.insert(key, record)),
                 None => drop(self.records.remove(&key)),
@@ -115,14 +139,14 @@ impl<R: Clone> LedgerMemory<R> {
     /// The records that the group in progress changes: key, new record (`None` if it is removed), and the revision to check.
     pub fn changed(&self) -> impl Iterator<Item = (&str, Option<&R>, u64)> {
         self.changed.keys().map(|key| {
-            let revision = self.revisions.get(key).copied().unwrap_or(0);
+            let revision = self.seen.get(key).map_or(0, |seen| seen.revision);
             (key.as_str(), self.records.get(key), revision)
         })
     }
 
     /// The group is stored, this record at `revision`.
     pub fn stored(&mut self, key: &str, revision: u64) {
-        self.revisions.insert(key.to_owned(), revision);
+        self.seen.insert(key.to_owned(), SeenRevision::now(revision));
         self.changed.remove(key);
     }
 
@@ -143,8 +167,46 @@ impl<R: Clone> LedgerMemory<R> {
     /// Forgets everything once there is too much of it. Only between groups. Counts revisions: a record that does not exist
     /// has one, too.
     pub fn trim(&mut self) {
-        if self.revisions.len() > MAX_RECORDS {
+        if self.seen.len() > MAX_RECORDS {
             self.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_may_lag_is_read_again_once_it_is_too_old() {
+        let (lagging, newest) = (
+            Reads::Lagging(vec!["price".to_owned()]),
+            Reads::Keys(vec!["price".to_owned()]),
+        );
+        let mut ledger = LedgerMemory::<u64>::default();
+        assert!(!ledger.holds(&lagging));
+        let there = RecordRevision {
+            record: Some(250),
+            revision: 7,
+        };
+        let read = BTreeMap::from([("price".to_owned(), there)]);
+        ledger.learn(&lagging, read.clone());
+        assert!(ledger.holds(&lagging) && ledger.holds(&newest));
+
+        let age = |ledger: &mut LedgerMemory<u64>| {
+            let seen = ledger.seen.get_mut("price").expect("it was read");
+            seen.at = seen.at.checked_sub(2 * MAX_LAG).expect("the clock is old enough");
+        };
+        age(&mut ledger);
+        assert!(!ledger.holds(&lagging), "another instance may have written it");
+        assert!(ledger.holds(&newest), "the check of the commit finds that out");
+        ledger.learn(&lagging, read);
+        assert!(ledger.holds(&lagging));
+
+        // What the instance itself has written is the newest at that moment.
+        age(&mut ledger);
+        ledger.change("price".to_owned(), Some(270));
+        ledger.stored("price", 8);
+        assert!(ledger.holds(&lagging));
     }
 }

@@ -16,7 +16,7 @@ use quadrille_events::{AggregateId, EventName, Lifetime, Said};
 use tracing::{debug, error};
 
 use crate::cause::Effects;
-use crate::engine::input::{OpenCall, PendingInput, Verdict};
+use crate::engine::input::{OpenCall, PendingInput, Requester, Verdict};
 use crate::engine::memory::Memory;
 use crate::engine::messages::Occasion;
 use crate::engine::outside_calls::OutsideCalls;
@@ -281,6 +281,10 @@ impl<'e, S: Service> Planner<'e, S> {
             match reads {
                 Reads::Nothing => {}
                 Reads::Keys(keys) => missing.extend(keys),
+                Reads::Lagging(keys) => {
+                    let is_old = |key: &String| !self.memory.ledger.holds_recent(key);
+                    missing.extend(keys.into_iter().filter(is_old));
+                }
                 all @ Reads::All(_) => self.load(&all).await?,
             }
         }
@@ -425,7 +429,11 @@ impl<'e, S: Service> Planner<'e, S> {
         draft: &mut Draft<S>,
     ) -> Option<DecidedInput<S>> {
         let about = pending.about.clone();
-        let looks_at_records = S::reads(&pending.input) != Reads::Nothing;
+        let (looks_at_records, needs_newest) = match S::reads(&pending.input) {
+            Reads::Nothing => (false, false),
+            Reads::Lagging(_) => (true, false),
+            Reads::Keys(_) | Reads::All(_) => (true, true),
+        };
         match decision {
             Decision::Ask(_) => {
                 draft.calling.extend(about.clone());
@@ -433,7 +441,9 @@ impl<'e, S: Service> Planner<'e, S> {
                 None
             }
             Decision::Ignore(reason) => {
-                draft.doubts.ledger |= about.is_none() && looks_at_records;
+                // An event is ignored because of what was said about its aggregate; a command may rest on the ledger as well.
+                let is_command = matches!(pending.requester, Requester::Command { .. });
+                draft.doubts.ledger |= needs_newest && (is_command || about.is_none());
                 draft.doubts.aggregates.extend(about);
                 let state = known.state;
                 Some(DecidedInput::without_effects(Verdict::Ignored { state, reason }))
@@ -446,7 +456,7 @@ impl<'e, S: Service> Planner<'e, S> {
             Decision::Say(say) if draft.rewrites_again(&say.events) => None,
             Decision::Say(say) => {
                 // What was decided from records and changes none of them is not checked either.
-                draft.doubts.ledger |= say.records.is_empty() && looks_at_records;
+                draft.doubts.ledger |= say.records.is_empty() && needs_newest;
                 Some(self.say(say, pending, known, draft))
             }
         }

@@ -241,7 +241,7 @@ impl Store {
         let prefix = format!("$KV.{}.", self.service);
         let filters: Vec<String> = match reads {
             Reads::Nothing => return Ok(records),
-            Reads::Keys(keys) => {
+            Reads::Keys(keys) | Reads::Lagging(keys) => {
                 let absent = |key: &String| {
                     let absent = RecordRevision {
                         record: None,

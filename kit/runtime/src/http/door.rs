@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures::Stream;
 use futures::stream::BoxStream;
-use quadrille_decision::{Reads, Refusal, Service};
-use quadrille_events::{EventName, TypedId};
+use jiff::Timestamp;
+use quadrille_decision::{Context, Decision, Reads, Refusal, Service};
+use quadrille_events::{AggregateId, Body, EventName, TypedId, split_entry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
+use crate::background::repeat;
 use crate::cause::{Cause, InputName};
 use crate::engine::dead_letter::{DeadLetter, Parked};
 use crate::engine::input::{PendingInput, Requester, Verdict};
@@ -19,7 +21,7 @@ use crate::engine::store::{StateError, Store};
 use crate::engine::wires::{Wires, read_event};
 use crate::http::origin::Origin;
 use crate::http::problem::Problem;
-use crate::nats::{ReadError, StreamCondition};
+use crate::nats::{ObjectError, Objects, ReadError, StreamCondition};
 use crate::operator::history::{Archive, HistoryEntry};
 use crate::telemetry::spans;
 
@@ -31,6 +33,7 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The way into a service. Cheap to clone.
 pub struct Door<S: Service> {
+    pub(crate) service: Arc<S>,
     pub(crate) store: Store,
     pub(crate) inputs: mpsc::Sender<PendingInput<S>>,
     pub(crate) wires: Wires<S::Input>,
@@ -44,6 +47,7 @@ pub struct Door<S: Service> {
 impl<S: Service> Clone for Door<S> {
     fn clone(&self) -> Self {
         Self {
+            service: self.service.clone(),
             store: self.store.clone(),
             inputs: self.inputs.clone(),
             wires: self.wires.clone(),
@@ -62,6 +66,15 @@ pub struct Reply<S: Service> {
     pub state: S::State,
     /// Whether it was this command that took effect.
     pub outcome: Outcome,
+}
+
+/// Some aggregates of one kind: see [`Door::page`].
+#[derive(Clone, Debug)]
+pub struct IdPage<I> {
+    /// The ids, each with its place: the `after` of what is behind it.
+    pub ids: Vec<(I, u64)>,
+    /// The `after` of the next page, if there are more.
+    pub next: Option<u64>,
 }
 
 /// Whether a command changed anything.
@@ -142,9 +155,7 @@ impl<S: Service> Door<S> {
                 state,
                 outcome: Outcome::Ignored(reason),
             }),
-            Verdict::Refused(Refusal::NotFound(detail)) => Err(Problem::not_found(detail)),
-            Verdict::Refused(Refusal::Conflict(detail)) => Err(Problem::conflict(detail)),
-            Verdict::Refused(Refusal::Mismatch(detail)) => Err(Problem::mismatch(detail)),
+            Verdict::Refused(refusal) => Err(refusal.into()),
             Verdict::Failed(problem) => Err(Problem::internal(problem)),
             Verdict::Postponed(problem) => Err(Problem::unavailable(problem)),
             Verdict::Unknown(problem) => Err(unknown(&problem)),
@@ -157,7 +168,10 @@ impl<S: Service> Door<S> {
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn state(&self, id: &impl TypedId) -> Result<S::State, Problem> {
-        let about = id.aggregate();
+        self.state_of(id.aggregate()).await
+    }
+
+    async fn state_of(&self, about: AggregateId) -> Result<S::State, Problem> {
         let mut states = self.store.states::<S>(std::slice::from_ref(&about)).await?;
         match states.remove(&about) {
             Some(Ok(known)) => Ok(known.state),
@@ -166,16 +180,58 @@ impl<S: Service> Door<S> {
         }
     }
 
+    /// The states of several aggregates, in the order of `ids`: see [`Door::state`].
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn states<I: TypedId>(&self, ids: &[I]) -> Result<Vec<S::State>, Problem> {
+        let about: Vec<_> = ids.iter().map(TypedId::aggregate).collect();
+        let mut states = self.store.states::<S>(&about).await?;
+        let state = |about| match states.remove(about) {
+            Some(Ok(known)) => Ok(known.state),
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(S::State::default()),
+        };
+        about.iter().map(state).collect()
+    }
+
+    /// The aggregates about which the service has said `B`, in the order in which it was stored: at most `limit`, behind the place
+    /// `after` (0 is the start). `B` should be written once: an entry that is rewritten moves to the end.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn page<B: Body>(&self, after: u64, limit: usize) -> Result<IdPage<B::Id>, Problem> {
+        let Store { broker, stream, .. } = &self.store;
+        let filter = B::NAME.filter();
+        let page = broker
+            .page(stream, &filter, after.saturating_add(1), limit)
+            .await?;
+        let last = page.messages.last().map(|message| message.sequence);
+        let there = page.messages.iter().filter(|message| !message.is_deleted());
+        let ids = there.filter_map(|message| {
+            let (_, _, id) = split_entry(&message.subject)?;
+            Some((id.parse().ok()?, message.sequence))
+        });
+        Ok(IdPage {
+            ids: ids.collect(),
+            next: last.filter(|_| page.has_more),
+        })
+    }
+
     /// A record of the ledger.
     ///
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn record(&self, key: &str) -> Result<Option<S::Record>, Problem> {
-        let mut records = self
-            .store
-            .records::<S>(&Reads::Keys(vec![key.to_owned()]))
-            .await?;
-        Ok(records.remove(key).and_then(|seen| seen.record))
+        Ok(self.records_at(vec![key.to_owned()]).await?.remove(key))
+    }
+
+    /// The records with these keys that exist.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn records_at(&self, keys: Vec<String>) -> Result<BTreeMap<String, S::Record>, Problem> {
+        self.existing(&Reads::Keys(keys)).await
     }
 
     /// All records whose key is `prefix` and one more token.
@@ -183,7 +239,11 @@ impl<S: Service> Door<S> {
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn records(&self, prefix: &'static str) -> Result<BTreeMap<String, S::Record>, Problem> {
-        let records = self.store.records::<S>(&Reads::All(prefix)).await?;
+        self.existing(&Reads::All(prefix)).await
+    }
+
+    async fn existing(&self, reads: &Reads) -> Result<BTreeMap<String, S::Record>, Problem> {
+        let records = self.store.records::<S>(reads).await?;
         Ok(records
             .into_iter()
             .filter_map(|(key, seen)| Some((key, seen.record?)))
@@ -237,6 +297,49 @@ impl<S: Service> Door<S> {
     /// 503 if the broker does not answer.
     pub async fn dead_letters_of(&self, id: &impl TypedId) -> Result<Vec<DeadLetter>, Problem> {
         Ok(self.archive().dead_letters(&id.aggregate()).await?)
+    }
+
+    /// Decides a command and says nothing: for a handler that has work to do before it sends the command. The command itself is decided
+    /// anew.
+    ///
+    /// # Errors
+    /// The refusal with which the command would be answered now. 503 if the broker does not answer.
+    pub async fn check(&self, input: &S::Input) -> Result<(), Problem> {
+        let state = match S::about(input) {
+            None => S::State::default(),
+            Some(about) => self.state_of(about).await?,
+        };
+        let records = self.existing(&S::reads(input)).await?;
+        let context = Context {
+            now: Timestamp::now(),
+            records: &records,
+        };
+        if let Decision::Refuse(refusal) = S::decide(&state, input, &context) {
+            return Err(refusal.into());
+        }
+        Ok(())
+    }
+
+    /// The service: its settings, for handlers.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// A bucket of objects, for what is larger than an event. No commit covers an object: store the object first, then say the event
+    /// that names it, and let [`Door::repeat`] remove what no event names.
+    pub fn objects(&self, bucket: &'static str) -> Objects {
+        Objects::new(self.store.broker.clone(), bucket, self.store.replicas)
+    }
+
+    /// Repeats a job until the service stops, with pauses of at most `period`; a stop drops a job in progress. Every instance does it, so
+    /// a job must be harmless when it is done twice at once.
+    pub fn repeat<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        period: Duration,
+        job: impl Fn(Self) -> F + Send + 'static,
+    ) {
+        let door = self.clone();
+        tokio::spawn(repeat(period, self.stop.clone(), move || job(door.clone())));
     }
 
     fn archive(&self) -> Archive {
@@ -314,9 +417,31 @@ impl<S: Service> Door<S> {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound(detail) => Problem::not_found(detail),
+            Refusal::Conflict(detail) => Problem::conflict(detail),
+            Refusal::Mismatch(detail) => Problem::mismatch(detail),
+            Refusal::Invalid { field, detail } => Problem::invalid(field, detail),
+            Refusal::Outdated(detail) => Problem::outdated(detail),
+            Refusal::Unconditional(detail) => Problem::unconditional(detail),
+        }
+    }
+}
+
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         Problem::unavailable(error.to_string())
+    }
+}
+
+impl From<ObjectError> for Problem {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Unavailable(error) => error.into(),
+            error @ ObjectError::Damaged(_) => Problem::internal(error.to_string()),
+        }
     }
 }
 

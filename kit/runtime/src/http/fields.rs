@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::http::HeaderMap;
+use axum::http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -93,6 +93,81 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
+/// The versions that a request names in `If-Match` and `If-None-Match` (RFC 9110, 13.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// No condition.
+    None,
+    /// `If-None-Match: *`: nothing is there yet.
+    Absent,
+    /// `If-Match: *`: something is there, in whichever version.
+    Any,
+    /// `If-Match` with these entity tags, without their quotes. A weak tag never matches, and is left out.
+    Tags(Vec<String>),
+}
+
+/// The condition under which a request is to take effect.
+///
+/// # Errors
+/// 400 if a header is malformed, or both are there.
+pub fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    let one = |name: HeaderName| {
+        let malformed = || Problem::bad_request(format!("{name}: must be visible ASCII characters"));
+        let values = headers.get_all(&name).iter();
+        let texts: Result<Vec<&str>, _> = values.map(|value| value.to_str()).collect();
+        let texts = texts.map_err(|_| malformed())?;
+        Ok::<_, Problem>((!texts.is_empty()).then(|| texts.join(",")))
+    };
+    match (one(IF_MATCH)?, one(IF_NONE_MATCH)?) {
+        (None, None) => Ok(Precondition::None),
+        (Some(_), Some(_)) => Err(Problem::bad_request(
+            "If-Match and If-None-Match: only one can be given",
+        )),
+        (None, Some(absent)) if absent.trim() == "*" => Ok(Precondition::Absent),
+        (None, Some(_)) => Err(Problem::bad_request(
+            "If-None-Match: only `*` is of use for a change",
+        )),
+        (Some(any), None) if any.trim() == "*" => Ok(Precondition::Any),
+        (Some(tags), None) => entity_tags(&tags).map(Precondition::Tags).ok_or_else(|| {
+            Problem::bad_request("If-Match: must be `*`, or entity tags in quotes as in an ETag, with commas")
+        }),
+    }
+}
+
+/// Whether `If-None-Match` names this entity tag (without its quotes), so that the client has what it asks for (RFC 9110, 13.1.2). A weak
+/// tag matches as well.
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter();
+    let lists = values.filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|known| {
+        let known = known.trim();
+        let known = known.strip_prefix("W/").unwrap_or(known);
+        let quoted = known.strip_prefix('"').and_then(|known| known.strip_suffix('"'));
+        known == "*" || quoted == Some(tag)
+    })
+}
+
+/// The strong tags of a list. A comma may be part of a tag, so the list is read tag by tag.
+fn entity_tags(list: &str) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    let mut rest = list.trim();
+    while !rest.is_empty() {
+        let strong = rest.strip_prefix("W/");
+        let is_weak = strong.is_some();
+        let (tag, behind) = strong.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+        if !is_weak {
+            tags.push(tag.to_owned());
+        }
+        let behind = behind.trim_start();
+        rest = match behind.strip_prefix(',') {
+            Some(behind) => behind.trim_start(),
+            None if behind.is_empty() => behind,
+            None => return None,
+        };
+    }
+    (!list.trim().is_empty()).then_some(tags)
+}
+
 /// Reads a whole number, not negative, however JSON writes it: to JSON Schema, and to clients without integers, `3.0` and
 /// `30e-1` are `3`. The digits are read as they were sent, because as a float `1e-400` would be 0 and
 /// `1.00000000000000000001` would be 1. For `#[serde(deserialize_with = "whole")]`.
@@ -100,13 +175,26 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// # Errors
 /// The value is no whole number, or `T` cannot hold it.
 pub fn whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    let text = raw.get();
-    let too_large = || serde::de::Error::custom(format!("{} is too large", quoted(text)));
+    read_whole(Box::<RawValue>::deserialize(deserializer)?.get())
+}
+
+/// Like [`whole`], for a field that may be `null`. With `#[serde(default)]` it may be left out as well.
+///
+/// # Errors
+/// The value is neither a whole number nor `null`, or `T` cannot hold it.
+pub fn whole_or_null<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    raw.map(|raw| read_whole(raw.get())).transpose()
+}
+
+fn read_whole<T: TryFrom<u64>, E: serde::de::Error>(text: &str) -> Result<T, E> {
+    let too_large = || E::custom(format!("{} is too large", quoted(text)));
     match whole_number(text) {
         WholeNumber::Is(number) => T::try_from(number).map_err(|_| too_large()),
         WholeNumber::TooLarge => Err(too_large()),
-        WholeNumber::Not => Err(serde::de::Error::custom(format!(
+        WholeNumber::Not => Err(E::custom(format!(
             "invalid value: `{}`, expected a whole number, not negative",
             quoted(text)
         ))),
@@ -224,6 +312,58 @@ mod tests {
         ];
         for (literal, expected) in table {
             assert_eq!(whole_number(literal), expected, "{literal}");
+        }
+    }
+
+    #[test]
+    fn a_precondition_is_one_of_four() {
+        let read = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, value.parse().unwrap());
+            }
+            precondition(&headers).map_err(|problem| problem.status)
+        };
+        let tags = |tags: &[&str]| {
+            Ok(Precondition::Tags(
+                tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            ))
+        };
+        assert_eq!(read(&[]), Ok(Precondition::None));
+        assert_eq!(read(&[("if-match", "*")]), Ok(Precondition::Any));
+        assert_eq!(read(&[("if-none-match", "*")]), Ok(Precondition::Absent));
+        assert_eq!(read(&[("if-match", "\"3\"")]), tags(&["3"]));
+        assert_eq!(
+            read(&[("if-match", "\"3\" , \"a,b\",W/\"5\"")]),
+            tags(&["3", "a,b"])
+        );
+        assert_eq!(
+            read(&[("if-match", "\"3\""), ("if-match", "\"4\"")]),
+            tags(&["3", "4"])
+        );
+        assert_eq!(
+            read(&[("if-match", "W/\"3\"")]),
+            tags(&[]),
+            "a weak tag never matches"
+        );
+        for malformed in ["", "3", "\"3", "\"3\" \"4\"", "\"3\";"] {
+            assert_eq!(read(&[("if-match", malformed)]), Err(400), "{malformed}");
+        }
+        assert_eq!(read(&[("if-none-match", "\"3\"")]), Err(400));
+        assert_eq!(read(&[("if-match", "*"), ("if-none-match", "*")]), Err(400));
+    }
+
+    #[test]
+    fn a_client_names_what_it_has() {
+        let is_known = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, value.parse().unwrap())]);
+            super::is_known(&headers, "ab12")
+        };
+        for known in ["\"ab12\"", "W/\"ab12\"", "\"cd\", \"ab12\"", "*"] {
+            assert!(is_known(known), "{known}");
+        }
+        for other in ["\"cd\"", "ab12", "\"ab1\"", ""] {
+            assert!(!is_known(other), "{other}");
         }
     }
 

@@ -64,6 +64,16 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    /// 412: the request names another version than the present one.
+    pub fn outdated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, detail)
+    }
+
+    /// 428: the request has to name the version that it changes.
+    pub fn unconditional(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_REQUIRED, detail)
+    }
+
     /// 503: the service cannot answer now, or does not know the outcome. Clients try again after a second.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)

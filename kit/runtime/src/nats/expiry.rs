@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config;
 use async_nats::{HeaderMap, HeaderValue, header};
 use futures::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use quadrille_events::Contract;
 use tracing::info;
 
@@ -87,6 +87,12 @@ pub(crate) fn expire<'a>(
         info!(stream, ?retention, "entries expire");
         Ok(false)
     })
+}
+
+/// Whether messages may have expired of a stream that is so old: also of a bucket in which nothing expires at present.
+pub(crate) fn may_have_expired(config: &Config, age: SignedDuration) -> bool {
+    let age = Duration::try_from(age).unwrap_or_default();
+    held_until(config).is_some() || (config.max_age != Duration::ZERO && age >= config.max_age)
 }
 
 async fn config_of(broker: &Broker, stream: &str) -> Result<Config, ReadError> {

@@ -66,16 +66,18 @@ async fn trim(broker: &Broker, max_age: Duration) -> Result<(), ReadError> {
     if first.is_none_or(|(_, time)| time >= overdue) {
         return Ok(());
     }
-    if let Some((keep_from, _)) = broker.first_since(EVENTS, now - max_age).await? {
-        let purged: Purged = broker
-            .ask(&format!("STREAM.PURGE.{EVENTS}"), &json!({ "seq": keep_from }))
-            .await?;
-        debug!(
-            EVENTS,
-            purged = purged.purged,
-            "removed what is too old and would never expire"
-        );
-    }
+    // Asked for first: what comes after it is not removed.
+    let last = broker.leader_sequence(EVENTS, ">").await?;
+    let recent = broker.first_since(EVENTS, now - max_age).await?;
+    let keep_from = recent.map_or(last + 1, |(sequence, _)| sequence);
+    let purged: Purged = broker
+        .ask(&format!("STREAM.PURGE.{EVENTS}"), &json!({ "seq": keep_from }))
+        .await?;
+    debug!(
+        EVENTS,
+        purged = purged.purged,
+        "removed what is too old and would never expire"
+    );
     Ok(())
 }
 

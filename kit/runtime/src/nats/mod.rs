@@ -14,6 +14,7 @@ mod commit;
 mod connection;
 pub(crate) mod headers;
 mod message;
+mod objects;
 mod pull;
 mod read;
 mod stored_event;
@@ -27,6 +28,7 @@ pub use commit::{COMMIT_TIMEOUT, CommitError, MAX_BATCH};
 pub(crate) use connection::READ_TIMEOUT;
 pub use connection::{Broker, OLDEST_SERVER};
 pub use message::{StoredMessage, Write};
+pub use objects::{ObjectError, ObjectInfo, Objects, PUT_TIMEOUT, Removals, StoredObject};
 pub use read::{MAX_MULTI_GET, Page};
 pub use stored_event::{MAX_EVENT_BYTES, StoredEvent, StoredEventError};
 

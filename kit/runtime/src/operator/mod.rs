@@ -21,12 +21,14 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream;
 use futures::stream::try_unfold;
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use quadrille_events::{Contract, Event, EventName, TypedId};
 
 use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
 use crate::engine::store::entries_of;
+use crate::nats::expiry::may_have_expired;
 use crate::nats::streams::{bucket_stream, letter_subject};
-use crate::nats::{Broker, StoredEvent, Write};
+use crate::nats::{Broker, Objects, StoredEvent, Write};
 use crate::operator::scan::{Parts, SILENCE, Scan};
 
 pub use crate::nats::StoredMessage as Entry;
@@ -54,6 +56,8 @@ pub struct Size {
     pub bytes: u64,
     /// The sequence of its last message: how many were ever stored.
     pub last_sequence: u64,
+    /// Whether it is so old that messages may have expired.
+    pub may_have_expired: bool,
 }
 
 /// How far a consumer is.
@@ -111,6 +115,11 @@ impl Operator {
     /// The contract of the system.
     pub fn contract(&self) -> Contract {
         self.contract
+    }
+
+    /// A bucket of objects, which has so many replicas.
+    pub fn objects(&self, bucket: &'static str, replicas: usize) -> Objects {
+        Objects::new(self.broker.clone(), bucket, replicas)
     }
 
     /// Where histories are read.
@@ -379,8 +388,12 @@ impl Operator {
             service => bucket_stream(service),
         };
         let stream = self.broker.jetstream().get_stream(name).await?;
-        let state = stream.get_info().await?.state;
+        let info = stream.get_info().await?;
+        let created = Timestamp::from_nanosecond(info.created.unix_timestamp_nanos())?;
+        let may_have_expired = may_have_expired(&info.config, Timestamp::now().duration_since(created));
+        let state = info.state;
         Ok(Size {
+            may_have_expired,
             messages: state.messages,
             bytes: state.bytes,
             last_sequence: state.last_sequence,
