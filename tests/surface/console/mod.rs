@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod shop;
 
 use browser::{Browser, DESK, Look, NIGHT, PHONE};
 use quadrille_events::{
@@ -28,6 +29,15 @@ async fn opened() -> (World, Instance, Browser) {
 
 fn order() -> NewOrder {
     NewOrder::new().line(2, "apple")
+}
+
+/// Chooses one of an item for the order that is composed.
+async fn choose(browser: &Browser, item_id: &str) {
+    let offer = format!("//ul[@id='offers']/li[@data-item='{item_id}']//button");
+    browser.click(&offer).await.unwrap();
+    // The price is there once the order service has said it.
+    let price = format!("//ul[@id='lines']/li[@data-item='{item_id}']//*[@class='line-price']");
+    browser.shows(&price, "×").await.unwrap();
 }
 
 /// The button that says this.
@@ -57,6 +67,11 @@ async fn shown(browser: &Browser) -> OrderId {
         .unwrap()
         .parse()
         .unwrap()
+}
+
+/// The link to one of the pages.
+fn page(words: &str) -> String {
+    format!("//nav//a[normalize-space()='{words}']")
 }
 
 /// Waits until the story shows these events, in this order. The buckets are not read at one moment, so that what it shows
@@ -98,10 +113,17 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .await
         .unwrap();
     browser
+        .fill("//dialog//input[@name='address']", "1 Main St")
+        .await
+        .unwrap();
+    browser.shows("//*[@id='total']", "–").await.unwrap();
+    choose(&browser, "apple").await;
+    choose(&browser, "apple").await;
+    browser
         .click("//label[contains(., 'when the customer confirms')]")
         .await
         .unwrap();
-    browser.shows("//*[@id='total']", "5.00").await.unwrap();
+    browser.shows("//*[@id='total']", "€5.00").await.unwrap();
     browser.click(&button("Place the order")).await.unwrap();
     browser
         .shows(
@@ -171,6 +193,12 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
     browser.click(&button("New order")).await.unwrap();
     browser.click(&button("Place the order")).await.unwrap();
     browser
+        .shows("//*[@id='new-order-problem']", "Choose an item first")
+        .await
+        .unwrap();
+    choose(&browser, "pear").await;
+    browser.click(&button("Place the order")).await.unwrap();
+    browser
         .shows(
             "//section[@id='story']//*[contains(@class, 'next')]",
             "Waits for the customer to confirm",
@@ -214,6 +242,7 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .fill("//dialog//input[@name='address']", " ")
         .await
         .unwrap();
+    choose(&browser, "plum").await;
     browser.click(&button("Place the order")).await.unwrap();
     browser
         .shows("//*[@id='new-order-problem']", "address: must not be empty")
@@ -523,6 +552,20 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
             .click("//a[normalize-space()='← all orders']")
             .await
             .unwrap();
+        browser.click(&page("Items")).await.unwrap();
+        browser.text(&shop::good("apple")).await.unwrap();
+        fits("the page of items").await;
+        browser.click("//button[@aria-label='Edit Apple']").await.unwrap();
+        browser.text("//*[@id='item-title']").await.unwrap();
+        fits("the form of an item").await;
+        browser.press("\u{e00c}").await.unwrap();
+        browser.click(&page("Couriers")).await.unwrap();
+        browser.text(&shop::courier("grace")).await.unwrap();
+        fits("the page of couriers").await;
+        browser.click(&button("New order")).await.unwrap();
+        choose(&browser, "plum").await;
+        fits("a new order").await;
+        browser.press("\u{e00c}").await.unwrap();
     }
 
     // By keyboard alone: skip to the orders, tab to the order, open it, confirm it.
@@ -575,7 +618,7 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
         .unwrap();
 
     // Everything that takes input or clicks has a name.
-    let nameless = "return [...document.querySelectorAll('a, button, input, summary')].filter((e) => \
+    let nameless = "return [...document.querySelectorAll('a, button, input, select, textarea, summary')].filter((e) => \
         !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length";
     assert_eq!(browser.script(nameless).await.unwrap(), 0);
     browser.quit().await.unwrap();

@@ -343,7 +343,9 @@ impl System {
         let launch = self.builder.launch(Program::Console, &self.nats_url)?;
         Ok(launch
             .env("ORDER_URL", self.url(Service::Order, 0)?)
-            .env("PAYMENT_URL", self.url(Service::Payment, 0)?))
+            .env("PAYMENT_URL", self.url(Service::Payment, 0)?)
+            .env("INVENTORY_URL", self.url(Service::Inventory, 0)?)
+            .env("DELIVERY_URL", self.url(Service::Delivery, 0)?))
     }
 
     /// Where its server is, or its servers, with commas.
