@@ -92,7 +92,10 @@ pub struct Item {
     pub photo: Option<ItemPhoto>,
 }
 
-/// The photo of an item. Its bytes are stored under the digest.
+/// The bucket of JetStream's Object Store with the bytes of all photos, each under its digest.
+pub const PHOTOS: &str = "photos";
+
+/// The photo of an item. Its bytes are in the bucket [`PHOTOS`], under the digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ItemPhoto {
@@ -140,6 +143,6 @@ pub struct ItemWithdrawn {
     pub item_id: ItemId,
     /// The version of the item: one more than that of the event before.
     pub version: u64,
-    /// The item as it was offered last.
+    /// The item as it was offered last, without its photo: the bytes of that are removed.
     pub item: Arc<Item>,
 }

@@ -11,6 +11,7 @@ mod cancelling;
 mod contention;
 mod deadlines;
 mod items;
+mod photos;
 mod repeats;
 mod requests;
 

@@ -15,14 +15,19 @@ use quadrille_events::{
     AwaitingApproval, Body, CancelOrder, Charged, Created, Opened, OrderCancelled, OrderId,
 };
 use quadrille_local::client::{NewOrder, until};
+use quadrille_local::picture::picture;
 use quadrille_local::{Service, shop};
 use quadrille_tests::{PATIENCE, PLENTY, World};
 use reqwest::Method;
+use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
 /// What this test does not provoke: an operator's or the broker's trouble, and a body that does not arrive in 10 s
 /// (`hostile` has that one).
 const NOT_PROVOKED: [&str; 3] = ["408", "500", "503"];
+
+/// The largest photo.
+const MAX_PHOTO: usize = 2 * 1024 * 1024;
 
 /// A service's document, and what was seen of it.
 struct Document {
@@ -142,7 +147,12 @@ impl Document {
             path = path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), value);
         }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let mut sending = reqwest::Client::new().request(method, format!("{}{path}", self.url));
+        // A redirect is an answer.
+        let client = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .build()
+            .unwrap();
+        let mut sending = client.request(method, format!("{}{path}", self.url));
         for (name, value) in &request.headers {
             sending = sending.header(*name, value);
         }
@@ -160,6 +170,8 @@ impl Document {
             sending = sending
                 .header("content-type", request.content_type.unwrap_or("application/json"))
                 .body(body);
+        } else if operation["requestBody"].is_object() {
+            sending = sending.body(request.body.clone().unwrap_or_else(|| picture(0)));
         }
         let response = sending.send().await.unwrap();
 
@@ -193,12 +205,18 @@ impl Document {
             .unwrap_or_default()
             .to_owned();
         let content = &documented["content"][&kind];
+        if documented["content"].is_null() {
+            self.seen.insert((id.to_owned(), status.to_string()));
+            let body = response.bytes().await.unwrap();
+            assert!(body.is_empty(), "{what} with a body, which is not documented");
+            return (status, Value::Null);
+        }
         assert!(content.is_object(), "{what} as `{kind}`, which is not documented");
         if status >= 400 {
             assert_eq!(kind, "application/problem+json", "{what}");
         }
         self.seen.insert((id.to_owned(), status.to_string()));
-        if kind == "text/event-stream" {
+        if kind == "text/event-stream" || kind.starts_with("image/") {
             return (status, Value::Null);
         }
         let text = response.text().await.unwrap();
@@ -245,6 +263,11 @@ impl Document {
                     self.expect(422, &id, with_id("a.b")).await;
                     self.expect(422, &id, with_id("x".repeat(65))).await;
                 }
+            }
+            if operation["requestBody"].is_object() && self.body_schema(&operation).is_none() {
+                self.expect(413, &id, raw(vec![0; MAX_PHOTO + 1])).await;
+                self.expect(415, &id, raw("text")).await;
+                self.expect(422, &id, raw(&picture(0)[..20])).await;
             }
             let Some(schema) = self.body_schema(&operation) else {
                 continue;
@@ -351,6 +374,35 @@ async fn provider(confused: Arc<AtomicBool>) -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(axum::serve(listener, routes).into_future());
     url
+}
+
+/// What leads to the answers about photos.
+async fn photos(inventory: &mut Document) {
+    let any = || Request::default().header("if-match", "*");
+    let griffin = || Request {
+        id: Some("griffin".to_owned()),
+        ..any()
+    };
+    for operation in ["put_photo", "remove_photo"] {
+        inventory.expect(428, operation, Request::default()).await;
+        let old = Request::default().header("if-match", "\"0\"");
+        inventory.expect(412, operation, old.clone()).await;
+        inventory.expect(404, operation, griffin()).await;
+        let malformed = Request::default().header("if-match", "no tag");
+        inventory.expect(400, operation, malformed).await;
+        if operation == "put_photo" {
+            let item = inventory.expect(200, operation, any()).await;
+            inventory.expect(302, "show_photo", Request::default()).await;
+            let digest = item["photo"]["digest"].as_str().unwrap();
+            inventory.expect(200, "photo", with_id(digest)).await;
+            let known = with_id(digest).header("if-none-match", "*");
+            inventory.expect(304, "photo", known).await;
+            inventory.expect(404, "photo", with_id("0".repeat(64))).await;
+        } else {
+            inventory.expect(200, operation, any()).await;
+            inventory.expect(404, "show_photo", Request::default()).await;
+        }
+    }
 }
 
 fn one_apple() -> NewOrder {
@@ -480,6 +532,7 @@ async fn what_the_documents_promise_is_what_the_services_do() {
             },
         )
         .await;
+    photos(inventory).await;
     inventory.expect(409, "withdraw", version("*")).await;
     inventory.expect(412, "withdraw", version("\"0\"")).await;
     inventory.expect(428, "withdraw", Request::default()).await;
@@ -490,6 +543,12 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         };
         inventory.expect(status, "withdraw", gone).await;
     }
+    let withdrawn = Request {
+        id: Some("plum".to_owned()),
+        ..version("*")
+    };
+    inventory.expect(409, "put_photo", withdrawn.clone()).await;
+    inventory.expect(409, "remove_photo", withdrawn).await;
     inventory.expect(200, "show", Request::default()).await;
     inventory.expect(404, "show", with_id("griffin")).await;
     let listed = inventory.expect(200, "list", Request::default()).await;

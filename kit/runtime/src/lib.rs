@@ -11,6 +11,7 @@ pub mod http;
 pub mod nats;
 pub mod operator;
 
+mod background;
 mod cause;
 mod printable;
 mod run;
@@ -24,6 +25,7 @@ pub use mimalloc::MiMalloc as Allocator;
 
 pub use engine::dead_letter::{DeadLetter, MAX_LISTED, Parked};
 pub use http::door::{COMMAND_TIMEOUT, Door, IdPage, Outcome, Reply};
+pub use nats::{ObjectError, ObjectInfo, Objects, PUT_TIMEOUT, Removals, StoredObject};
 pub use printable::printable;
 pub use run::{main, program, run};
 pub use settings::Settings;

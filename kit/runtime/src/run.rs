@@ -146,6 +146,7 @@ pub async fn run<S: Service>(
     background.spawn(meters::keep(metrics.clone(), broker.clone(), name, stop.clone()));
     background.spawn(keep_log(broker.clone(), contract, keeping, stop.clone()));
     let door = Door {
+        service: service.clone(),
         store: store.clone(),
         inputs,
         wires,

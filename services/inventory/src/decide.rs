@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use quadrille_decision::{AskError, Context, Decision, Reads, Refusal, Service, Wire};
 use quadrille_events::{
-    AggregateId, Charged, Created, Flow, InventoryEvent, Item, ItemId, ItemListed, ItemUpdated,
+    AggregateId, Charged, Created, Flow, InventoryEvent, Item, ItemId, ItemListed, ItemPhoto, ItemUpdated,
     ItemWithdrawn, Order, OrderCancelled, Released, ReservationFailed, Reserved, TypedId,
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,12 @@ pub enum Input {
     },
     /// Command: the item is not offered any more.
     Withdraw { item_id: ItemId, expected: Expected },
+    /// Command: the item has this photo, whose bytes are stored; or none.
+    SetPhoto {
+        item_id: ItemId,
+        photo: Option<ItemPhoto>,
+        expected: Expected,
+    },
 }
 
 impl State {
@@ -135,18 +141,21 @@ impl Service for InventoryService {
     fn about(input: &Input) -> Option<AggregateId> {
         match input {
             Input::Reserve(order) | Input::Cancelled { order, .. } => Some(order.order_id.aggregate()),
-            Input::Put { item_id, .. } | Input::Change { item_id, .. } | Input::Withdraw { item_id, .. } => {
-                Some(item_id.aggregate())
-            }
+            Input::Put { item_id, .. }
+            | Input::Change { item_id, .. }
+            | Input::Withdraw { item_id, .. }
+            | Input::SetPhoto { item_id, .. } => Some(item_id.aggregate()),
         }
     }
 
     fn opens(input: &Input) -> bool {
         match input {
             Input::Reserve(_) => true,
-            Input::Cancelled { .. } | Input::Put { .. } | Input::Change { .. } | Input::Withdraw { .. } => {
-                false
-            }
+            Input::Cancelled { .. }
+            | Input::Put { .. }
+            | Input::Change { .. }
+            | Input::Withdraw { .. }
+            | Input::SetPhoto { .. } => false,
         }
     }
 
@@ -156,9 +165,10 @@ impl Service for InventoryService {
                 let items: BTreeSet<_> = order.lines.iter().map(|line| &line.item_id).collect();
                 Reads::Keys(items.into_iter().map(key).collect())
             }
-            Input::Put { item_id, .. } | Input::Change { item_id, .. } | Input::Withdraw { item_id, .. } => {
-                Reads::Keys(vec![key(item_id)])
-            }
+            Input::Put { item_id, .. }
+            | Input::Change { item_id, .. }
+            | Input::Withdraw { item_id, .. }
+            | Input::SetPhoto { item_id, .. } => Reads::Keys(vec![key(item_id)]),
         }
     }
 
@@ -239,11 +249,21 @@ impl Service for InventoryService {
                 expected,
                 Unconditionally::Refused,
             ),
-            (State::Withdrawn { .. }, Input::Put { item_id, .. } | Input::Change { item_id, .. }) => {
-                Decision::Refuse(Refusal::Conflict(format!(
-                    "`{item_id}` is withdrawn for good; list it under another id"
-                )))
-            }
+            (State::None, Input::SetPhoto { item_id, .. }) => not_found(item_id),
+            (
+                State::Listed { version, item },
+                Input::SetPhoto {
+                    item_id,
+                    photo,
+                    expected,
+                },
+            ) => ListedItem::new(item_id, *version, item, context.records).set_photo(photo.clone(), expected),
+            (
+                State::Withdrawn { .. },
+                Input::Put { item_id, .. } | Input::Change { item_id, .. } | Input::SetPhoto { item_id, .. },
+            ) => Decision::Refuse(Refusal::Conflict(format!(
+                "`{item_id}` is withdrawn for good; list it under another id"
+            ))),
 
             // The shop owner withdraws an item.
             (State::None, Input::Withdraw { item_id, .. }) => not_found(item_id),
@@ -256,7 +276,7 @@ impl Service for InventoryService {
             (State::Listed { .. } | State::Withdrawn { .. }, Input::Reserve(_) | Input::Cancelled { .. })
             | (
                 State::Reserved { .. } | State::Failed { .. } | State::Released { .. },
-                Input::Put { .. } | Input::Change { .. } | Input::Withdraw { .. },
+                Input::Put { .. } | Input::Change { .. } | Input::Withdraw { .. } | Input::SetPhoto { .. },
             ) => Decision::Ignore("cannot be: an order is no item"),
         }
     }
@@ -389,11 +409,23 @@ impl<'a> ListedItem<'a> {
         expected: &Expected,
         unconditionally: Unconditionally,
     ) -> Decision<InventoryService> {
-        let present = Item {
+        self.become_item(change.applied_to(self.present()), expected, unconditionally)
+    }
+
+    fn set_photo(&self, photo: Option<ItemPhoto>, expected: &Expected) -> Decision<InventoryService> {
+        let item = Item {
+            photo,
+            ..self.present()
+        };
+        self.become_item(item, expected, Unconditionally::Refused)
+    }
+
+    /// The item with the quantity that there is now.
+    fn present(&self) -> Item {
+        Item {
             quantity: self.stock.quantity,
             ..(**self.item).clone()
-        };
-        self.become_item(change.applied_to(present), expected, unconditionally)
+        }
     }
 
     fn become_item(
@@ -444,7 +476,10 @@ impl<'a> ListedItem<'a> {
         let withdrawn = ItemWithdrawn {
             item_id: self.item_id.clone(),
             version: self.version + 1,
-            item: self.item.clone(),
+            item: Arc::new(Item {
+                photo: None,
+                ..(**self.item).clone()
+            }),
         };
         let stock = Stock {
             withdrawn: true,

@@ -1,7 +1,7 @@
 //! HTTP endpoints of the inventory service: the shop owner lists, changes and withdraws items, and anybody asks what there is.
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use quadrille_events::{
     Currency, Item, ItemId, ItemListed, ItemPhoto, MAX_DESCRIPTION, MAX_ITEM_NAME, MAX_MONEY, MAX_QUANTITY,
@@ -9,7 +9,7 @@ use quadrille_events::{
 };
 use quadrille_runtime::Door;
 use quadrille_runtime::http::{
-    Id, Json, Origin, Precondition, Problem, Query, at_most, field, plain_text, precondition, whole,
+    Id, Json, Origin, Precondition, Problem, Query, Upload, at_most, field, plain_text, precondition, whole,
     whole_or_null,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use utoipa_axum::routes;
 use crate::InventoryService;
 use crate::decide::{Input, State, Stock, key};
 use crate::item::{Expected, ItemChange};
+use crate::photos::{self, MAX_PHOTO};
 
 /// How many items a page has unless the client asks for another number.
 const DEFAULT_PAGE: usize = 50;
@@ -32,11 +33,14 @@ pub const MAX_PAGE: usize = 100;
 const MAX_SEARCHED: usize = 1_000;
 
 pub fn routes(door: Door<InventoryService>) -> OpenApiRouter {
+    photos::keep_swept(&door);
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(list))
         .routes(routes!(put, show, change, withdraw))
         .routes(routes!(check))
-        .with_state(door)
+        .routes(routes!(put_photo, show_photo, remove_photo))
+        .with_state(door.clone())
+        .merge(photos::routes(door))
 }
 
 #[derive(OpenApi)]
@@ -422,6 +426,102 @@ async fn withdraw(
         expected: expected(&headers)?,
     };
     changed(&door, item_id, command, "withdraw-item", origin).await
+}
+
+/// Gives an item a photo, in place of the one that it has.
+///
+/// The body is a JPEG, PNG or WebP of at most 2 MiB, with at most 8192 pixels a side. It is recognized by its content, whatever the
+/// `Content-Type` says.
+#[utoipa::path(put, path = "/inventory/items/{item_id}/photo", tag = "inventory",
+    request_body(description = "The bytes of the photo.",
+        content((Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"))),
+    params(
+        ("item_id" = ItemId, Path, description = "The item.", example = "apple"),
+        ("If-Match" = Option<String>, Header, description = "The version to change, in quotes as in its `ETag`, or `*`. Needed.", example = "*"),
+    ),
+    responses(
+        (status = 200, description = "The item with the photo.", body = ItemView, headers(("ETag" = String, description = "The version."))),
+        (status = 404, description = "There is no such item.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The item is withdrawn.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The item has another version.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The photo is larger than 2 MiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is no JPEG, PNG or WebP.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The photo is damaged, or a side has too many pixels.", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "`If-Match` is missing.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn put_photo(
+    Shared(door): InventoryDoor,
+    Id(item_id): Id<ItemId>,
+    origin: Origin,
+    headers: HeaderMap,
+    upload: Upload<MAX_PHOTO>,
+) -> Result<Response, Problem> {
+    let photo = photos::described(&upload.bytes)?;
+    let command = Input::SetPhoto {
+        item_id: item_id.clone(),
+        photo: Some(photo.clone()),
+        expected: expected(&headers)?,
+    };
+    // What would be refused is not stored.
+    door.check(&command).await?;
+    photos::bucket(&door)
+        .put(&photo.media_type, &upload.bytes)
+        .await?;
+    changed(&door, item_id, command, "put-photo", origin).await
+}
+
+/// Takes the photo from an item.
+#[utoipa::path(delete, path = "/inventory/items/{item_id}/photo", tag = "inventory",
+    params(
+        ("item_id" = ItemId, Path, description = "The item.", example = "apple"),
+        ("If-Match" = Option<String>, Header, description = "The version to change, in quotes as in its `ETag`, or `*`. Needed.", example = "*"),
+    ),
+    responses(
+        (status = 200, description = "The item without a photo.", body = ItemView, headers(("ETag" = String, description = "The version."))),
+        (status = 404, description = "There is no such item.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The item is withdrawn.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The item has another version.", body = Problem, content_type = "application/problem+json"),
+        (status = 428, description = "`If-Match` is missing.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn remove_photo(
+    Shared(door): InventoryDoor,
+    Id(item_id): Id<ItemId>,
+    origin: Origin,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let command = Input::SetPhoto {
+        item_id: item_id.clone(),
+        photo: None,
+        expected: expected(&headers)?,
+    };
+    changed(&door, item_id, command, "remove-photo", origin).await
+}
+
+/// Redirects to the photo that the item has now.
+#[utoipa::path(get, path = "/inventory/items/{item_id}/photo", tag = "inventory",
+    params(("item_id" = ItemId, Path, description = "The item.", example = "apple")),
+    responses(
+        (status = 302, description = "The photo is at `Location`.", headers(
+            ("Location" = String, description = "The path of the photo's bytes."),
+            ("Cache-Control" = String, description = "`no-cache`: the next photo is elsewhere."),
+        )),
+        (status = 404, description = "There is no such item, or it has no photo.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn show_photo(Shared(door): InventoryDoor, Id(item_id): Id<ItemId>) -> Result<Response, Problem> {
+    let state = door.state(&item_id).await?;
+    let photo = match state.item() {
+        None => return Err(Problem::not_found(format!("there is no item `{item_id}`"))),
+        Some((_, item)) => item.photo.as_ref(),
+    };
+    let photo = photo.ok_or_else(|| Problem::not_found(format!("`{item_id}` has no photo")))?;
+    let headers = [
+        (header::LOCATION, photos::path(photo)),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+    ];
+    Ok((StatusCode::FOUND, headers).into_response())
 }
 
 async fn changed(

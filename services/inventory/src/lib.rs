@@ -13,7 +13,10 @@
 pub mod decide;
 pub mod http;
 pub mod item;
+pub mod photos;
 pub mod samples;
+
+use std::time::Duration;
 
 use quadrille_events::Flow;
 use quadrille_runtime::Settings;
@@ -21,13 +24,16 @@ use quadrille_runtime::Settings;
 #[derive(Clone, Debug, Default)]
 pub struct InventoryService {
     pub flow: Flow,
+    /// How old the bytes of a photo are at least that are removed because no item has them.
+    pub photo_grace: Duration,
 }
 
 impl InventoryService {
-    /// Reads `FLOW`.
+    /// Reads `FLOW` and `PHOTO_GRACE`.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             flow: settings.or("FLOW", Flow::default())?,
+            photo_grace: photos::grace(settings)?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quadrille_decision::testing::{Samples, id, order, order_of};
 use quadrille_events::{
-    Currency, InventoryEvent, Item, ItemId, ItemListed, ItemUpdated, ItemWithdrawn, Released,
+    Currency, InventoryEvent, Item, ItemId, ItemListed, ItemPhoto, ItemUpdated, ItemWithdrawn, Released,
     ReservationFailed, Reserved,
 };
 
@@ -23,6 +23,15 @@ pub fn item(quantity: u64) -> Item {
         quantity,
         tags: vec![id("fruit")],
         photo: None,
+    }
+}
+
+/// A photo of 48 kB.
+pub fn photo() -> ItemPhoto {
+    ItemPhoto {
+        digest: "ab".repeat(32),
+        media_type: "image/jpeg".to_owned(),
+        size: 48_213,
     }
 }
 
@@ -131,6 +140,11 @@ fn commands() -> Vec<(&'static str, Input)> {
         expected,
     };
     let first = || Expected::Versions(vec![1]);
+    let set_photo = |photo, expected| Input::SetPhoto {
+        item_id: apple.clone(),
+        photo,
+        expected,
+    };
     vec![
         ("put-item (new)", put(whole(item(10)), Expected::Absent)),
         ("put-item (other)", put(whole(item(12)), Expected::Nothing)),
@@ -141,6 +155,9 @@ fn commands() -> Vec<(&'static str, Input)> {
         ("change-item", change(first())),
         ("change-item (any)", change(Expected::Any)),
         ("change-item (unseen)", change(Expected::Nothing)),
+        ("set-photo", set_photo(Some(photo()), first())),
+        ("set-photo (unseen)", set_photo(Some(photo()), Expected::Nothing)),
+        ("set-photo (none)", set_photo(None, Expected::Any)),
         ("withdraw-item", withdraw("apple", Expected::Any)),
         ("withdraw-item (free)", withdraw("bread", first())),
     ]

@@ -11,7 +11,7 @@ use quadrille_events::*;
 use quadrille_inventory::InventoryService;
 use quadrille_inventory::decide::{Input, State, Stock, key};
 use quadrille_inventory::item::{Expected, ItemChange};
-use quadrille_inventory::samples::{item, samples, whole};
+use quadrille_inventory::samples::{item, photo, samples, whole};
 
 fn order(order_id: &str, items: &[(&str, u32)]) -> Arc<Order> {
     Arc::new(order_of(order_id, items))
@@ -103,6 +103,13 @@ fn reprice(item: &str, price: u64, expected: Expected) -> Input {
             price: Some(price),
             ..ItemChange::default()
         },
+        expected,
+    }
+}
+fn set_photo(item: &str, photo: Option<ItemPhoto>, expected: Expected) -> Input {
+    Input::SetPhoto {
+        item_id: id(item),
+        photo,
         expected,
     }
 }
@@ -393,6 +400,72 @@ fn stock_does_not_fall_below_what_is_reserved() {
 }
 
 #[test]
+fn a_photo_is_a_change_of_the_item_and_leaves_the_stock_alone() {
+    let order = order("42", &[("apple", 2)]);
+    let with_photo = Item {
+        photo: Some(photo()),
+        ..item(10)
+    };
+    given([listed("apple", 10)], [stock("apple", 10, 0)])
+        .when([
+            reserve(&order),
+            set_photo("apple", Some(photo()), version(1)),
+            set_photo("apple", None, Expected::Any),
+        ])
+        .then_recording(
+            [
+                reserved(&order),
+                updated("apple", 2, with_photo),
+                updated("apple", 3, item(10)),
+            ],
+            [stock("apple", 10, 2)],
+        );
+}
+
+#[test]
+fn a_photo_that_the_item_has_changes_nothing() {
+    let with_photo = Item {
+        photo: Some(photo()),
+        ..item(10)
+    };
+    given(
+        [listed("apple", 10), updated("apple", 2, with_photo)],
+        [stock("apple", 10, 0)],
+    )
+    .when([set_photo("apple", Some(photo()), version(1))])
+    .then([]);
+}
+
+#[test]
+fn an_unseen_item_gets_no_photo() {
+    given([listed("apple", 10)], [stock("apple", 10, 0)])
+        .when([set_photo("apple", Some(photo()), Expected::Nothing)])
+        .then([])
+        .refused(
+            Refusal::Unconditional,
+            "If-Match must name the version of `apple`",
+        );
+}
+
+#[test]
+fn a_withdrawn_item_has_no_photo() {
+    let with_photo = Item {
+        photo: Some(photo()),
+        ..item(10)
+    };
+    given(
+        [listed("apple", 10), updated("apple", 2, with_photo)],
+        [stock("apple", 10, 0)],
+    )
+    .when([
+        withdraw("apple", version(2)),
+        set_photo("apple", Some(photo()), Expected::Any),
+    ])
+    .then_recording([withdrawn("apple", 3, item(10))], [withdrawn_stock("apple", 10)])
+    .refused(Refusal::Conflict, "`apple` is withdrawn for good");
+}
+
+#[test]
 fn a_reserved_item_is_not_withdrawn() {
     let order = order("42", &[("apple", 2)]);
     given([listed("apple", 10)], [stock("apple", 10, 0)])
@@ -474,7 +547,11 @@ fn the_flow_sets_which_event_requests_the_reservation() {
         (Flow::PayFirst, Charged::NAME, false),
         (Flow::ReserveFirst, Created::NAME, true),
     ] {
-        let wires = InventoryService { flow }.wires();
+        let wires = InventoryService {
+            flow,
+            ..InventoryService::default()
+        }
+        .wires();
         assert_eq!([wires[0].name, wires[1].name], [asked_by, OrderCancelled::NAME]);
         let (_, input) = wires[1].decode(&cancelled.encode()).unwrap();
         assert!(

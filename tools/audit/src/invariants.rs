@@ -9,6 +9,7 @@ use crate::orders::{
     cancelled_orders_are_undone, completed_orders_are_whole, events_carry_the_order, events_have_their_cause,
     every_order_ends, orders_were_placed, the_unreadable_is_parked,
 };
+use crate::photos::photos_are_stored;
 use crate::reachable::services_say_what_they_can;
 use crate::report::{Found, Report, Violation};
 use crate::snapshot::Snapshot;
@@ -35,7 +36,7 @@ const OF_EACH_ORDER: [Check<OrderFile>; 5] = [
 ];
 
 /// What must hold of everything together.
-const OF_ALL: [Check<Snapshot>; 8] = [
+const OF_ALL: [Check<Snapshot>; 9] = [
     ("1: every order ends completed or cancelled", every_order_ends),
     ("4: stock adds up", stock_adds_up),
     ("4: couriers' load adds up", loads_add_up),
@@ -44,6 +45,7 @@ const OF_ALL: [Check<Snapshot>; 8] = [
         withdrawn_items_are_free,
     ),
     ("orders are placed at prices of the shop", prices_were_asked),
+    ("the photos of items are stored", photos_are_stored),
     (
         "5, 6: no event twice, and the log is what the buckets say",
         the_log_agrees,

@@ -37,8 +37,23 @@ pub(crate) type PriceHistories = BTreeMap<ItemId, PriceHistory>;
 
 /// Adds what an event about an item says of its price. `event` was stored as `entry`.
 pub(crate) fn file_price(entry: &Entry, event: &Event, histories: &mut PriceHistories) {
-    let Event::Inventory(event) = event else { return };
-    let (item_id, version, item): (&ItemId, u64, &Item) = match event {
+    let Some((item_id, version, item)) = item_of(event) else {
+        return;
+    };
+    let history = histories.entry(item_id.clone()).or_insert_with(|| PriceHistory {
+        since: entry.time,
+        prices: BTreeMap::new(),
+    });
+    history.since = history.since.min(entry.time);
+    history.prices.insert(version, (item.price, item.currency));
+}
+
+/// The item that an event is about, and its version.
+pub(crate) fn item_of(event: &Event) -> Option<(&ItemId, u64, &Item)> {
+    let Event::Inventory(event) = event else {
+        return None;
+    };
+    match event {
         InventoryEvent::ItemListed(ItemListed {
             item_id,
             version,
@@ -53,17 +68,11 @@ pub(crate) fn file_price(entry: &Entry, event: &Event, histories: &mut PriceHist
             item_id,
             version,
             item,
-        }) => (item_id, *version, item),
+        }) => Some((item_id, *version, item)),
         InventoryEvent::Reserved(_) | InventoryEvent::ReservationFailed(_) | InventoryEvent::Released(_) => {
-            return;
+            None
         }
-    };
-    let history = histories.entry(item_id.clone()).or_insert_with(|| PriceHistory {
-        since: entry.time,
-        prices: BTreeMap::new(),
-    });
-    history.since = history.since.min(entry.time);
-    history.prices.insert(version, (item.price, item.currency));
+    }
 }
 
 /// Whether it is the name of an event about items.

@@ -14,6 +14,7 @@ mod ledgers;
 mod log;
 mod order_file;
 mod orders;
+mod photos;
 mod reachable;
 mod records;
 mod report;

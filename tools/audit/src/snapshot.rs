@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::items::{PriceHistories, file_price, is_about_items};
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
+use crate::photos::{ItemPhotos, file_photo, wrong_photos};
 use crate::records::{CourierLoad, ItemStock, LedgerRecord, file_record};
 
 /// Where a stream has lost its start, orders this close to what is left are not checked: part of theirs may be gone.
@@ -35,6 +36,9 @@ pub(crate) struct Snapshot {
     pub stock: BTreeMap<ItemId, LedgerRecord>,
     /// By item: the prices that the shop has asked.
     pub prices: PriceHistories,
+    photos: ItemPhotos,
+    /// What is wrong with the stored photos, a sentence each.
+    pub wrong_photos: Vec<String>,
     /// By courier: capacity and load.
     pub couriers: BTreeMap<CourierId, LedgerRecord>,
     /// How many records there are that the audit does not know how to add up, by the filter that finds them.
@@ -94,6 +98,8 @@ impl Snapshot {
             others: BTreeMap::new(),
             stock: BTreeMap::new(),
             prices: PriceHistories::new(),
+            photos: ItemPhotos::new(),
+            wrong_photos: Vec::new(),
             couriers: BTreeMap::new(),
             unknown: BTreeMap::new(),
             unreadable: Vec::new(),
@@ -114,6 +120,7 @@ impl Snapshot {
                 snapshot.orders_since = start.since(&operator.size(service).await?, snapshot.taken_at);
             }
         }
+        snapshot.wrong_photos = wrong_photos(operator, &snapshot.photos).await?;
         let mut start = StreamStart::default();
         operator
             .read_log(|entry| {
@@ -186,6 +193,7 @@ impl Snapshot {
             if is_about_items(stored.name) {
                 let event = stored.event().map_err(|problem| problem.to_string())?;
                 file_price(entry, &event, &mut self.prices);
+                file_photo(&event, &mut self.photos);
             }
             self.others.insert((stored.name, stored.about), other);
             return Ok(());

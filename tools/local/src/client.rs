@@ -7,8 +7,8 @@ use anyhow::bail;
 use quadrille_events::{Approval, Line, Money, OrderId, PaymentMode};
 use quadrille_runtime::DeadLetter;
 use quadrille_runtime::http::Problem;
-use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -393,6 +393,16 @@ impl Api {
         Ok(changed)
     }
 
+    /// `PUT /inventory/items/{item_id}/photo`, whatever the version of the item.
+    pub async fn put_photo(&self, item_id: &str, photo: Vec<u8>) -> Result<Value> {
+        let path = format!("/inventory/items/{item_id}/photo");
+        let (name, any) = ANY_VERSION[0];
+        let url = format!("{}{path}", self.inventory);
+        let sending = self.http.put(&url).header(name, any).body(photo);
+        let answer = exchange(format!("PUT {url}"), sending).await?;
+        self.read(Service::Inventory, &Method::PUT, &path, answer)
+    }
+
     /// `DELETE /inventory/items/{item_id}`, whatever its version; returns once the order service knows.
     pub async fn withdraw_item(&self, item_id: &str) -> Result<Value> {
         let path = format!("/inventory/items/{item_id}");
@@ -525,18 +535,7 @@ impl Api {
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        let unreachable = |error: reqwest::Error| ApiError::Unreachable {
-            request: request.clone(),
-            why: innermost(&error.without_url()),
-        };
-        let answer = builder.send().await.map_err(unreachable)?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.text().await.map_err(unreachable)?;
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        exchange(request, builder).await
     }
 
     async fn get<T: DeserializeOwned>(&self, service: Service, path: &str) -> Result<T> {
@@ -628,6 +627,22 @@ pub async fn until<T, E>(
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LAST_PAUSE);
     }
+}
+
+/// Sends a request, which errors call `request`, and brings back whatever is answered.
+async fn exchange(request: String, builder: RequestBuilder) -> Result<Answer> {
+    let unreachable = |error: reqwest::Error| ApiError::Unreachable {
+        request: request.clone(),
+        why: innermost(&error.without_url()),
+    };
+    let answer = builder.send().await.map_err(unreachable)?;
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.text().await.map_err(unreachable)?;
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// The events of a history, one a line.

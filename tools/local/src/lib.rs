@@ -12,6 +12,7 @@ pub mod client;
 pub mod cluster;
 mod instance;
 pub mod nats_server;
+pub mod picture;
 pub mod ports;
 pub mod process;
 pub mod program;

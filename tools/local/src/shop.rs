@@ -3,6 +3,8 @@
 use quadrille_events::Money;
 use serde::Serialize;
 
+use crate::picture::picture;
+
 /// An item to be listed, in euro cents.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShopItem {
@@ -99,6 +101,9 @@ const SHOP: [(&str, &str, Money, &[&str], &str); 12] = [
     ),
 ];
 
+/// The degrees of all hues.
+const FULL_CIRCLE: usize = 360;
+
 /// The price of an item that is not in the shop's list, such as those that tests make up.
 const OTHER_PRICE: Money = 100;
 
@@ -130,6 +135,13 @@ impl ShopItem {
             quantity,
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         }
+    }
+
+    /// A photo of the item. Those of the shop's list have different colours.
+    pub fn photo(&self) -> Vec<u8> {
+        let known = SHOP.iter().position(|(known, ..)| *known == self.item_id);
+        let hues = FULL_CIRCLE / SHOP.len();
+        picture(u16::try_from(known.unwrap_or_default() * hues).unwrap_or_default())
     }
 
     /// At another price.

@@ -149,6 +149,7 @@ async fn stock(api: &Api) -> Result<()> {
         match surely(async || api.item(&item.item_id).await).await {
             Err(error) if is_not_found(&error) => {
                 surely(async || api.list_item(&item).await).await?;
+                surely(async || api.put_photo(&item.item_id, item.photo()).await).await?;
             }
             there => drop(there?),
         }

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::Stream;
-use quadrille_decision::{Reads, Refusal, Service};
-use quadrille_events::{Body, TypedId, split_entry};
+use jiff::Timestamp;
+use quadrille_decision::{Context, Decision, Reads, Refusal, Service};
+use quadrille_events::{AggregateId, Body, TypedId, split_entry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
+use crate::background::repeat;
 use crate::cause::{Cause, InputName};
 use crate::engine::dead_letter::{DeadLetter, Parked};
 use crate::engine::input::{PendingInput, Requester, Verdict};
@@ -18,7 +20,7 @@ use crate::engine::store::{StateError, Store};
 use crate::engine::wires::{Wires, read_event};
 use crate::http::origin::Origin;
 use crate::http::problem::Problem;
-use crate::nats::{ReadError, StreamCondition};
+use crate::nats::{ObjectError, Objects, ReadError, StreamCondition};
 use crate::operator::history::{Archive, HistoryEntry};
 use crate::telemetry::spans;
 
@@ -30,6 +32,7 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The way into a service. Cheap to clone.
 pub struct Door<S: Service> {
+    pub(crate) service: Arc<S>,
     pub(crate) store: Store,
     pub(crate) inputs: mpsc::Sender<PendingInput<S>>,
     pub(crate) wires: Wires<S::Input>,
@@ -41,6 +44,7 @@ pub struct Door<S: Service> {
 impl<S: Service> Clone for Door<S> {
     fn clone(&self) -> Self {
         Self {
+            service: self.service.clone(),
             store: self.store.clone(),
             inputs: self.inputs.clone(),
             wires: self.wires.clone(),
@@ -147,7 +151,10 @@ impl<S: Service> Door<S> {
     /// # Errors
     /// 503 if the broker does not answer.
     pub async fn state(&self, id: &impl TypedId) -> Result<S::State, Problem> {
-        let about = id.aggregate();
+        self.state_of(id.aggregate()).await
+    }
+
+    async fn state_of(&self, about: AggregateId) -> Result<S::State, Problem> {
         let mut states = self.store.states::<S>(std::slice::from_ref(&about)).await?;
         match states.remove(&about) {
             Some(Ok(known)) => Ok(known.state),
@@ -253,6 +260,49 @@ impl<S: Service> Door<S> {
         Ok(self.archive().dead_letters(&id.aggregate()).await?)
     }
 
+    /// Decides a command and says nothing: for a handler that has work to do before it sends the command. The command itself is decided
+    /// anew.
+    ///
+    /// # Errors
+    /// The refusal with which the command would be answered now. 503 if the broker does not answer.
+    pub async fn check(&self, input: &S::Input) -> Result<(), Problem> {
+        let state = match S::about(input) {
+            None => S::State::default(),
+            Some(about) => self.state_of(about).await?,
+        };
+        let records = self.existing(&S::reads(input)).await?;
+        let context = Context {
+            now: Timestamp::now(),
+            records: &records,
+        };
+        if let Decision::Refuse(refusal) = S::decide(&state, input, &context) {
+            return Err(refusal.into());
+        }
+        Ok(())
+    }
+
+    /// The service: its settings, for handlers.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// A bucket of objects, for what is larger than an event. No commit covers an object: store the object first, then say the event
+    /// that names it, and let [`Door::repeat`] remove what no event names.
+    pub fn objects(&self, bucket: &'static str) -> Objects {
+        Objects::new(self.store.broker.clone(), bucket, self.store.replicas)
+    }
+
+    /// Repeats a job until the service stops, with pauses of at most `period`; a stop drops a job in progress. Every instance does it, so
+    /// a job must be harmless when it is done twice at once.
+    pub fn repeat<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        period: Duration,
+        job: impl Fn(Self) -> F + Send + 'static,
+    ) {
+        let door = self.clone();
+        tokio::spawn(repeat(period, self.stop.clone(), move || job(door.clone())));
+    }
+
     fn archive(&self) -> Archive {
         Archive {
             broker: self.store.broker.clone(),
@@ -344,6 +394,15 @@ impl From<Refusal> for Problem {
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         Problem::unavailable(error.to_string())
+    }
+}
+
+impl From<ObjectError> for Problem {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Unavailable(error) => error.into(),
+            error @ ObjectError::Damaged(_) => Problem::internal(error.to_string()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::http::extract::MAX_BODY;
+use crate::http::extract::{MAX_BODY, upload_time};
 use crate::http::guard::AllowedHosts;
 use crate::http::problem::Problem;
 use crate::http::server::{SSE_ROOM, serve};
@@ -83,6 +83,7 @@ async fn guarded(
     if let Err(problem) = hosts.check(&request) {
         return problem.into_response();
     }
+    let timeout = timeout + upload_time(request.headers());
     let answered = tokio::time::timeout(timeout, next.run(request)).await;
     answered.unwrap_or_else(|_| {
         Problem::unavailable(format!(

@@ -5,13 +5,17 @@ use std::str::FromStr;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::BodyDataStream;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::fields::field;
 use crate::http::problem::Problem;
@@ -21,6 +25,82 @@ pub const MAX_BODY: usize = 256 * 1024;
 
 /// How long a client may take for a body: 25 kB/s are enough for the largest one.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take for an [`Upload`]: 35 kB/s are enough for 2 MiB.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many uploads a process holds at once. Each is in memory as a whole.
+const MAX_UPLOADS: usize = 32;
+
+/// How much of a body that is too large is read and thrown away: many clients look at the answer only when they have sent everything.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+
+static UPLOADS: Semaphore = Semaphore::const_new(MAX_UPLOADS);
+
+/// A body of any media type, at most `MAX` bytes.
+#[derive(Debug)]
+pub struct Upload<const MAX: usize> {
+    /// The bytes, all of them.
+    pub bytes: Bytes,
+    _place: SemaphorePermit<'static>,
+}
+
+impl<const MAX: usize, S: Send + Sync> FromRequest<S> for Upload<MAX> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let place = UPLOADS
+            .try_acquire()
+            .map_err(|_| Problem::unavailable(format!("{MAX_UPLOADS} uploads are in progress; try again")))?;
+        let too_large = || {
+            let detail = format!("the body is larger than {MAX} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        };
+        let is_too_large = content_length(request.headers()).is_some_and(|length| length > MAX as u64);
+        // Such a client sends the body only when it is asked to, and reading asks.
+        if is_too_large && request.headers().contains_key(header::EXPECT) {
+            return Err(too_large());
+        }
+        let reading = read_at_most(MAX, request.into_body().into_data_stream());
+        match tokio::time::timeout(UPLOAD_TIMEOUT, reading).await {
+            Ok(Ok(Some(bytes))) => Ok(Self { bytes, _place: place }),
+            Ok(Ok(None)) => Err(too_large()),
+            Ok(Err(error)) => Err(Problem::bad_request(format!("the body cannot be read: {error}"))),
+            Err(_) => {
+                let detail = format!("the body did not arrive within {UPLOAD_TIMEOUT:?}");
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+            }
+        }
+    }
+}
+
+/// The whole body; `None` if it is larger than `max` bytes.
+async fn read_at_most(max: usize, mut body: BodyDataStream) -> Result<Option<Bytes>, axum::Error> {
+    let (mut bytes, mut size) = (BytesMut::new(), 0_usize);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        size = size.saturating_add(chunk.len());
+        if size <= max {
+            bytes.extend_from_slice(&chunk);
+        } else if size > max.saturating_add(MAX_DISCARDED) {
+            break;
+        }
+    }
+    Ok((size <= max).then(|| bytes.freeze()))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// How much longer than usual a request may take because its body may be an [`Upload`].
+pub(crate) fn upload_time(headers: &HeaderMap) -> Duration {
+    let is_large = match content_length(headers) {
+        Some(length) => length > MAX_BODY as u64,
+        None => headers.contains_key(header::TRANSFER_ENCODING),
+    };
+    if is_large { UPLOAD_TIMEOUT } else { Duration::ZERO }
+}
 
 /// A JSON body, in and out.
 #[derive(Clone, Copy, Debug)]

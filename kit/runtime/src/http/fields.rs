@@ -134,6 +134,19 @@ pub fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
     }
 }
 
+/// Whether `If-None-Match` names this entity tag (without its quotes), so that the client has what it asks for (RFC 9110, 13.1.2). A weak
+/// tag matches as well.
+pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter();
+    let lists = values.filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|known| {
+        let known = known.trim();
+        let known = known.strip_prefix("W/").unwrap_or(known);
+        let quoted = known.strip_prefix('"').and_then(|known| known.strip_suffix('"'));
+        known == "*" || quoted == Some(tag)
+    })
+}
+
 /// The strong tags of a list. A comma may be part of a tag, so the list is read tag by tag.
 fn entity_tags(list: &str) -> Option<Vec<String>> {
     let mut tags = Vec::new();
@@ -338,6 +351,20 @@ mod tests {
         }
         assert_eq!(read(&[("if-none-match", "\"3\"")]), Err(400));
         assert_eq!(read(&[("if-match", "*"), ("if-none-match", "*")]), Err(400));
+    }
+
+    #[test]
+    fn a_client_names_what_it_has() {
+        let is_known = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, value.parse().unwrap())]);
+            super::is_known(&headers, "ab12")
+        };
+        for known in ["\"ab12\"", "W/\"ab12\"", "\"cd\", \"ab12\"", "*"] {
+            assert!(is_known(known), "{known}");
+        }
+        for other in ["\"cd\"", "ab12", "\"ab1\"", ""] {
+            assert!(!is_known(other), "{other}");
+        }
     }
 
     #[test]

@@ -20,10 +20,10 @@ mod sse;
 mod write_timeout;
 
 pub use edge::Edge;
-pub use extract::{Id, Json, MAX_BODY, Params, Query};
+pub use extract::{Id, Json, MAX_BODY, Params, Query, Upload};
 pub use fields::{
-    MAX_KEY, MAX_REASON, Precondition, at_most, field, idempotency_key, plain_text, precondition, reason,
-    whole, whole_or_null,
+    MAX_KEY, MAX_REASON, Precondition, at_most, field, idempotency_key, is_known, plain_text, precondition,
+    reason, whole, whole_or_null,
 };
 pub use origin::Origin;
 pub use page::page_headers;

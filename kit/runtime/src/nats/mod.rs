@@ -10,6 +10,7 @@ mod commit;
 mod connection;
 pub(crate) mod headers;
 mod message;
+mod objects;
 mod read;
 mod stored_event;
 
@@ -21,6 +22,7 @@ pub(crate) use api::StreamCondition;
 pub use commit::{COMMIT_TIMEOUT, CommitError, MAX_BATCH};
 pub use connection::{Broker, OLDEST_SERVER};
 pub use message::{StoredMessage, Write};
+pub use objects::{ObjectError, ObjectInfo, Objects, PUT_TIMEOUT, Removals, StoredObject};
 pub use read::{MAX_MULTI_GET, Page};
 pub use stored_event::{MAX_EVENT_BYTES, StoredEvent, StoredEventError};
 

@@ -202,7 +202,7 @@ fn log_config(contract: Contract, keeping: Keeping) -> Config {
 }
 
 /// Creates the stream, or adds to it what is missing. Others may do the same at this moment.
-async fn ensure_stream(broker: &Broker, wanted: Config) -> anyhow::Result<Info> {
+pub(super) async fn ensure_stream(broker: &Broker, wanted: Config) -> anyhow::Result<Info> {
     const TRIES: usize = 10;
     let name = wanted.name.clone();
     let mut last = None;

@@ -22,7 +22,7 @@ use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
 use crate::engine::store::entries_of;
 use crate::nats::headers::read_headers;
 use crate::nats::streams::bucket_stream;
-use crate::nats::{Broker, RawMessage, ReadError, StoredEvent, Write};
+use crate::nats::{Broker, Objects, RawMessage, ReadError, StoredEvent, Write};
 
 pub use crate::nats::StoredMessage as Entry;
 pub use crate::nats::streams::EVENTS;
@@ -120,6 +120,11 @@ impl Operator {
     /// The contract of the system.
     pub fn contract(&self) -> Contract {
         self.contract
+    }
+
+    /// A bucket of objects, which has so many replicas.
+    pub fn objects(&self, bucket: &'static str, replicas: usize) -> Objects {
+        Objects::new(self.broker.clone(), bucket, replicas)
     }
 
     /// Where histories are read.
