@@ -133,6 +133,8 @@ async function fill(item) {
   byId("item-id-field").hidden = item !== null;
   form.elements.item_id.disabled = item !== null;
   form.reset();
+  byId("item-photo").replaceChildren(...(item?.photo ? [photo(item, 96)] : []));
+  byId("item-bare").hidden = !item?.photo;
   const codes = await readCurrencies();
   const select = form.elements.currency;
   if (select.options.length === 0) select.append(h("option", { value: "" }, "–"), ...codes.map((code) => h("option", {}, code)));
@@ -188,15 +190,14 @@ form.addEventListener("submit", async (event) => {
   byId("item-save").disabled = true;
   say(byId("item-problem"), "");
   try {
+    const isNew = edited === null;
     const fields = read();
-    if (edited) {
-      const change = changed(edited, fields);
-      await command(`/api/items/${edited.item_id}`, change, { "if-match": `"${edited.version}"` }, "PATCH");
-    } else {
-      await command(`/api/items/${form.elements.item_id.value}`, fields, { "if-none-match": "*" }, "PUT");
-    }
+    const item = await saveFields(fields);
+    // What follows may fail; then this is the item that is edited.
+    edited = item;
+    await savePhoto(item);
     dialog.close();
-    announce(edited ? `${fields.name} is changed` : `${fields.name} is listed`);
+    announce(isNew ? `${item.name} is listed` : `${item.name} is changed`);
     refresh();
   } catch (problem) {
     say(byId("item-problem"), problem.message);
@@ -205,6 +206,23 @@ form.addEventListener("submit", async (event) => {
     byId("item-save").disabled = false;
   }
 });
+
+/** The version that the form was filled with. */
+const ifMatch = (item) => ({ "if-match": `"${item.version}"` });
+
+async function saveFields(fields) {
+  if (!edited) return command(`/api/items/${form.elements.item_id.value}`, fields, { "if-none-match": "*" }, "PUT");
+  const change = changed(edited, fields);
+  if (Object.keys(change).length === 0) return edited;
+  return command(`/api/items/${edited.item_id}`, change, ifMatch(edited), "PATCH");
+}
+
+async function savePhoto(item) {
+  const path = `/api/items/${item.item_id}/photo`;
+  const [file] = form.elements.photo.files;
+  if (file) await ask(path, { method: "PUT", headers: ifMatch(item), body: file });
+  else if (item.photo && form.elements.bare.checked) await ask(path, { method: "DELETE", headers: ifMatch(item) });
+}
 
 // An item that is not offered any more ---------------------------------------------------------------------------------
 
@@ -221,7 +239,7 @@ byId("withdraw-form").addEventListener("submit", async (event) => {
   byId("withdraw-do").disabled = true;
   say(byId("withdraw-problem"), "");
   try {
-    await ask(`/api/items/${withdrawn.item_id}`, { method: "DELETE", headers: { "if-match": `"${withdrawn.version}"` } });
+    await ask(`/api/items/${withdrawn.item_id}`, { method: "DELETE", headers: ifMatch(withdrawn) });
     withdrawal.close();
     announce(`${withdrawn.name} is withdrawn`);
     refresh();

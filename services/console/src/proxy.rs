@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use quadrille_runtime::Settings;
@@ -66,7 +66,7 @@ pub struct Forward {
     method: Method,
     path: String,
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 impl Forward {
@@ -76,7 +76,7 @@ impl Forward {
             method,
             path: path.into(),
             headers: HeaderMap::new(),
-            body: Vec::new(),
+            body: Bytes::new(),
         }
     }
 
@@ -95,12 +95,12 @@ impl Forward {
     #[must_use]
     pub fn with_json(self, body: &RawValue) -> Self {
         let json = HeaderValue::from_static("application/json");
-        self.with_body(json, body.get().as_bytes().to_vec())
+        self.with_body(json, Bytes::copy_from_slice(body.get().as_bytes()))
     }
 
     /// Adds a body of any media type.
     #[must_use]
-    pub fn with_body(mut self, media_type: HeaderValue, body: Vec<u8>) -> Self {
+    pub fn with_body(mut self, media_type: HeaderValue, body: Bytes) -> Self {
         self.headers.insert(header::CONTENT_TYPE, media_type);
         self.body = body;
         self

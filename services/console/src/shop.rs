@@ -5,22 +5,26 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use axum::routing::{get, put};
 use quadrille_events::{CourierId, Currency, ItemId};
-use quadrille_runtime::http::{Id, Json, Problem};
+use quadrille_runtime::http::{Id, Json, Problem, Upload};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::http::App;
 use crate::proxy::{Forward, To};
 
+/// The largest photo that is handed on: more than inventory takes, so that the page is told by inventory what is too large.
+const MAX_UPLOAD: usize = 4 * 1024 * 1024;
+
 pub fn routes() -> Router<App> {
     let item = get(item).put(change).patch(change).delete(item);
     Router::new()
         .route("/api/items", get(items))
         .route("/api/items/{item_id}", item)
+        .route("/api/items/{item_id}/photo", put(put_photo).delete(remove_photo))
         .route("/api/photos/{digest}", get(photo))
         .route("/api/prices/{item_id}", get(price))
         .route("/api/currencies", get(async || Json(&*CURRENCIES)))
@@ -91,6 +95,32 @@ async fn change(
     let request = Forward::new(method, format!("/inventory/items/{item_id}"));
     let request = request.with_headers(&headers).with_json(&body);
     app.services.send(To::Inventory, request).await
+}
+
+async fn put_photo(
+    State(app): State<App>,
+    Id(item_id): Id<ItemId>,
+    headers: HeaderMap,
+    upload: Upload<MAX_UPLOAD>,
+) -> Result<Response, Problem> {
+    let media_type = headers.get(header::CONTENT_TYPE).cloned();
+    let media_type = media_type.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let request = Forward::new(Method::PUT, format!("/inventory/items/{item_id}/photo"));
+    let request = request
+        .with_headers(&headers)
+        .with_body(media_type, upload.bytes.clone());
+    app.services.send(To::Inventory, request).await
+}
+
+async fn remove_photo(
+    State(app): State<App>,
+    Id(item_id): Id<ItemId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let request = Forward::new(Method::DELETE, format!("/inventory/items/{item_id}/photo"));
+    app.services
+        .send(To::Inventory, request.with_headers(&headers))
+        .await
 }
 
 async fn photo(

@@ -198,6 +198,75 @@ async fn an_item_is_listed_ordered_changed_and_withdrawn_on_the_page() {
 }
 
 #[tokio::test]
+async fn an_item_gets_a_photo_and_loses_it_on_the_page() {
+    if !browser::is_there() {
+        return;
+    }
+    let (world, console, browser) = opened().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (picture, text) = (folder.path().join("apple.png"), folder.path().join("apple.txt"));
+    std::fs::write(&picture, quadrille_local::picture::picture(0)).unwrap();
+    std::fs::write(&text, "an apple").unwrap();
+    browser.click(&page("Items")).await.unwrap();
+    let image = format!("{}//img", good("apple"));
+    assert!(browser.text(&good("apple")).await.unwrap().contains("€2.50"));
+    assert!(!browser.sees(&image).await.unwrap(), "there is no photo yet");
+
+    let edit = named("Edit Apple");
+    browser.click(&edit).await.unwrap();
+    fill_item(&browser, &[("photo", text.to_str().unwrap())]).await;
+    browser
+        .shows(ITEM_PROBLEM, "a photo must be JPEG, PNG or WebP")
+        .await
+        .unwrap();
+    fill_item(&browser, &[("photo", picture.to_str().unwrap())]).await;
+    browser.is_gone(ITEM_PROBLEM).await.unwrap();
+    let width = "return document.querySelector('[data-item=apple] img')?.naturalWidth ?? 0";
+    let is_painted = eventually(async || Ok((browser.script(width).await? == 240).then_some(())));
+    is_painted.await.unwrap();
+    let photo = world.api().item("apple").await.unwrap()["photo"].clone();
+    let url = format!("{}/api/photos/{}", console.url(), photo["digest"].as_str().unwrap());
+    let served = reqwest::get(&url).await.unwrap();
+    for (name, value) in [
+        ("content-type", "image/png"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "public, max-age=31536000, immutable"),
+    ] {
+        assert_eq!(served.headers()[name], value);
+    }
+    assert_eq!(
+        served.bytes().await.unwrap(),
+        std::fs::read(&picture).unwrap().as_slice()
+    );
+
+    // The item of an order is shown with it.
+    browser.click(&button("New order")).await.unwrap();
+    browser
+        .text("//ul[@id='offers']/li[@data-item='apple']")
+        .await
+        .unwrap();
+    assert!(
+        browser
+            .sees("//ul[@id='offers']/li[@data-item='apple']//img")
+            .await
+            .unwrap()
+    );
+    browser.click("//*[@id='new-order-close']").await.unwrap();
+
+    browser.click(&edit).await.unwrap();
+    browser
+        .click("//label[contains(., 'without a photo')]")
+        .await
+        .unwrap();
+    fill_item(&browser, &[]).await;
+    browser.is_gone(&image).await.unwrap();
+    assert!(world.api().item("apple").await.unwrap()["photo"].is_null());
+    let complaints = browser.complaints().await.unwrap();
+    assert!(complaints.iter().all(|line| line.contains("415")), "{complaints:#?}");
+    browser.quit().await.unwrap();
+}
+
+#[tokio::test]
 async fn items_are_shown_page_by_page() {
     if !browser::is_there() {
         return;
