@@ -631,7 +631,12 @@ async fn the_pictures() {
         return;
     }
     let (world, console, browser) = opened().await;
-    world.api().put_item("bread", 5).await.unwrap();
+    for item in quadrille_local::shop::items(500) {
+        let id = item.item_id.as_str();
+        let quantity = if id == "bread" { 5 } else { item.quantity };
+        world.api().put_item(id, quantity).await.unwrap();
+        world.api().put_photo(id, item.photo()).await.unwrap();
+    }
     let mut ids = Vec::new();
     for customer in ["ada", "grace", "linus", "barbara", "donald"]
         .into_iter()
@@ -705,6 +710,17 @@ async fn the_pictures() {
         .unwrap();
     browser.click("//body").await.unwrap();
     picture("order.png").await;
+    browser.look(DESK).await.unwrap();
+    browser.click(&page("Items")).await.unwrap();
+    browser.text(&shop::good("teapot")).await.unwrap();
+    let painted = "return [...document.querySelectorAll('#item-list img')].every((image) => image.naturalWidth > 0 || \
+        image.getBoundingClientRect().top > innerHeight)";
+    let painted = until(PATIENCE, async || {
+        anyhow::Ok((browser.script(painted).await? == true).then_some(()))
+    });
+    painted.await.unwrap().unwrap();
+    browser.click("//body").await.unwrap();
+    picture("items.png").await;
     browser.look(PHONE).await.unwrap();
     browser.open(&format!("{}/#/", console.url())).await.unwrap();
     browser
