@@ -1,5 +1,6 @@
 //! The order, as every event about it carries it.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use iso_currency::Currency;
@@ -45,6 +46,35 @@ pub struct Order {
     /// Whether the order waits for the shop owner.
     #[serde(default)]
     pub approval: Approval,
+    /// When the customer placed it, in whole milliseconds. An id that is derived from an idempotency key may come again after the
+    /// first order's entries are gone; this tells the two orders apart. Missing in orders that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed_at: Option<Timestamp>,
+}
+
+impl Order {
+    /// Whether both are the same request of the same customer, whenever it was sent.
+    pub fn is_same_request(&self, other: &Self) -> bool {
+        let Self {
+            order_id,
+            customer_id,
+            lines,
+            total,
+            currency,
+            address,
+            payment,
+            approval,
+            placed_at: _,
+        } = self;
+        *order_id == other.order_id
+            && *customer_id == other.customer_id
+            && *lines == other.lines
+            && *total == other.total
+            && *currency == other.currency
+            && *address == other.address
+            && *payment == other.payment
+            && *approval == other.approval
+    }
 }
 
 /// One line of an order.

@@ -61,7 +61,7 @@ impl Envelope {
         trace: &TraceParent,
     ) -> Self {
         let id = match name.lifetime {
-            Lifetime::Once | Lifetime::Permanent => name.id(about),
+            Lifetime::Once => name.id(about),
             Lifetime::Latest => format!("{}@{revision}", name.id(about)),
         };
         Self {
@@ -174,7 +174,7 @@ impl Envelope {
 fn is_id(id: &str, name: &EventName, about: &AggregateId) -> bool {
     let revision = id.strip_prefix(&name.id(about));
     match name.lifetime {
-        Lifetime::Once | Lifetime::Permanent => revision == Some(""),
+        Lifetime::Once => revision == Some(""),
         Lifetime::Latest => revision
             .and_then(|rest| rest.strip_prefix('@'))
             .is_some_and(|revision| revision.parse::<u64>().is_ok()),

@@ -16,11 +16,11 @@ crate::said! {
         /// The reserved stock is available again.
         Released(Released) = "released" => "inventory.released" for outside,
         /// The shop offers the item. Said once: what changes afterwards is told by `item.updated`.
-        ItemListed(ItemListed) = "listed" => "item.listed" about item_id: ItemId as permanent,
+        ItemListed(ItemListed) = "listed" => "item.listed" about item_id: ItemId,
         /// The shop owner has changed the item: its price, its texts, or how many there are. Carries the whole item.
         ItemUpdated(ItemUpdated) = "updated" => "item.updated" about item_id: ItemId as latest,
         /// The item is not offered any more. Final.
-        ItemWithdrawn(ItemWithdrawn) = "withdrawn" => "item.withdrawn" about item_id: ItemId as permanent,
+        ItemWithdrawn(ItemWithdrawn) = "withdrawn" => "item.withdrawn" about item_id: ItemId,
     }
 }
 

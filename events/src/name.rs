@@ -10,8 +10,6 @@ use crate::{AggregateId, AggregateKind, Order, TypedId};
 pub enum Lifetime {
     /// Written once and kept for `RETENTION`. The name of the entry is an idempotency key.
     Once,
-    /// Written once and kept for ever, because what it says stays true: an item is listed until it is withdrawn.
-    Permanent,
     /// Rewritten under its revision and kept for ever. The body carries the whole state, so that a listener that hears only the
     /// newest version misses nothing.
     Latest,
@@ -292,8 +290,7 @@ impl BodySchema {
 /// of these, in this order:
 ///
 /// - `about field: Id`, if the event is not about an order: the body's field that holds the id, and the type of that id;
-/// - `as latest`, if the entry is rewritten ([`Lifetime::Latest`]), or `as permanent`, if it is written once and kept for ever
-///   ([`Lifetime::Permanent`]);
+/// - `as latest`, if the entry is rewritten ([`Lifetime::Latest`]);
 /// - `with reason`, if the body has a field `reason`;
 /// - `for outside`, if no participant hears the event;
 /// - `beside orders`, if the event carries an order and no order's step depends on it;
@@ -317,7 +314,6 @@ macro_rules! said {
     (@maybe) => { None };
     (@maybe $entry:literal) => { Some($entry) };
     (@lifetime) => { $crate::Lifetime::Once };
-    (@lifetime permanent) => { $crate::Lifetime::Permanent };
     (@lifetime latest) => { $crate::Lifetime::Latest };
     (@about) => {
         type Id = $crate::OrderId;

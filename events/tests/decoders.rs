@@ -47,9 +47,10 @@ fn order() -> impl Strategy<Value = Arc<Order>> {
         text(),
         payment,
         approval,
+        prop::option::of(time()),
     )
         .prop_map(
-            |(order_id, customer_id, lines, total, currency, address, payment, approval)| {
+            |(order_id, customer_id, lines, total, currency, address, payment, approval, placed_at)| {
                 Arc::new(Order {
                     order_id,
                     customer_id,
@@ -59,6 +60,7 @@ fn order() -> impl Strategy<Value = Arc<Order>> {
                     address,
                     payment,
                     approval,
+                    placed_at,
                 })
             },
         )

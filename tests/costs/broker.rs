@@ -107,7 +107,7 @@ const BYTES: u64 = 12_000;
 
 #[tokio::test]
 async fn a_single_order_sends_its_commits_and_acknowledgements_and_one_read_a_second() {
-    const ORDERS: u64 = 40;
+    const ORDERS: u64 = 120;
     let world = monitored().await.unwrap();
     let began = Instant::now();
     let before = Bill::of(&world).await.unwrap();
@@ -127,10 +127,10 @@ async fn a_single_order_sends_its_commits_and_acknowledgements_and_one_read_a_se
         bill.bytes / ORDERS
     );
     // One read a second, of the price; else the usual input is decided on the default state, or on what the instance has said
-    // itself. The rest are pulls, and periodic requests that do not depend on orders: metrics twelve times in 5 s, each
-    // listener once in 10 s.
+    // itself. The rest does not depend on orders: ten consumers are pulled from once a second, and in 5 s metrics ask twelve
+    // times and retention two dozen times.
     let seconds = began.elapsed().as_secs();
-    let periodic = 20 + 5 * seconds + seconds / MAX_LAG.as_secs();
+    let periodic = 30 + 20 * seconds + seconds / MAX_LAG.as_secs();
     let needed = (STORED + ACKNOWLEDGED) * ORDERS;
     let more = bill.sent.saturating_sub(needed);
     assert!(

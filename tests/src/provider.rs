@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
+use jiff::Timestamp;
 use quadrille_audit::{Account, Books};
 use quadrille_events::{Money, OrderId};
 use serde::Deserialize;
@@ -35,7 +36,8 @@ pub struct ProviderServer {
 #[derive(Default)]
 struct ProviderLedger {
     books: Books,
-    voided: HashSet<OrderId>,
+    /// Orders, by their id and when they were placed.
+    voided: HashSet<(OrderId, Option<Timestamp>)>,
     answers: HashMap<String, (StatusCode, Value)>,
     calls: HashMap<String, usize>,
 }
@@ -46,6 +48,7 @@ struct ProviderCall {
     order_id: OrderId,
     customer_id: String,
     amount: Money,
+    placed_at: Option<Timestamp>,
 }
 
 impl ProviderServer {
@@ -148,7 +151,7 @@ async fn refund(
 
 async fn void(State(provider): State<ProviderServer>, Json(call): Json<ProviderCall>) -> CallReply {
     let mut ledger = provider.ledger();
-    ledger.voided.insert(call.order_id.clone());
+    ledger.voided.insert((call.order_id.clone(), call.placed_at));
     let account = ledger.account(&call);
     if account.charges.len() > account.refunds.len() {
         account.refunds.push(call.amount);
@@ -162,7 +165,7 @@ impl ProviderLedger {
         if let Some(answer) = self.answers.get(key) {
             return answer.clone();
         }
-        let answer = if self.voided.contains(&call.order_id) {
+        let answer = if self.voided.contains(&(call.order_id.clone(), call.placed_at)) {
             (StatusCode::OK, json!({"status": "declined", "reason": "voided"}))
         } else if call.customer_id == "poor" {
             (

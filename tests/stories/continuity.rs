@@ -9,7 +9,8 @@ use std::process::Command;
 
 use quadrille_events::{Assigned, Body, Charged, Ending, OrderId};
 use quadrille_local::NatsServer;
-use quadrille_tests::World;
+use quadrille_tests::{World, eventually};
+use tempfile::TempDir;
 
 const COMPLETED: &str = "01a1ff73-a529-751e-b3a5-384301f99697";
 const PAYMENT_OPEN: &str = "01a1ff73-a5e5-7751-aaf3-047497797dad";
@@ -22,8 +23,8 @@ fn id(text: &str) -> OrderId {
     text.parse().unwrap()
 }
 
-#[tokio::test]
-async fn orders_of_the_previous_release_are_continued() {
+/// A world on the data of the previous release.
+async fn continued(retention: &str, payment_deadline: &str) -> (World, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("stories/stored/release-0.1.0.tar.gz");
     let unpacked = Command::new("tar")
@@ -36,13 +37,19 @@ async fn orders_of_the_previous_release_are_continued() {
     assert!(unpacked.success());
     let world = World::with()
         .env("FLOW", "pay-first")
-        .env("RETENTION", "0s")
-        .env("EVENTS_MAX_AGE", "0s")
-        .env("PAYMENT_DEADLINE", "3600d")
+        .env("RETENTION", retention)
+        .env("EVENTS_MAX_AGE", retention)
+        .env("PAYMENT_DEADLINE", payment_deadline)
         .server(NatsServer::builder().folder(folder.path()))
         .start_empty()
         .await
         .unwrap();
+    (world, folder)
+}
+
+#[tokio::test]
+async fn orders_of_the_previous_release_are_continued() {
+    let (world, _folder) = continued("0s", "3600d").await;
 
     // The input that waited in the bucket is handled.
     world.ended(&id(AWAITING_COURIER)).await.unwrap();
@@ -68,4 +75,27 @@ async fn orders_of_the_previous_release_are_continued() {
     let report = world.audit().await.unwrap();
     assert_eq!(report.orders, 6, "{report}");
     assert_eq!(report.ended(Ending::Completed), 4, "{report}");
+}
+
+/// The previous release gave each entry a TTL of its own, and its records none. Now a bucket expires by age.
+#[tokio::test]
+async fn entries_of_the_previous_release_expire_when_their_orders_have_ended_and_its_records_never() {
+    let (world, _folder) = continued("4s", "3s").await;
+    let stock = world.api().item("apple").await.unwrap();
+    // They are older than RETENTION, and wait for people.
+    world.api().confirm_payment(&id(PAYMENT_OPEN)).await.unwrap();
+    world.api().approve_order(&id(AWAITING_APPROVAL)).await.unwrap();
+    for order in [PAYMENT_OPEN, AWAITING_APPROVAL, AWAITING_COURIER] {
+        assert_eq!(world.ended(&id(order)).await.unwrap().state, "completed");
+    }
+    let gone = eventually(async || Ok((world.operator.size("order").await?.messages == 0).then_some(())));
+    gone.await.unwrap();
+    let left = world.api().item("apple").await.unwrap();
+    assert_eq!(left["quantity"], stock["quantity"]);
+    assert!(
+        !world.api().couriers().await.unwrap()["couriers"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 }

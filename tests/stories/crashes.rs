@@ -1,5 +1,7 @@
 //! Services are killed while orders are in flight, as by a power cut. Nothing is lost, nothing is done twice.
 
+use std::time::{Duration, Instant};
+
 use futures::future::join;
 use quadrille_events::Ending;
 use quadrille_local::Service;
@@ -95,5 +97,52 @@ async fn an_instance_that_was_frozen_and_goes_on_does_nothing_twice() {
     };
     let (ids, ()) = join(world.place_many(200, mixed), freezing).await;
     world.all_ended(&ids.unwrap()).await.unwrap();
+    assert_eq!(world.audit().await.unwrap().orders, 200);
+}
+
+/// An instance of every service is struck among 200 orders; returns how long after that the last order ended.
+async fn ended_after(world: &World, strike: impl AsyncFn(Service)) -> Duration {
+    let striking = async {
+        world.holds("EVENTS", 300).await.unwrap();
+        for service in Service::ALL {
+            strike(service).await;
+        }
+        Instant::now()
+    };
+    let (ids, struck) = join(world.place_many(200, mixed), striking).await;
+    world.all_ended(&ids.unwrap()).await.unwrap();
+    struck.elapsed()
+}
+
+#[tokio::test]
+async fn what_a_killed_instance_had_in_hand_is_taken_over_within_three_seconds() {
+    let world = World::with().instances(2).start().await.unwrap();
+    let kill = async |service| world.kill9(service, 1).await.unwrap();
+    let after = ended_after(&world, kill).await;
+    assert!(
+        after < Duration::from_secs(3),
+        "the last order ended after {after:?}"
+    );
+    assert_eq!(world.audit().await.unwrap().orders, 200);
+}
+
+#[tokio::test]
+async fn what_a_frozen_instance_has_in_hand_is_taken_over() {
+    let world = World::with().instances(2).start().await.unwrap();
+    // A frozen instance keeps its connections, so whoever is sent there waits for it: the orders are placed with the other ones.
+    let freeze = async |service| {
+        if service != Service::Order {
+            world.freeze(service, 1).await.unwrap();
+        }
+    };
+    let after = ended_after(&world, freeze).await;
+    // Pulls that were open go on for a second: what they bring is taken over after that.
+    assert!(
+        after < Duration::from_secs(5),
+        "the last order ended after {after:?}"
+    );
+    for service in Service::ALL {
+        world.thaw(service, 1).await.unwrap();
+    }
     assert_eq!(world.audit().await.unwrap().orders, 200);
 }

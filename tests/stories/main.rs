@@ -14,6 +14,7 @@ mod items;
 mod photos;
 mod repeats;
 mod requests;
+mod waiting;
 
 mod broker;
 mod crashes;
@@ -25,4 +26,5 @@ mod continuity;
 mod gift_cards;
 mod hardening;
 mod operator;
+mod retention;
 mod running;

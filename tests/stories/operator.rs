@@ -206,6 +206,21 @@ async fn the_audit_finds_planted_violations() {
         says.contains("item apple is used 9 times by its ledger, and 8 times by the orders"),
         "{says}"
     );
+    let stock = br#"{"quantity":10000,"reserved":8,"withdrawn":true}"#;
+    world
+        .operator
+        .publish("$KV.inventory.stock.item.apple", nothing(), stock)
+        .await
+        .unwrap();
+    let says = found().await;
+    assert!(
+        says.contains("item apple is withdrawn in its record, and inventory has not said so"),
+        "{says}"
+    );
+    assert!(
+        says.contains("item apple is withdrawn, and 8 are reserved"),
+        "{says}"
+    );
     let stock = br#"{"quantity":7,"reserved":8}"#;
     world
         .operator
@@ -286,7 +301,9 @@ async fn the_audit_finds_planted_violations() {
         .iter()
         .find(|entry| entry.subject == Created::NAME.stored_as(first))
         .unwrap();
-    let body = String::from_utf8_lossy(&model.body).replace(first.as_str(), "stranger");
+    let body = String::from_utf8_lossy(&model.body)
+        .replace(first.as_str(), "stranger")
+        .replace("\"unit_price\":250", "\"unit_price\":1");
     let headers: Vec<_> = model
         .headers
         .iter()
@@ -311,6 +328,8 @@ async fn the_audit_finds_planted_violations() {
         )),
         "{says}"
     );
+    let free = format!("order {stranger} has apple at 1 EUR, which the shop has never asked");
+    assert!(says.contains(&free), "{says}");
 }
 
 #[tokio::test]

@@ -135,6 +135,33 @@ async fn a_payment_service_killed_while_charging_charges_once() {
 }
 
 #[tokio::test]
+async fn a_key_that_outlives_its_order_is_a_new_order_and_a_new_charge() {
+    let (provider, url) = ProviderServer::start().await.unwrap();
+    // Long enough for an order, short enough to wait until nothing of it is left.
+    let options = World::with()
+        .env("PAYMENT_PROVIDER_URL", &url)
+        .env("PAYMENT_DEADLINE", "2s")
+        .env("RETENTION", "3s");
+    let world = options.start().await.unwrap();
+    let mut ids = Vec::new();
+    for charges in 1..=2 {
+        // Asked twice, it is one order and one charge.
+        for _ in 0..2 {
+            ids.push(world.place_surely(&order().by("fine"), "the-key").await.unwrap());
+        }
+        let id = &ids[0];
+        assert_eq!(world.ended(id).await.unwrap().state, "completed");
+        assert_eq!(provider.charges(), charges, "orders that were placed: {charges}");
+        let forgotten = until(PATIENCE, async || {
+            let entries = world.operator.entries_of(id, &[]).await?;
+            anyhow::Ok(entries.is_empty().then_some(()))
+        });
+        forgotten.await.unwrap().expect("its entries have expired");
+    }
+    assert!(ids.iter().all(|id| *id == ids[0]), "one key, one id: {ids:?}");
+}
+
+#[tokio::test]
 async fn the_audit_finds_violations_in_the_providers_books() {
     let (provider, url) = ProviderServer::start().await.unwrap();
     let world = World::with()

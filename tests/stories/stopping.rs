@@ -1,5 +1,7 @@
 //! Services start, stop, and refuse to start.
 
+use std::time::{Duration, Instant};
+
 use futures::future::join;
 use quadrille_local::client::NewOrder;
 use quadrille_local::{NatsServer, Process, Service, nats_server_binary};
@@ -27,6 +29,41 @@ async fn sigterm_finishes_the_inputs_in_flight_and_loses_nothing() {
         assert_eq!(ended.state, "completed");
     }
     assert_eq!(world.audit().await.unwrap().orders, 200);
+}
+
+/// How many orders are placed while instances are stopped, and how many stops that is: one for every [`STOP_EVERY`] events.
+const STOPPED_AMONG: usize = 1_500;
+const STOP_EVERY: usize = 375;
+
+#[tokio::test]
+async fn a_stop_under_load_hands_over_every_input() {
+    // An input that is not handed over keeps its order waiting for an hour.
+    let options = World::with().instances(2).env("ACK_WAIT", "1h");
+    let world = options.start().await.unwrap();
+    let stopping = async {
+        let services = Service::ALL.into_iter().cycle();
+        for (stop, service) in (1..STOPPED_AMONG * 6 / STOP_EVERY).zip(services) {
+            let events = u64::try_from(stop * STOP_EVERY).unwrap();
+            world.holds("EVENTS", events).await.unwrap();
+            let instance = stop % 2;
+            let status = world.terminate(service, instance).await.unwrap();
+            assert_eq!(status.code(), Some(0), "{}", service.name());
+            world.restart(service, instance).await.unwrap();
+        }
+    };
+    // If an order waits, so many events never come.
+    let stopping = tokio::time::timeout(PATIENCE, stopping);
+    let (ids, _) = join(world.place_many(STOPPED_AMONG, order), stopping).await;
+    let placed = Instant::now();
+    for ended in world.all_ended(&ids.unwrap()).await.unwrap() {
+        assert_eq!(ended.state, "completed");
+    }
+    let after = placed.elapsed();
+    assert!(
+        after < Duration::from_secs(10),
+        "the last order ended after {after:?}"
+    );
+    assert_eq!(world.audit().await.unwrap().orders, STOPPED_AMONG);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use quadrille_events::{
 use quadrille_local::client::{NewOrder, until};
 use quadrille_local::picture::picture;
 use quadrille_local::{Service, shop};
-use quadrille_tests::{PATIENCE, PLENTY, World};
+use quadrille_tests::{PATIENCE, PLENTY, SOLD_OUT, World};
 use reqwest::Method;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
@@ -465,6 +465,12 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         .await;
     orders
         .expect(400, "create", Request::default().header("Idempotency-Key", "a b"))
+        .await;
+    let mut sold_out = other.clone();
+    sold_out["lines"] = json!([{ "item_id": SOLD_OUT, "quantity": 1 }]);
+    sold_out.as_object_mut().unwrap().remove("total");
+    orders
+        .expect(409, "create", with_body(&sold_out).header("Prefer", "wait=10"))
         .await;
     // To JSON Schema a whole number is one however it is written.
     other["total"] = json!(500.0);

@@ -51,6 +51,12 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
+    /// Tells whether an order (or other aggregate) in a state still waits for something, so that its entries must not expire
+    /// (`RETENTION`); `None` if the service never waits for more than an input that is on its way to it.
+    fn open_states() -> Option<fn(&Self::State) -> bool> {
+        None
+    }
+
     /// Decides on an input. A pure function. Once the events of a decision are said, the same input must be ignored. An event
     /// whose entry is rewritten ([`quadrille_events::Lifetime::Latest`]) is said again only with another body.
     fn decide(

@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::engine::held::HeldInputs;
 use crate::engine::input::PendingInput;
 use crate::engine::listener::Listener;
-use crate::engine::outside_calls::CallLimits;
+use crate::engine::retention::guard_retention;
 use crate::engine::store::Store;
 use crate::engine::wires::Wires;
 use crate::engine::{Engine, QUEUE};
@@ -26,23 +27,30 @@ use crate::http::Edge;
 use crate::http::door::Door;
 use crate::http::routes::service_routes;
 use crate::http::server::listen;
-use crate::nats::Broker;
-use crate::nats::streams::{Keeping, ensure, keep_log};
+use crate::nats::log::keep_log;
+use crate::nats::streams::{Keeping, ensure};
+use crate::nats::{Broker, EXPIRES};
 use crate::settings::Settings;
 use crate::shutdown::{stop_signal, stopped};
 use crate::telemetry::log::{FLUSH_TIMEOUT, Telemetry};
 use crate::telemetry::meters::{self, Metrics};
 
-/// How long a stop may take: the group in progress, and the requests that wait for it.
+/// After this time the inputs of an instance that died come to another one, unless `ACK_WAIT` is set. Long enough that a broker
+/// which is busy for a moment does not redeliver what is held.
+const ACK_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a stop may take: the pulls that are open, the group in progress, the requests that wait for it, what is given back.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 // Within 5 s a service promises to stop.
 const _: () = assert!(STOP_TIMEOUT.as_millis() + FLUSH_TIMEOUT.as_millis() < 5_000);
+// Half of it is left when the pulls have ended.
+const _: () = assert!(EXPIRES.as_millis() * 2 <= STOP_TIMEOUT.as_millis());
 
 /// The `main` of a service: reads the settings, runs it until SIGTERM or Ctrl-C, and prints one sentence if
 /// it cannot.
 ///
 /// Settings: `NATS_URL` (`nats://127.0.0.1:4222`), `NATS_CREDS`, `BIND` (`127.0.0.1`), `PORT` (0 takes a free one),
-/// `REPLICAS` (1), `RETENTION` (30d), `EVENTS_MAX_AGE` (7d), `ACK_WAIT` (10s), `CALL_GIVE_UP` (1h), `RUST_LOG`
+/// `REPLICAS` (1), `RETENTION` (30d), `EVENTS_MAX_AGE` (7d), `ACK_WAIT` (2s), `CALL_GIVE_UP` (1h), `RUST_LOG`
 /// (`info`), `LOG_FORMAT` (`text` or `json`), `ALLOWED_HOSTS` (none), `MAX_SSE` (512), `MAX_SSE_PER_ADDRESS` (64), and OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` and what goes with it.
 pub fn main<S: Service>(
     default_port: u16,
@@ -123,10 +131,8 @@ pub async fn run<S: Service>(
     let edge = Edge::new(settings)?;
     let url: String = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
     let keeping = keeping(settings)?;
-    let limits = CallLimits {
-        ack_wait: settings.duration("ACK_WAIT", Duration::from_secs(10))?,
-        give_up_calls: settings.duration("CALL_GIVE_UP", Duration::from_secs(3_600))?,
-    };
+    let ack_wait = settings.duration("ACK_WAIT", ACK_WAIT)?;
+    let give_up_calls = settings.duration("CALL_GIVE_UP", Duration::from_secs(3_600))?;
     let mut stopping = stop.clone();
     let begun = async {
         let broker = Broker::connect(&url, &format!("quadrille-{name}")).await?;
@@ -142,19 +148,28 @@ pub async fn run<S: Service>(
     let wires: Wires<S::Input> = Arc::new(service.wires());
     let broker = store.broker.clone();
     let (inputs, gathered) = mpsc::channel(QUEUE);
-    let (mut background, pulling, listeners) = start_listeners(&store, &wires, &inputs, limits, &stop);
+    let held = HeldInputs::default();
+    let (listening, pulling, listeners) = start_listeners(&store, &wires, &inputs, &held, ack_wait, &stop);
+    let mut background = JoinSet::new();
     background.spawn(meters::keep(metrics.clone(), broker.clone(), name, stop.clone()));
     background.spawn(keep_log(broker.clone(), contract, keeping, stop.clone()));
+    let (guarding, refusal) = guard_retention::<S>(&store, stop.clone());
+    background.spawn(guarding);
     let door = Door {
         service: service.clone(),
         store: store.clone(),
+        refusal,
         inputs,
         wires,
         pulling,
         listeners,
         stop: stop.clone(),
     };
-    let mut engine = tokio::spawn(Engine::new(service, store, gathered, limits, stop.clone()).run());
+    // The engine goes on until the listeners have ended, so that what they still bring is handled.
+    let (handing_over, hand_over) = watch::channel(false);
+    let engine = Engine::new(service, store, gathered, give_up_calls, hand_over);
+    let mut engine = tokio::spawn(engine.run());
+    let keep_alive = tokio::spawn(held.clone().keep_alive(broker.clone(), ack_wait));
 
     let address = listener.local_addr()?;
     let app = service_routes(routes(door.clone()), door, metrics, &edge);
@@ -165,30 +180,41 @@ pub async fn run<S: Service>(
     tokio::select! {
         ended = &mut engine => {
             ended.context("the engine panicked; the log says where")?;
-            if !*stop.borrow() {
-                bail!("the engine ended by itself");
-            }
+            bail!("the engine ended by itself");
         }
-        served = &mut serving => {
-            served.context("the HTTP server panicked")?;
-            engine.await.context("the engine panicked; the log says where")?;
-        }
+        served = &mut serving => served.context("the HTTP server panicked")?,
         // Only a new process gets a connection again.
         () = broker.died() => bail!("the NATS client has died; the log says where"),
+        () = stopped(&mut stopping) => {}
     }
     let finish = async {
-        while background.join_next().await.is_some() {}
+        listening.join_all().await;
+        let _ = handing_over.send(true);
+        engine.await.context("the engine panicked; the log says where")?;
+        background.join_all().await;
         if !serving.is_finished() {
             let _ = serving.await;
         }
-        // Acknowledgements that were not sent would lead to redeliveries.
-        let _ = broker.client().flush().await;
+        settled(&held, &broker).await;
+        anyhow::Ok(())
     };
-    if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
-        warn!("some connections were still open after {STOP_TIMEOUT:?}; they are closed");
+    match tokio::time::timeout(STOP_TIMEOUT, finish).await {
+        Ok(ended) => ended?,
+        Err(_) => warn!("not everything has ended within {STOP_TIMEOUT:?}; it is cut off"),
     }
+    keep_alive.abort();
     info!(service = name, "stopped");
     Ok(())
+}
+
+/// Waits until nothing is held any more, and the broker knows that.
+async fn settled(held: &HeldInputs, broker: &Broker) {
+    // Outside calls and dead letters end beside the engine.
+    held.emptied().await;
+    // Acknowledgements that do not arrive would lead to redeliveries.
+    if let Err(error) = broker.sent_everything().await {
+        warn!(%error, "the last inputs come again");
+    }
 }
 
 /// Starts one listener for each bucket that the wires name. Returns them, how many are pulling, and how many there are.
@@ -196,7 +222,8 @@ fn start_listeners<S: Service>(
     store: &Store,
     wires: &Wires<S::Input>,
     inputs: &mpsc::Sender<PendingInput<S>>,
-    limits: CallLimits,
+    held: &HeldInputs,
+    ack_wait: Duration,
     stop: &watch::Receiver<bool>,
 ) -> (JoinSet<()>, Arc<AtomicUsize>, usize) {
     let speakers: BTreeSet<&'static str> = wires.iter().map(|wire| wire.name.service).collect();
@@ -208,7 +235,8 @@ fn start_listeners<S: Service>(
             speaker,
             wires: wires.clone(),
             inputs: inputs.clone(),
-            ack_wait: limits.ack_wait,
+            held: held.clone(),
+            ack_wait,
             redeliveries: store.meters.redeliveries(speaker),
             pulling: pulling.clone(),
             stop: stop.clone(),

@@ -419,6 +419,7 @@ mod tests {
             address: "1 Main St".to_owned(),
             payment: PaymentMode::Auto,
             approval: Approval::Auto,
+            placed_at: None,
         };
         let body = json!({
             "order": order, "reason": format!("because of {}", name.entry), "reference": "r", "courier_id": "grace",

@@ -179,6 +179,10 @@ impl Service for OrderService {
         }
     }
 
+    fn open_states() -> Option<fn(&State) -> bool> {
+        Some(State::is_open)
+    }
+
     // Longer than a screen: one total match, every pair of state and input named.
     fn decide(state: &State, input: &Input, context: &Context<'_, ItemPrice>) -> Decision<Self> {
         match (state, input) {
@@ -343,6 +347,17 @@ impl State {
                 delivery_requested, ..
             } => *delivery_requested,
             State::None | State::Created(_) | State::AwaitingApproval(_) | State::Cancelled { .. } => false,
+        }
+    }
+
+    /// Whether the order has not ended.
+    fn is_open(&self) -> bool {
+        match self {
+            State::Created(_)
+            | State::AwaitingApproval(_)
+            | State::Confirmed(_)
+            | State::Cancelling { .. } => true,
+            State::None | State::Completed { .. } | State::Cancelled { .. } => false,
         }
     }
 

@@ -8,9 +8,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use quadrille_events::{CourierId, Currency, ItemId, Money, Order, OrderId};
-use quadrille_runtime::Door;
 use quadrille_runtime::http::{Id, Json, Origin, Problem, SseClient, idempotency_key};
 use quadrille_runtime::operator::HistoryEntry;
+use quadrille_runtime::{Door, Outcome};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -20,6 +20,7 @@ use crate::OrderService;
 use crate::decide::{Input, State};
 use crate::price::{self, ItemPrice};
 use crate::request::{CancelOrder, ConfirmOrder, NewOrder};
+use crate::wait::Wait;
 
 pub fn routes(door: Door<OrderService>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Document::openapi())
@@ -45,6 +46,9 @@ struct OrderReply {
     /// How far the order has come.
     #[schema(example = "created")]
     state: &'static str,
+    /// Whose turn it is, if the request waited (`Prefer: wait`) and it is a person's: `customer` (to pay) or `shop owner` (to approve).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<&'static str>,
 }
 
 /// An order, as the order service knows it.
@@ -100,14 +104,23 @@ struct PriceView {
 /// sent, also if a price has changed since; the same key of the same customer with another order is refused.
 ///
 /// A line without `unit_price` gets the price that the order service knows. A price or total that is given must be that price.
+///
+/// With `Prefer: wait=N` the answer waits until the order is completed (201) or cancelled (409 with the reason), or a person is
+/// next (`waits_for`), at most N seconds.
 #[utoipa::path(post, path = "/orders/create_order", tag = "orders", request_body = NewOrder,
-    params((
-        "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        description = "1 to 255 visible ASCII characters, such as a UUID.", example = "0c8f9f4e-6f0e-4a5b-9c1d-2f7a0e3b5d61",
-    )),
+    params(
+        (
+            "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+            description = "1 to 255 visible ASCII characters, such as a UUID.", example = "0c8f9f4e-6f0e-4a5b-9c1d-2f7a0e3b5d61",
+        ),
+        (
+            "Prefer" = Option<String>, Header, description = "`wait=N` waits up to N seconds (RFC 7240), 10 at most.", example = "wait=5",
+        ),
+    ),
     responses(
         (status = 201, description = "The order is placed, now or before.", body = OrderReply,
             headers(("Location" = String, description = "Where the order is shown."))),
+        (status = 409, description = "The request waited, and the order is cancelled; the problem says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn create(
@@ -118,14 +131,36 @@ async fn create(
 ) -> Result<Response, Problem> {
     let request = Arc::new(request.check(idempotency_key(&headers)?)?);
     let order_id = request.order_id.clone();
-    door.command(Input::Create(request), "create", origin).await?;
+    door.admits_new()?;
+    let wait = Wait::begin(&door, &headers, &order_id).await?;
+    let placed = door.command(Input::Create(request), "create", origin).await?;
     let location = [(header::LOCATION, format!("/orders/{order_id}"))];
-    // However far the order has come since, the same request is answered as it was the first time.
-    let reply = Json(OrderReply {
-        order_id,
-        state: "created",
-    });
-    Ok((StatusCode::CREATED, location, reply).into_response())
+    let Some(wait) = wait else {
+        // However far the order has come since, the same request is answered as it was the first time.
+        let state = "created";
+        let reply = Json(OrderReply {
+            order_id,
+            state,
+            waits_for: None,
+        });
+        return Ok((StatusCode::CREATED, location, reply).into_response());
+    };
+    let applied = [("preference-applied", wait.applied())];
+    let waits_for = wait
+        .end(&door, &order_id, placed.outcome == Outcome::Done)
+        .await?;
+    let state = door.state(&order_id).await?;
+    let answer = if let State::Cancelled { reason, .. } = state {
+        Problem::conflict(reason).into_response()
+    } else {
+        let reply = Json(OrderReply {
+            order_id,
+            state: state.name(),
+            waits_for,
+        });
+        (StatusCode::CREATED, reply).into_response()
+    };
+    Ok((location, applied, answer).into_response())
 }
 
 /// Approves an order that waits for the shop owner. A repeated approval has no further effect.
@@ -144,7 +179,11 @@ async fn confirm(
         order_id: order_id.clone(),
     };
     let state = door.command(command, "confirm", origin).await?.state.name();
-    Ok(Json(OrderReply { order_id, state }))
+    Ok(Json(OrderReply {
+        order_id,
+        state,
+        waits_for: None,
+    }))
 }
 
 /// Cancels an order that is not completed. Payment settles the money first. A repeated cancellation has no further effect.
@@ -164,7 +203,11 @@ async fn cancel(
         reason,
     };
     let state = door.command(command, "cancel", origin).await?.state.name();
-    Ok(Json(OrderReply { order_id, state }))
+    Ok(Json(OrderReply {
+        order_id,
+        state,
+        waits_for: None,
+    }))
 }
 
 /// Shows an order.

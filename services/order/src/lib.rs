@@ -17,6 +17,7 @@ pub mod http;
 pub mod price;
 pub mod request;
 pub mod samples;
+mod wait;
 
 use quadrille_events::Flow;
 use quadrille_runtime::Settings;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use quadrille_decision::Refusal;
 use quadrille_events::{
     Approval, Currency, CustomerId, Item, ItemId, Line, MAX_MONEY, Money, Order, OrderId, PaymentMode,
@@ -51,6 +52,7 @@ pub struct OrderRequest {
     pub address: String,
     pub payment: PaymentMode,
     pub approval: Approval,
+    pub placed_at: Option<Timestamp>,
 }
 
 /// One line of an [`OrderRequest`].
@@ -96,6 +98,7 @@ impl OrderRequest {
                 address: self.address.clone(),
                 payment: self.payment,
                 approval: self.approval,
+                placed_at: self.placed_at,
             }),
         }
     }
@@ -131,7 +134,8 @@ impl OrderRequest {
         }
     }
 
-    /// Whether the placed order is the one that is asked for. What was left out can be anything: prices have changed since.
+    /// Whether the placed order is the one that is asked for. What was left out can be anything, because prices may have
+    /// changed since; and so can the time.
     pub fn asks_for(&self, placed: &Order) -> bool {
         let Order {
             order_id,
@@ -142,6 +146,7 @@ impl OrderRequest {
             address,
             payment,
             approval,
+            placed_at: _,
         } = placed;
         let is_line = |(asked, placed): (&LineRequest, &Line)| {
             asked.item_id == placed.item_id
@@ -177,6 +182,7 @@ impl From<&Order> for OrderRequest {
             address: order.address.clone(),
             payment: order.payment,
             approval: order.approval,
+            placed_at: order.placed_at,
         }
     }
 }

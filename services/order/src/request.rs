@@ -1,5 +1,6 @@
 //! Requests of customers, and their checks: a wrong request is answered by the first field that is wrong.
 
+use jiff::Timestamp;
 use quadrille_events::{
     Approval, Currency, CustomerId, ItemId, MAX_ADDRESS, MAX_LINES, MAX_MONEY, Money, OrderId, PaymentMode,
 };
@@ -91,7 +92,7 @@ pub struct CancelOrder {
 }
 
 impl NewOrder {
-    /// What the customer asks for. The id is random, or derived from customer and idempotency key.
+    /// What the customer asks for, placed now. The id is random, or derived from customer and idempotency key.
     pub fn check(self, key: Option<&str>) -> Result<OrderRequest, Problem> {
         let customer_id: CustomerId = field("customer_id", &self.customer_id)?;
         let lines = check_lines(self.lines)?;
@@ -114,6 +115,7 @@ impl NewOrder {
             address: self.address,
             payment: self.payment,
             approval: self.approval,
+            placed_at: Timestamp::from_millisecond(Timestamp::now().as_millisecond()).ok(),
         })
     }
 }

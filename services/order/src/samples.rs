@@ -11,7 +11,7 @@ use quadrille_events::{
 
 use crate::OrderService;
 use crate::decide::{Input, State};
-use crate::price::{ItemPrice, OrderRequest, key};
+use crate::price::{ItemPrice, LineRequest, OrderRequest, key};
 
 /// The price of a sample item: 250 a piece, as in [`order`].
 pub fn price(version: u64) -> ItemPrice {
@@ -62,6 +62,19 @@ pub fn samples() -> Samples<OrderService> {
         delivery_requested: false,
     });
     let create = |order: &Arc<Order>| Input::Create(Arc::new(OrderRequest::from(&**order)));
+    let line = LineRequest {
+        item_id: id("apple"),
+        quantity: 2,
+        unit_price: None,
+    };
+    let asked = |line| {
+        let request = OrderRequest::from(&*auto);
+        Input::Create(Arc::new(OrderRequest {
+            lines: vec![line],
+            total: None,
+            ..request
+        }))
+    };
     let priced = |version| Input::Priced {
         item_id: id("apple"),
         price: price(version),
@@ -111,6 +124,20 @@ pub fn samples() -> Samples<OrderService> {
             (
                 "create (both manual)",
                 create(&placed(PaymentMode::Manual, Approval::Manual)),
+            ),
+            (
+                "create (wrong price)",
+                asked(LineRequest {
+                    unit_price: Some(1),
+                    ..line.clone()
+                }),
+            ),
+            (
+                "create (no such item)",
+                asked(LineRequest {
+                    item_id: id("griffin"),
+                    ..line
+                }),
             ),
             ("confirm", Input::Approve { order_id: id("42") }),
             (

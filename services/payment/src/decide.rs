@@ -222,9 +222,11 @@ impl Service for PaymentService {
                 State::None | State::Opened { .. } | State::Expired { .. },
                 Input::CancelPayment { order, reason } | Input::ReservationFailed { order, reason },
             ) => cancel(state, order, reason),
+            // The charged order, not the heard one: its `placed_at` is part of the call's key, and two inputs may differ there if one
+            // of them was said by an older program.
             (
-                State::Charged { .. },
-                Input::CancelPayment { order, reason } | Input::ReservationFailed { order, reason },
+                State::Charged { order, .. },
+                Input::CancelPayment { reason, .. } | Input::ReservationFailed { reason, .. },
             ) => Decision::Ask(Ask::Refund {
                 order: order.clone(),
                 reason: reason.clone(),
@@ -403,9 +405,15 @@ impl State {
 }
 
 /// The idempotency key of the call whose outcome is the event `B`: the name of that event's entry, so that a call that is
-/// repeated, by any instance, is the same call to the provider.
-fn key<B: Body>(order: &Order) -> String {
-    format!("{}/{}", B::NAME.service, B::NAME.id(&order.order_id))
+/// repeated, by any instance, is the same call to the provider; and when the order was placed, because a provider may remember
+/// a key for longer than this system remembers the order, whose id may then come again. An order without that time keeps the key
+/// that it had.
+pub fn key<B: Body>(order: &Order) -> String {
+    let entry = format!("{}/{}", B::NAME.service, B::NAME.id(&order.order_id));
+    match order.placed_at {
+        Some(placed_at) => format!("{entry}@{}", placed_at.as_millisecond()),
+        None => entry,
+    }
 }
 
 fn charged(state: &State, order: &Arc<Order>, result: &ChargeResult) -> Decision<PaymentService> {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 use quadrille_decision::fate::fate;
 use quadrille_decision::{ASK_TIMEOUT, AskError};
 use quadrille_events::Order;
@@ -152,6 +153,9 @@ pub struct ProviderCall<'a> {
     /// ISO 4217.
     pub currency: &'static str,
     pub customer_id: &'a str,
+    /// With `order_id` it names the order: an id may come again when the first order is forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placed_at: Option<Timestamp>,
 }
 
 /// The answer to a charge.
@@ -222,6 +226,7 @@ impl HttpProvider {
             amount: order.total,
             currency: order.currency.code(),
             customer_id: order.customer_id.as_str(),
+            placed_at: order.placed_at,
         };
         let doubtful = |error: reqwest::Error| AskError::Transient(format!("{url}: {}", chain(&error)));
         let request = self

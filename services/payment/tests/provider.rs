@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use quadrille_decision::testing::order;
 use quadrille_decision::{AskError, Service};
-use quadrille_events::{Flow, Order, OrderId};
+use quadrille_events::{Charged, Flow, Order, OrderId, Refunded};
 use quadrille_payment::PaymentService;
-use quadrille_payment::decide::{Ask, Input};
+use quadrille_payment::decide::{Ask, Input, key};
 use quadrille_payment::provider::{ChargeResult, HttpProvider, Provider, SimulatedProvider};
 use serde_json::{Value, json};
 
@@ -32,6 +32,18 @@ fn declined(reason: &str) -> ChargeResult {
     ChargeResult::Declined {
         reason: reason.to_owned(),
     }
+}
+
+#[test]
+fn the_key_of_a_call_tells_two_orders_with_one_id_apart_and_is_that_of_older_programs_otherwise() {
+    let placed_at = |ms| Order {
+        placed_at: jiff::Timestamp::from_millisecond(ms).ok(),
+        ..order("42")
+    };
+    assert_eq!(key::<Charged>(&order("42")), KEY);
+    assert_eq!(key::<Refunded>(&order("42")), "payment/refunded.42");
+    assert_eq!(key::<Charged>(&placed_at(1)), "payment/charged.42@1");
+    assert_ne!(key::<Charged>(&placed_at(1)), key::<Charged>(&placed_at(2)));
 }
 
 mod simulator {

@@ -184,6 +184,7 @@ fn body(order_id: &OrderId) -> Vec<u8> {
         address: "nowhere".to_owned(),
         payment: quadrille_events::PaymentMode::Auto,
         approval: quadrille_events::Approval::Auto,
+        placed_at: None,
     };
     OrderEvent::from(Created {
         order: Arc::new(order),

@@ -46,6 +46,7 @@ fn stored_as(order_id: &str, wanted: &NewOrder) -> Arc<Order> {
         address: wanted.address.clone(),
         payment: wanted.payment,
         approval: wanted.approval,
+        placed_at: None,
     })
 }
 

@@ -144,8 +144,14 @@ impl Choreography {
                 .with_constants(&prices.collect()),
             ModelledService::new(erase(outside::payment(flow)), command_payment)
                 .with_asks(AskKind::of_payment),
-            ModelledService::new(erase(InventoryService { flow }), command_inventory)
-                .with_ledger::<inventory::Stock>(stock_keys),
+            ModelledService::new(
+                erase(InventoryService {
+                    flow,
+                    ..InventoryService::default()
+                }),
+                command_inventory,
+            )
+            .with_ledger::<inventory::Stock>(stock_keys),
             ModelledService::new(erase(outside::delivery()), |_, _| None)
                 .with_ledger::<delivery::Courier>(courier_keys)
                 .with_asks(AskKind::of_delivery),

@@ -149,6 +149,7 @@ impl Configuration {
                     address: "1 Main St".to_owned(),
                     payment: *payment,
                     approval: *approval,
+                    placed_at: None,
                 })
             })
             .collect()

@@ -59,7 +59,13 @@ fn everybody(flow: Flow, body: &[u8]) -> Vec<&'static str> {
     [
         hear(&OrderService { flow }, body),
         hear(&payment, body),
-        hear(&InventoryService { flow }, body),
+        hear(
+            &InventoryService {
+                flow,
+                ..InventoryService::default()
+            },
+            body,
+        ),
         hear(&DeliveryService::new(&settings).unwrap(), body),
     ]
     .concat()

@@ -16,7 +16,7 @@ use super::prometheus::promtool;
 use super::scrape::{Scrape, text};
 
 /// What every service says.
-const SERVICES_SAY: [(&str, &str); 16] = [
+const SERVICES_SAY: [(&str, &str); 19] = [
     ("quadrille_build_info", "gauge"),
     ("quadrille_commit_duration_seconds", "histogram"),
     ("quadrille_commit_messages", "histogram"),
@@ -31,8 +31,11 @@ const SERVICES_SAY: [(&str, &str); 16] = [
     ("quadrille_order_duration_seconds", "histogram"),
     ("quadrille_ready", "gauge"),
     ("quadrille_redeliveries_total", "counter"),
+    ("quadrille_retention_held", "gauge"),
+    ("quadrille_retention_seconds", "gauge"),
     ("quadrille_stream_bytes", "gauge"),
     ("quadrille_stream_lost_bytes", "gauge"),
+    ("quadrille_unhandled_input_age_seconds", "gauge"),
 ];
 /// What the console says.
 const CONSOLE_SAYS: [(&str, &str); 2] = [
@@ -100,6 +103,9 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
         // The letter is stored, then counted.
         scrape.sum("quadrille_dead_letters_parked", &[("service", "payment")]) == 1.0
             && scrape.sum("quadrille_dead_letters_total", &[]) > 0.0
+            && !scrape
+                .values("quadrille_unhandled_input_age_seconds", &[])
+                .is_empty()
             && STREAMS
                 .iter()
                 .all(|stream| bytes(stream) > 0.0 && !lost(stream).is_empty())

@@ -15,6 +15,7 @@ mod log;
 mod order_file;
 mod orders;
 mod photos;
+mod prices;
 mod reachable;
 mod records;
 mod report;
@@ -31,8 +32,8 @@ use crate::snapshot::Snapshot;
 pub use books::{Account, Books};
 pub use report::{Report, Violation};
 
-/// How long the audit waits by default for the services and the log to come to rest: three times `ACK_WAIT`, after which
-/// an input whose acknowledgement was lost has been delivered again and handled.
+/// How long the audit waits by default for the services and the log to come to rest: many times `ACK_WAIT`, after which an
+/// input whose acknowledgement was lost has been delivered again and handled.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long reading everything may take, and for each message in addition: ten times what it takes.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);

@@ -6,7 +6,7 @@ use quadrille_events::{Body, Event, ItemId, ItemPhoto, ItemUpdated, PHOTOS};
 use quadrille_runtime::ObjectError;
 use quadrille_runtime::operator::Operator;
 
-use crate::items::item_of;
+use crate::prices::item_of;
 use crate::report::Found;
 use crate::snapshot::Snapshot;
 

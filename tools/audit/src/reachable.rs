@@ -100,6 +100,7 @@ mod tests {
             address: "1 Main St".to_owned(),
             payment: PaymentMode::Manual,
             approval: Approval::Auto,
+            placed_at: None,
         };
         let mut file = OrderFile::new(Arc::new(order), is_replicated);
         for (number, (name, at)) in [(Created::NAME, 0)].iter().chain(events).enumerate() {

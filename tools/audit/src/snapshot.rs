@@ -15,9 +15,9 @@ use quadrille_runtime::nats::{StoredEvent, StoredEventError};
 use quadrille_runtime::operator::{EVENTS, Entry, Operator, Size};
 use serde::Deserialize;
 
-use crate::items::{PriceHistories, file_price, is_about_items};
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
 use crate::photos::{ItemPhotos, file_photo, wrong_photos};
+use crate::prices::{PriceHistories, file_price, is_about_items};
 use crate::records::{CourierLoad, ItemStock, LedgerRecord, file_record};
 
 /// Where a stream has lost its start, orders this close to what is left are not checked: part of theirs may be gone.
@@ -64,8 +64,8 @@ impl OtherEvent {
     /// Whether the log has it: the entry, if it is written once, else its newest version last.
     pub fn is_logged(&self, lifetime: Lifetime) -> bool {
         match (lifetime, self.logged.as_slice()) {
-            (Lifetime::Once | Lifetime::Permanent, [logged]) => logged.digest == self.digest,
-            (Lifetime::Once | Lifetime::Permanent, _) => false,
+            (Lifetime::Once, [logged]) => logged.digest == self.digest,
+            (Lifetime::Once, _) => false,
             (Lifetime::Latest, logged) => logged.last().is_some_and(|last| last.digest == self.digest),
         }
     }
@@ -214,7 +214,8 @@ impl Snapshot {
             sequence: entry.sequence,
             cause: stored.envelope.causation_id.clone(),
             digest: digest(&entry.body),
-            carries_the_order: *order == file.order,
+            // Programs that are older than `placed_at` leave it out.
+            carries_the_order: order.is_same_request(&file.order),
             courier: courier_of(&event),
             logged: Vec::new(),
         };
@@ -300,15 +301,7 @@ struct StreamStart {
     before: u64,
     /// How many times records may have been written again. Each time left a gap where the record had been.
     rewrites: u64,
-    first: Option<FirstEvent>,
-}
-
-/// The first event that is left.
-struct FirstEvent {
-    sequence: u64,
-    time: Timestamp,
-    /// How long its entry lives.
-    lives: Option<Duration>,
+    first: Option<(u64, Timestamp)>,
 }
 
 impl StreamStart {
@@ -318,31 +311,17 @@ impl StreamStart {
         }
         match self.first {
             Some(_) => {}
-            None if is_event => {
-                let seconds = entry
-                    .header("Nats-TTL")
-                    .and_then(|ttl| ttl.strip_suffix('s')?.parse().ok());
-                self.first = Some(FirstEvent {
-                    sequence: entry.sequence,
-                    time: entry.time,
-                    lives: seconds.map(Duration::from_secs),
-                });
-            }
+            None if is_event => self.first = Some((entry.sequence, entry.time)),
             None => self.before += 1,
         }
     }
 
     /// Events about orders are stored once and never moved, so a gap before the first one means that others have gone, unless
-    /// records that were written again explain the gap, and no entry is old enough to be gone.
+    /// records that were written again explain the gap, and nothing has expired yet.
     fn since(&self, size: &Size, now: Timestamp) -> Option<Timestamp> {
-        let (sequence, time, lives) = match &self.first {
-            Some(first) => (first.sequence, first.time, first.lives),
-            None => (size.last_sequence + 1, now, None),
-        };
+        let (sequence, time) = self.first.unwrap_or((size.last_sequence + 1, now));
         let gap = (sequence - 1).saturating_sub(self.before);
-        let age = Duration::try_from(now.duration_since(size.created_at)).unwrap_or_default();
-        let may_age = lives.is_some_and(|lives| age >= lives);
-        let lost = gap > self.rewrites || (gap > 0 && may_age);
+        let lost = gap > self.rewrites || (gap > 0 && size.may_have_expired);
         lost.then(|| time.checked_add(HORIZON).unwrap_or(Timestamp::MAX))
     }
 }

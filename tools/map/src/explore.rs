@@ -203,7 +203,13 @@ impl Explorer {
         let mut services = [
             SampledService::new(OrderService { flow }, quadrille_order::samples::samples()),
             SampledService::new(payment, quadrille_payment::samples::samples()),
-            SampledService::new(InventoryService { flow }, quadrille_inventory::samples::samples()),
+            SampledService::new(
+                InventoryService {
+                    flow,
+                    ..InventoryService::default()
+                },
+                quadrille_inventory::samples::samples(),
+            ),
             SampledService::new(delivery, quadrille_delivery::samples::samples()),
         ];
         Self {

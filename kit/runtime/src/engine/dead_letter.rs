@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
-use crate::engine::messages::ttl;
 use crate::engine::store::Store;
 use crate::nats::{CommitError, ReadError, StoredMessage, Write, acknowledge};
 
@@ -72,8 +71,7 @@ impl Store {
             headers: header_map(message.headers.as_ref()),
             parked_at: Timestamp::now(),
         };
-        let said_at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos()).unwrap_or_default();
-        match self.store_letter(&letter, said_at, message.payload.clone()).await {
+        match self.store_letter(&letter, message.payload.clone()).await {
             Ok(_) => {
                 let (attempts, reason) = (letter.attempts, &letter.reason);
                 warn!(id = %letter.id, subject = %letter.subject, attempts, reason, "parked as a dead letter");
@@ -88,22 +86,11 @@ impl Store {
         }
     }
 
-    /// Stores a letter for as long as its event would have lived: later, the entries would be gone by which a retry may have to be ignored.
-    async fn store_letter(
-        &self,
-        letter: &DeadLetter,
-        said_at: Timestamp,
-        body: Bytes,
-    ) -> Result<u64, CommitError> {
-        let age = Duration::try_from(Timestamp::now().duration_since(said_at)).unwrap_or_default();
-        let lives = self.retention.map(|retention| ttl(retention.saturating_sub(age)));
+    async fn store_letter(&self, letter: &DeadLetter, body: Bytes) -> Result<u64, CommitError> {
         let write = |letter: &DeadLetter, body: Bytes| -> Result<Write, CommitError> {
             let mut headers = HeaderMap::new();
             let known = serde_json::to_string(letter).map_err(|e| CommitError::Rejected(e.to_string()))?;
             headers.insert(HEADER, known.as_str());
-            if let Some(lives) = &lives {
-                headers.insert("Nats-TTL", lives.as_str());
-            }
             Ok(Write {
                 subject: self.letter_subject(&letter.id),
                 headers,
@@ -144,6 +131,25 @@ impl Store {
         let there = page.messages.into_iter().filter(|message| !message.is_deleted());
         let letters = there.filter_map(read_letter).map(|parked| parked.letter);
         Ok((letters.collect(), last.filter(|_| page.has_more)))
+    }
+
+    /// The id of the letter that was parked first, and when its event was decided (or else when it was parked).
+    pub(crate) async fn oldest_letter(&self) -> Result<Option<(String, Timestamp)>, ReadError> {
+        /// Few, because a letter can be large.
+        const PAGE: usize = 8;
+        let mut after = 0;
+        loop {
+            let (letters, more) = self.letters(after, PAGE).await?;
+            if let Some(letter) = letters.into_iter().next() {
+                let decided_at = letter.headers.get("ce-time").and_then(|time| time.parse().ok());
+                let since = decided_at.unwrap_or(letter.parked_at);
+                return Ok(Some((letter.id, since.min(letter.parked_at))));
+            }
+            match more {
+                Some(last) => after = last,
+                None => return Ok(None),
+            }
+        }
     }
 
     /// One parked letter with its body.

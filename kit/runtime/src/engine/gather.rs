@@ -58,10 +58,11 @@ impl<S: Service> Gatherer<S> {
     /// Gives back everything that waits, and takes nothing any more.
     pub async fn hand_back(mut self) {
         self.inputs.close();
-        while let Ok(pending) = self.inputs.try_recv() {
+        self.outcomes.close();
+        while let Some(pending) = self.inputs.recv().await {
             pending.hand_back(STOPPING).await;
         }
-        while let Ok(pending) = self.outcomes.try_recv() {
+        while let Some(pending) = self.outcomes.recv().await {
             pending.hand_back(STOPPING).await;
         }
     }

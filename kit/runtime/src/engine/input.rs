@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use async_nats::jetstream::{self, AckKind};
 use futures::future::BoxFuture;
 use quadrille_decision::{AskError, Refusal, Service};
 use quadrille_events::AggregateId;
@@ -11,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::cause::{Cause, Effects};
-use crate::nats::acknowledge;
+use crate::engine::held::HeldMessage;
 use crate::telemetry::spans;
 
 /// An input that waits for its answer.
@@ -44,7 +43,7 @@ pub(crate) struct OpenCall<S: Service> {
 /// Who waits for the answer to an input.
 pub(crate) enum Requester<S: Service> {
     /// The broker, which delivers the event again unless it is acknowledged.
-    Event(Box<jetstream::Message>),
+    Event(Box<HeldMessage>),
     /// A caller, who gives up at `deadline`.
     Command {
         answer: oneshot::Sender<Verdict<S>>,
@@ -63,6 +62,8 @@ pub(crate) enum Verdict<S: Service> {
     Refused(Refusal),
     /// The input cannot be handled as it is, now or later.
     Failed(String),
+    /// The input cannot be decided now, and perhaps later: an event comes again, a caller has to.
+    Postponed(String),
     /// The input could not be settled in time: it is stored or not.
     Unknown(String),
 }
@@ -101,7 +102,7 @@ impl<S: Service> PendingInput<S> {
     pub async fn hand_back(self, reason: &str) {
         spans::ended(&self.span, "handed back", reason, &Effects::default());
         match self.requester {
-            Requester::Event(message) => acknowledge(&message, AckKind::Nak(None)).await,
+            Requester::Event(held) => held.give_back(None).await,
             Requester::Command { answer, .. } => {
                 let _ = answer.send(Verdict::Unknown(reason.to_owned()));
             }

@@ -169,3 +169,41 @@ impl<R: Clone> LedgerMemory<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_may_lag_is_read_again_once_it_is_too_old() {
+        let (lagging, newest) = (
+            Reads::Lagging(vec!["price".to_owned()]),
+            Reads::Keys(vec!["price".to_owned()]),
+        );
+        let mut ledger = LedgerMemory::<u64>::default();
+        assert!(!ledger.holds(&lagging));
+        let there = RecordRevision {
+            record: Some(250),
+            revision: 7,
+        };
+        let read = BTreeMap::from([("price".to_owned(), there)]);
+        ledger.learn(&lagging, read.clone());
+        assert!(ledger.holds(&lagging) && ledger.holds(&newest));
+
+        let age = |ledger: &mut LedgerMemory<u64>| {
+            let seen = ledger.seen.get_mut("price").expect("it was read");
+            seen.at = seen.at.checked_sub(2 * MAX_LAG).expect("the clock is old enough");
+        };
+        age(&mut ledger);
+        assert!(!ledger.holds(&lagging), "another instance may have written it");
+        assert!(ledger.holds(&newest), "the check of the commit finds that out");
+        ledger.learn(&lagging, read);
+        assert!(ledger.holds(&lagging));
+
+        // What the instance itself has written is the newest at that moment.
+        age(&mut ledger);
+        ledger.change("price".to_owned(), 270);
+        ledger.stored("price", 8);
+        assert!(ledger.holds(&lagging));
+    }
+}

@@ -1,14 +1,13 @@
 //! What a service is about to store, as messages: events, deadlines, records.
 
-use std::time::Duration;
-
 use async_nats::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
-use quadrille_events::{AggregateId, Envelope, EventName, Lifetime, Said};
+use quadrille_events::{AggregateId, AggregateKind, Envelope, EventName, Lifetime, Said};
 
 use crate::cause::Cause;
 use crate::engine::store::{Store, entries_of};
 use crate::nats::Write;
+use crate::nats::streams::NEVER;
 
 /// The filter that the expected last sequence is about; the client has no name for it.
 const CHECKED_SUBJECT: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence-Subject");
@@ -36,8 +35,9 @@ impl Store {
             headers.insert(header::NATS_SCHEDULE_NEXT, "purge");
             headers.insert(header::NATS_SCHEDULER, self.due(&about));
         }
-        if let (Some(retention), Lifetime::Once) = (self.retention, name.lifetime) {
-            headers.insert(header::NATS_MESSAGE_TTL, ttl(retention));
+        // Entries about orders expire by the age limit of the bucket; an item or a card is there until its owner says otherwise.
+        if name.lifetime == Lifetime::Latest || name.about != AggregateKind::ORDER {
+            headers.insert(header::NATS_MESSAGE_TTL, NEVER);
         }
         Write {
             subject: name.stored_as(&about),
@@ -53,9 +53,6 @@ impl Store {
         let mut headers = envelope_headers(name, &about, Occasion { now: at, ..occasion });
         headers.insert(header::NATS_SCHEDULE, format!("@at {at}"));
         headers.insert(header::NATS_SCHEDULE_TARGET, name.stored_as(&about));
-        if let Some(retention) = self.retention {
-            headers.insert(header::NATS_SCHEDULE_TTL, ttl(retention));
-        }
         Write {
             subject: self.due(&about),
             headers,
@@ -75,6 +72,7 @@ impl Store {
             header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
             HeaderValue::from(revision),
         );
+        headers.insert(header::NATS_MESSAGE_TTL, NEVER);
         let body = serde_json::to_vec(record).map_err(|error| format!("the record {key}: {error}"))?;
         Ok(Write {
             subject: format!("$KV.{}.{key}", self.service),
@@ -97,9 +95,4 @@ fn envelope_headers(name: &EventName, about: &AggregateId, occasion: Occasion<'_
         headers.insert(HeaderName::from_static(key), value);
     }
     headers
-}
-
-/// A TTL as the broker reads it: whole seconds, 1 at least.
-pub(crate) fn ttl(retention: Duration) -> String {
-    format!("{}s", retention.as_secs().max(1))
 }

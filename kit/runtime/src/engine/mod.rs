@@ -14,9 +14,11 @@
 //! parked as a dead letter.
 
 pub(crate) mod dead_letter;
+pub(crate) mod held;
 pub(crate) mod input;
 pub(crate) mod listener;
 pub(crate) mod outside_calls;
+pub(crate) mod retention;
 pub(crate) mod store;
 pub(crate) mod wires;
 
@@ -42,7 +44,7 @@ use crate::engine::commit::commit;
 use crate::engine::gather::Gatherer;
 use crate::engine::input::{PendingInput, Verdict};
 use crate::engine::memory::Memory;
-use crate::engine::outside_calls::{CallLimits, OutsideCalls};
+use crate::engine::outside_calls::OutsideCalls;
 use crate::engine::plan::{InProgress, Planner};
 use crate::engine::retry::{Backoff, Retry};
 use crate::engine::settle::settle;
@@ -92,12 +94,18 @@ impl<S: Service> Engine<S> {
         service: Arc<S>,
         store: Store,
         inputs: mpsc::Receiver<PendingInput<S>>,
-        limits: CallLimits,
+        give_up_calls: Duration,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (outcomes, returning) = mpsc::unbounded_channel();
         Self {
-            calls: OutsideCalls::new(service.clone(), store.clone(), limits, outcomes, stop.clone()),
+            calls: OutsideCalls::new(
+                service.clone(),
+                store.clone(),
+                give_up_calls,
+                outcomes,
+                stop.clone(),
+            ),
             gatherer: Gatherer::new(inputs, returning, stop.clone()),
             service,
             store,
@@ -106,7 +114,8 @@ impl<S: Service> Engine<S> {
         }
     }
 
-    /// Handles inputs until told to stop; then finishes the group in progress and gives the rest back.
+    /// Handles inputs until told to stop, which is when no listener brings any more; then finishes the group in progress and gives the
+    /// rest back.
     pub async fn run(mut self) {
         while let Some(group) = self.gatherer.group().await {
             self.store.meters.group_inputs.record(group.len() as f64);

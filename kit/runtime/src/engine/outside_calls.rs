@@ -1,11 +1,9 @@
 //! Outside calls that do not answer at once: they run beside the groups, so that a slow provider delays no other input, and are repeated
 //! with back-off; each outcome comes back as an input.
 
-use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::AckKind;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -17,7 +15,6 @@ use crate::cause::Effects;
 use crate::engine::input::{OpenCall, PendingInput, Requester, Verdict};
 use crate::engine::retry::Backoff;
 use crate::engine::store::Store;
-use crate::nats::acknowledge;
 use crate::shutdown::{STOPPING, stopped};
 use crate::telemetry::spans;
 
@@ -30,31 +27,23 @@ const CALL_BACKOFF: Backoff = Backoff {
     most: Duration::from_secs(30),
 };
 
-/// How long inputs and calls may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CallLimits {
-    /// The time after which the broker redelivers an unacknowledged input.
-    pub ack_wait: Duration,
-    /// How long an outside call is repeated until its input is parked.
-    pub give_up_calls: Duration,
-}
-
 /// The outside calls of one instance.
 pub(crate) struct OutsideCalls<S: Service> {
     service: Arc<S>,
     store: Store,
     calls: Arc<Semaphore>,
-    limits: CallLimits,
+    give_up: Duration,
     outcomes: mpsc::UnboundedSender<PendingInput<S>>,
     stop: watch::Receiver<bool>,
 }
 
 impl<S: Service> OutsideCalls<S> {
-    /// Outcomes go to `outcomes`; there are never more of them than inputs that wait.
+    /// A call is repeated for `give_up`, and then its input is parked. Outcomes go to `outcomes`; there are never more of them than
+    /// inputs that wait.
     pub fn new(
         service: Arc<S>,
         store: Store,
-        limits: CallLimits,
+        give_up: Duration,
         outcomes: mpsc::UnboundedSender<PendingInput<S>>,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -62,7 +51,7 @@ impl<S: Service> OutsideCalls<S> {
             service,
             store,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
-            limits,
+            give_up,
             outcomes,
             stop,
         }
@@ -74,26 +63,27 @@ impl<S: Service> OutsideCalls<S> {
         async move { service.ask(ask).await }.boxed()
     }
 
-    /// Waits for the call that was begun for an input, keeps the input from being redelivered meanwhile, and sends it back to the engine
-    /// with the outcome in its place.
+    /// Waits for the call that was begun for an input, and sends the input back to the engine with the outcome in its place.
     pub fn wait(&self, mut pending: PendingInput<S>) {
         let Some(OpenCall { ask, future }) = pending.open_call.take() else {
             return;
         };
         let call = future.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (service, store, outcomes) = (self.service.clone(), self.store.clone(), self.outcomes.clone());
-        let (calls, limits, mut stop) = (self.calls.clone(), self.limits, self.stop.clone());
+        let (calls, give_up, mut stop) = (self.calls.clone(), self.give_up, self.stop.clone());
         tokio::spawn(async move {
             let ended = tokio::select! {
-                ended = repeat(&*service, ask, call, &calls, limits.give_up_calls, &pending) => ended,
-                never = keep_alive(&pending, limits.ack_wait) => match never {},
+                ended = repeat(&*service, ask, call, &calls, give_up, &pending) => ended,
                 () = stopped(&mut stop) => return pending.hand_back(STOPPING).await,
             };
             match ended {
                 Ok(outcome) => {
                     pending.input = outcome;
                     pending.must_finish = true;
-                    drop(outcomes.send(pending));
+                    // The engine has ended meanwhile: the call is made again, with the same key.
+                    if let Err(unsent) = outcomes.send(pending) {
+                        unsent.0.hand_back(STOPPING).await;
+                    }
                 }
                 Err(problem) => {
                     let outcome = match &pending.requester {
@@ -103,22 +93,12 @@ impl<S: Service> OutsideCalls<S> {
                     store.meters.input(pending.cause.name, outcome, "");
                     spans::ended(&pending.span, outcome, &problem, &Effects::default());
                     match pending.requester {
-                        Requester::Event(message) => store.park(&message, &problem).await,
+                        Requester::Event(held) => store.park(&held.message, &problem).await,
                         Requester::Command { answer, .. } => drop(answer.send(Verdict::Unknown(problem))),
                     }
                 }
             }
         });
-    }
-}
-
-/// Keeps the broker from redelivering the input (`+WPI` acknowledgements).
-async fn keep_alive<S: Service>(pending: &PendingInput<S>, ack_wait: Duration) -> Infallible {
-    loop {
-        tokio::time::sleep(ack_wait / 3).await;
-        if let Requester::Event(message) = &pending.requester {
-            acknowledge(message, AckKind::Progress).await;
-        }
     }
 }
 

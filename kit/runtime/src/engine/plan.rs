@@ -181,8 +181,8 @@ pub(super) struct Planner<'e, S: Service> {
     known: HashMap<AggregateId, KnownState<S::State>>,
     /// The aggregates whose state was read for this group.
     fresh: HashSet<AggregateId>,
-    /// Why the entries of an aggregate make no sense.
-    unreadable: HashMap<AggregateId, String>,
+    /// Why an aggregate has no state: its entries make no sense, or are not all there.
+    unreadable: HashMap<AggregateId, StateError>,
     /// Whether the ledger was read for this group.
     fresh_ledger: bool,
 }
@@ -262,8 +262,8 @@ impl<'e, S: Service> Planner<'e, S> {
             match state {
                 Ok(state) => drop(self.known.insert(about, state)),
                 Err(StateError::Read(error)) => return Err(error.into()),
-                Err(error @ StateError::Unreadable { .. }) => {
-                    drop(self.unreadable.insert(about, error.to_string()));
+                Err(error @ (StateError::Unreadable { .. } | StateError::Incomplete { .. })) => {
+                    drop(self.unreadable.insert(about, error));
                 }
             }
         }
@@ -302,7 +302,9 @@ impl<'e, S: Service> Planner<'e, S> {
             }
             Err(StateError::Read(error)) => Err(error.into()),
             // No decision can be made on such a record; an operator has to put it right.
-            Err(error @ StateError::Unreadable { .. }) => Err(Retry::OneByOne(error.to_string())),
+            Err(error @ (StateError::Unreadable { .. } | StateError::Incomplete { .. })) => {
+                Err(Retry::OneByOne(error.to_string()))
+            }
         }
     }
 
@@ -340,8 +342,12 @@ impl<'e, S: Service> Planner<'e, S> {
 
     fn decide_one(&mut self, pending: &mut PendingInput<S>, draft: &mut Draft<S>) -> Option<DecidedInput<S>> {
         let about = pending.about.clone();
-        if let Some(problem) = about.as_ref().and_then(|about| self.unreadable.get(about)) {
-            return Some(DecidedInput::without_effects(Verdict::Failed(problem.clone())));
+        if let Some(error) = about.as_ref().and_then(|about| self.unreadable.get(about)) {
+            let verdict = match error {
+                StateError::Unreadable { .. } => Verdict::Failed(error.to_string()),
+                StateError::Incomplete { .. } | StateError::Read(_) => Verdict::Postponed(error.to_string()),
+            };
+            return Some(DecidedInput::without_effects(verdict));
         }
         let known = about
             .as_ref()

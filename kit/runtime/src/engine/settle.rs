@@ -1,6 +1,7 @@
 //! Settling: an input ends. Its requester is answered, the log gets a line, the metrics a count.
 
-use async_nats::jetstream::AckKind;
+use std::time::Duration;
+
 use quadrille_decision::Service;
 use quadrille_events::AggregateId;
 use tracing::{error, info, warn};
@@ -8,8 +9,10 @@ use tracing::{error, info, warn};
 use crate::cause::Effects;
 use crate::engine::input::{PendingInput, Requester, Verdict};
 use crate::engine::store::Store;
-use crate::nats::acknowledge;
 use crate::telemetry::spans;
+
+/// How long an event waits whose order cannot be read now.
+const POSTPONED: Duration = Duration::from_secs(5);
 
 /// How an input ended, in the words that are counted: outcome and reason are words of the code.
 struct Outcome<'a> {
@@ -37,15 +40,16 @@ pub(super) async fn settle<S: Service>(
     spans::ended(&pending.span, outcome.name, outcome.detail, effects);
     match pending.requester {
         Requester::Command { answer, .. } => drop(answer.send(verdict)),
-        Requester::Event(message) => match verdict {
-            Verdict::Failed(problem) => store.park(&message, &problem).await,
+        Requester::Event(held) => match verdict {
+            Verdict::Failed(problem) => store.park(&held.message, &problem).await,
             Verdict::Refused(refusal) => {
                 // Only commands are refused; a refused event shows a hole in the decisions.
                 let reason = format!("an event was refused: {refusal:?}");
-                store.park(&message, &reason).await;
+                store.park(&held.message, &reason).await;
             }
+            Verdict::Postponed(_) => held.give_back(Some(POSTPONED)).await,
             Verdict::Done { .. } | Verdict::Ignored { .. } | Verdict::Unknown(_) => {
-                acknowledge(&message, AckKind::Ack).await;
+                held.acknowledge().await;
             }
         },
     }
@@ -89,6 +93,10 @@ fn log_line<'a, S: Service>(
                 Requester::Command { .. } => outcome("failed", "", problem),
                 Requester::Event(_) => outcome("parked", "", problem),
             }
+        }
+        Verdict::Postponed(problem) => {
+            error!(service, order_id, cause, problem, trace_id, "postponed");
+            outcome("postponed", "", problem)
         }
         Verdict::Unknown(problem) => {
             warn!(

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::header;
 use jiff::Timestamp;
 use quadrille_decision::{Reads, Service};
-use quadrille_events::{AggregateId, AggregateKind, Contract, Said, split_entry};
+use quadrille_events::{AggregateId, AggregateKind, Contract, Lifetime, Said, split_entry};
 
 use crate::nats::streams::bucket_stream;
 use crate::nats::{Broker, MAX_MULTI_GET, ReadError, StoredMessage};
@@ -57,6 +58,16 @@ pub(crate) enum StateError {
         subject: String,
         sequence: u64,
         problem: String,
+    },
+    /// An entry was decided on an earlier one that the broker does not return: damaged on the replica that answers, perhaps whole on
+    /// another. Waiting helps if another replica leads.
+    #[error(
+        "the entry {subject} was decided on the entry at sequence {missing}, which cannot be read: a replica of {stream} may be damaged"
+    )]
+    Incomplete {
+        subject: String,
+        missing: u64,
+        stream: String,
     },
 }
 
@@ -123,13 +134,66 @@ impl Store {
             .map(|about| entries_of(self.service, about))
             .collect();
         let entries = self.broker.fresh_get(&self.stream, &filters, self.replicas);
+        let mut entries_by_aggregate: HashMap<AggregateId, Vec<StoredMessage>> = HashMap::new();
         for entry in entries.await? {
-            let slot = self.aggregate_of(&entry).and_then(|about| states.get_mut(&about));
-            if let Some(slot) = slot {
-                fold_entry::<S>(slot, &entry);
+            if let Some(about) = self.aggregate_of(&entry) {
+                entries_by_aggregate.entry(about).or_default().push(entry);
+            }
+        }
+        for (about, entries) in entries_by_aggregate {
+            if let Some(state) = states.get_mut(&about) {
+                *state = self.fold::<S>(about.kind(), &entries);
             }
         }
         Ok(())
+    }
+
+    /// The fold of all entries of one aggregate, oldest first.
+    fn fold<S: Service>(
+        &self,
+        kind: AggregateKind,
+        entries: &[StoredMessage],
+    ) -> Result<KnownState<S::State>, StateError> {
+        if let Some((entry, missing)) = self.missing_predecessor(kind, entries) {
+            return Err(StateError::Incomplete {
+                subject: entry.subject.clone(),
+                missing,
+                stream: self.stream.clone(),
+            });
+        }
+        let mut known = KnownState::default();
+        for entry in entries {
+            fold_entry::<S>(&mut known, entry)?;
+        }
+        Ok(known)
+    }
+
+    /// The first entry that was decided on an entry which is not there, and the sequence of that one. Each entry names the last one before
+    /// it, because the broker checked it. Three things may be missing without damage: an entry that was rewritten, one that a KV
+    /// client deleted, and the first entries of an old order, which expire before the later ones (an order that is still open
+    /// does not get that old: [`crate::engine::retention`]).
+    fn missing_predecessor<'e>(
+        &self,
+        kind: AggregateKind,
+        entries: &'e [StoredMessage],
+    ) -> Option<(&'e StoredMessage, u64)> {
+        let mut names = self.contract.names();
+        let rewrites = names.any(|name| {
+            name.service == self.service && name.about == kind && name.lifetime == Lifetime::Latest
+        });
+        let expires = |entry: &StoredMessage| {
+            let age = Duration::try_from(Timestamp::now().duration_since(entry.time)).unwrap_or_default();
+            self.retention.is_some_and(|retention| age >= retention / 2)
+        };
+        if rewrites || entries.first().is_some_and(expires) || entries.iter().any(StoredMessage::is_deleted) {
+            return None;
+        }
+        entries.iter().enumerate().find_map(|(position, entry)| {
+            let checked = entry.header(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE.as_ref())?;
+            let before: u64 = checked.parse().ok()?;
+            let there = before == 0 || entries[..position].iter().any(|e| e.sequence == before);
+            (!there).then_some((entry, before))
+        })
     }
 
     async fn fold_one_by_one<S: Service>(
@@ -156,7 +220,7 @@ impl Store {
 
     /// What an entry of this bucket is about: by the shape of its name alone, because a name that the service does not know is
     /// unreadable, not absent.
-    fn aggregate_of(&self, entry: &StoredMessage) -> Option<AggregateId> {
+    pub fn aggregate_of(&self, entry: &StoredMessage) -> Option<AggregateId> {
         let (_, key, id) = split_entry(&entry.subject)?;
         let kind = match key.split_once('.') {
             None => AggregateKind::ORDER,
@@ -232,19 +296,20 @@ pub(crate) fn entries_of(service: &str, about: &AggregateId) -> String {
 }
 
 /// Folds one entry into the state that it belongs to.
-fn fold_entry<S: Service>(slot: &mut Result<KnownState<S::State>, StateError>, entry: &StoredMessage) {
-    let (Ok(known), Some((_, key, _))) = (slot.as_mut(), split_entry(&entry.subject)) else {
-        return;
+fn fold_entry<S: Service>(known: &mut KnownState<S::State>, entry: &StoredMessage) -> Result<(), StateError> {
+    let Some((_, key, _)) = split_entry(&entry.subject) else {
+        return Ok(());
     };
     known.sequence = entry.sequence;
     known.since.get_or_insert(entry.time);
-    if entry.is_deleted() {
-        return;
+    if !entry.is_deleted() {
+        let said = S::Said::decode(key, &entry.body);
+        S::fold(
+            &mut known.state,
+            &said.map_err(|problem| unreadable(entry, problem.to_string()))?,
+        );
     }
-    match S::Said::decode(key, &entry.body) {
-        Ok(said) => S::fold(&mut known.state, &said),
-        Err(problem) => *slot = Err(unreadable(entry, problem.to_string())),
-    }
+    Ok(())
 }
 
 fn unreadable(entry: &StoredMessage, problem: String) -> StateError {

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::Stream;
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use quadrille_decision::{Context, Decision, Reads, Refusal, Service};
-use quadrille_events::{AggregateId, Body, TypedId, split_entry};
+use quadrille_events::{AggregateId, Body, EventName, TypedId, split_entry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
@@ -38,6 +39,8 @@ pub struct Door<S: Service> {
     pub(crate) wires: Wires<S::Input>,
     pub(crate) pulling: Arc<AtomicUsize>,
     pub(crate) listeners: usize,
+    /// Why new orders are refused; `None` if they are not.
+    pub(crate) refusal: watch::Receiver<Option<String>>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -50,6 +53,7 @@ impl<S: Service> Clone for Door<S> {
             wires: self.wires.clone(),
             pulling: self.pulling.clone(),
             listeners: self.listeners,
+            refusal: self.refusal.clone(),
             stop: self.stop.clone(),
         }
     }
@@ -104,6 +108,18 @@ impl<S: Service> Door<S> {
         self.put(input, cause, false, span).await
     }
 
+    /// Whether new orders (or other aggregates) may begin. They may not while a listener has been away for longer than three quarters
+    /// of `RETENTION`: they would wait for it, and add to what the broker must not forget.
+    ///
+    /// # Errors
+    /// 503 with the reason.
+    pub fn admits_new(&self) -> Result<(), Problem> {
+        match &*self.refusal.borrow() {
+            None => Ok(()),
+            Some(reason) => Err(Problem::unavailable(reason.clone())),
+        }
+    }
+
     async fn put(
         &self,
         input: S::Input,
@@ -141,6 +157,7 @@ impl<S: Service> Door<S> {
             }),
             Verdict::Refused(refusal) => Err(refusal.into()),
             Verdict::Failed(problem) => Err(Problem::internal(problem)),
+            Verdict::Postponed(problem) => Err(Problem::unavailable(problem)),
             Verdict::Unknown(problem) => Err(unknown(&problem)),
         }
     }
@@ -250,6 +267,19 @@ impl<S: Service> Door<S> {
         id: &impl TypedId,
     ) -> Result<impl Stream<Item = HistoryEntry> + Send + 'static, Problem> {
         Ok(self.archive().live(&id.aggregate(), self.stop.clone()).await?)
+    }
+
+    /// The events of these names that are said about an order (or other aggregate) from now on, by whichever service.
+    ///
+    /// # Errors
+    /// 503 if the broker does not answer.
+    pub async fn arriving(
+        &self,
+        id: &impl TypedId,
+        names: impl IntoIterator<Item = &'static EventName>,
+    ) -> Result<BoxStream<'static, HistoryEntry>, Problem> {
+        let names = names.into_iter();
+        Ok(self.archive().arriving(&id.aggregate(), names).await?)
     }
 
     /// The dead letters of an order (or other aggregate), of whichever service.
@@ -411,6 +441,7 @@ impl From<StateError> for Problem {
         match error {
             StateError::Read(error) => error.into(),
             error @ StateError::Unreadable { .. } => Problem::internal(error.to_string()),
+            error @ StateError::Incomplete { .. } => Problem::unavailable(error.to_string()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The connection to NATS.
 
+use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -152,6 +154,26 @@ impl Broker {
         let mut losses = self.losses.clone();
         // The task owns the sender of this channel.
         while losses.changed().await.is_ok() {}
+    }
+
+    /// Waits until the server has received everything that was sent before: it handles what a connection sends in order, and this
+    /// comes last.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(crate) fn sent_everything(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async move {
+            if !self.is_connected() {
+                bail!("there is no connection");
+            }
+            let inbox = self.client.new_inbox();
+            let mut echo = self.client.subscribe(inbox.clone()).await?;
+            self.client.publish(inbox, Bytes::new()).await?;
+            let echoed = self.unless_lost(echo.next()).await.flatten();
+            echoed
+                .map(drop)
+                .context("the connection was lost before everything was sent")
+        })
     }
 
     /// How often it has connected.

@@ -5,12 +5,17 @@
 
 pub mod streams;
 
+pub(crate) mod consumers;
+pub(crate) mod expiry;
+pub(crate) mod log;
+
 mod api;
 mod commit;
 mod connection;
 pub(crate) mod headers;
 mod message;
 mod objects;
+mod pull;
 mod read;
 mod stored_event;
 
@@ -20,6 +25,7 @@ use tracing::debug;
 pub use api::ReadError;
 pub(crate) use api::StreamCondition;
 pub use commit::{COMMIT_TIMEOUT, CommitError, MAX_BATCH};
+pub(crate) use connection::READ_TIMEOUT;
 pub use connection::{Broker, OLDEST_SERVER};
 pub use message::{StoredMessage, Write};
 pub use objects::{ObjectError, ObjectInfo, Objects, PUT_TIMEOUT, Removals, StoredObject};
@@ -27,6 +33,7 @@ pub use read::{MAX_MULTI_GET, Page};
 pub use stored_event::{MAX_EVENT_BYTES, StoredEvent, StoredEventError};
 
 pub(crate) use message::RawMessage;
+pub(crate) use pull::{EXPIRES, Pull};
 
 /// Acknowledges a delivered message, or gives it back. An acknowledgement that gets lost does no harm: the input comes again and is
 /// ignored.

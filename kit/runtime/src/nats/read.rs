@@ -216,6 +216,21 @@ impl Broker {
         })
     }
 
+    /// Sequence and time of the first message of a stream that is not older than `since`.
+    pub(super) async fn first_since(
+        &self,
+        stream: &str,
+        since: jiff::Timestamp,
+    ) -> Result<Option<(u64, jiff::Timestamp)>, ReadError> {
+        #[derive(Deserialize)]
+        struct Place {
+            seq: u64,
+            time: jiff::Timestamp,
+        }
+        let place: Option<Place> = self.leader_get(stream, &json!({ "start_time": since })).await?;
+        Ok(place.map(|Place { seq, time }| (seq, time)))
+    }
+
     /// The answer to `STREAM.MSG.GET`; `None` if there is no such message.
     async fn leader_get<T: DeserializeOwned>(
         &self,

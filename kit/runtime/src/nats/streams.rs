@@ -12,11 +12,8 @@ use async_nats::jetstream::{
     },
 };
 use quadrille_events::{Contract, EventName};
-use tokio::sync::watch;
-use tracing::warn;
 
 use crate::nats::connection::Broker;
-use crate::shutdown::stopped;
 
 /// The log of all events, sourced from the buckets.
 pub const EVENTS: &str = "EVENTS";
@@ -24,8 +21,11 @@ pub const EVENTS: &str = "EVENTS";
 /// The most unacknowledged inputs of one consumer. Bounds the memory of a service.
 pub const MAX_ACK_PENDING: i64 = 4_096;
 
-/// How often a service looks whether the log is still there.
-const LOG_CHECK: Duration = Duration::from_secs(3);
+/// The value of the header `Nats-TTL` that exempts a message from `max_age` (ADR-43).
+pub(crate) const NEVER: &str = "never";
+
+/// In the metadata of a bucket: its records have `Nats-TTL: never`, so it may expire by age.
+pub(super) const RECORDS: &str = "quadrille.records";
 
 /// The server's own default.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -70,33 +70,6 @@ pub fn ensure<'a>(
     })
 }
 
-/// Makes the EVENTS log again if it is deleted while services run, until the service stops: the server then sources it anew from
-/// the buckets.
-pub(crate) fn keep_log(
-    broker: Broker,
-    contract: Contract,
-    keeping: Keeping,
-    mut stop: watch::Receiver<bool>,
-) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        loop {
-            tokio::select! {
-                () = stopped(&mut stop) => return,
-                () = tokio::time::sleep(LOG_CHECK) => {}
-            }
-            if !matches!(broker.is_there(EVENTS).await, Ok(false)) {
-                continue;
-            }
-            match ensure_stream(&broker, log_config(contract, keeping)).await {
-                Ok(_) => {
-                    warn!("the stream {EVENTS} was deleted; it is made again, and sourced from the buckets")
-                }
-                Err(error) => warn!(error = format!("{error:#}"), "the stream {EVENTS} was deleted"),
-            }
-        }
-    })
-}
-
 /// Creates or updates the durable consumer through which `listener` hears `names`, all of one bucket.
 pub fn ensure_consumer<'a>(
     broker: &'a Broker,
@@ -137,6 +110,8 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
         description: Some(format!("what the {service} service has said, and its ledger")),
         subjects: vec![format!("$KV.{service}.>")],
         max_messages_per_subject: 1,
+        // Messages that expire by their own TTL cost the server an fsync each, those that expire by age none.
+        max_age: keeping.retention.unwrap_or_default(),
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
         num_replicas: keeping.replicas,
@@ -144,7 +119,8 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
         max_messages: -1,
         max_message_size: -1,
         max_consumers: -1,
-        duplicate_window: DUPLICATE_WINDOW,
+        duplicate_window: duplicate_window(keeping.retention.unwrap_or_default()),
+        metadata: [(RECORDS.to_owned(), NEVER.to_owned())].into(),
         allow_rollup: true,
         deny_delete: true,
         allow_direct: true,
@@ -158,7 +134,7 @@ fn bucket_config(service: &str, keeping: Keeping) -> Config {
 /// EVENTS has one source per event rather than one per bucket. The server identifies a source by all its transforms: one more transform,
 /// after an upgrade, would be another source, and the server would fetch the whole bucket again. And each message carries the name of
 /// its source, which would be a third of its size if it named every event of the bucket.
-fn log_config(contract: Contract, keeping: Keeping) -> Config {
+pub(super) fn log_config(contract: Contract, keeping: Keeping) -> Config {
     let sources = contract
         .names()
         .map(|name| Source {
@@ -183,11 +159,7 @@ fn log_config(contract: Contract, keeping: Keeping) -> Config {
         max_messages_per_subject: -1,
         max_message_size: -1,
         max_consumers: -1,
-        // No longer than `max_age`, or the server refuses it; nothing is published here with a message id anyway.
-        duplicate_window: match keeping.events_max_age {
-            Duration::ZERO => DUPLICATE_WINDOW,
-            max_age => DUPLICATE_WINDOW.min(max_age),
-        },
+        duplicate_window: duplicate_window(keeping.events_max_age),
         allow_direct: true,
         allow_message_ttl: true,
         // It can always be sourced again, so it need not be on disk before the next message comes.
@@ -198,6 +170,14 @@ fn log_config(contract: Contract, keeping: Keeping) -> Config {
             headers_only: false,
         }),
         ..Default::default()
+    }
+}
+
+/// The window for a `max_age`: no longer, or the server refuses it. Nothing is published with a message id anyway.
+pub(super) fn duplicate_window(max_age: Duration) -> Duration {
+    match max_age {
+        Duration::ZERO => DUPLICATE_WINDOW,
+        max_age => DUPLICATE_WINDOW.min(max_age),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use quadrille_events::{AggregateId, Contract};
+use quadrille_events::{AggregateId, Contract, EventName};
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
@@ -12,7 +14,7 @@ use utoipa::ToSchema;
 use crate::engine::dead_letter::{DeadLetter, letters_about, read_letter};
 use crate::engine::store::entries_of;
 use crate::nats::streams::{EVENTS, bucket_stream};
-use crate::nats::{Broker, ReadError, StoredEvent, StoredMessage};
+use crate::nats::{Broker, READ_TIMEOUT, ReadError, StoredEvent, StoredMessage};
 use crate::shutdown::stopped;
 
 /// One event of a history.
@@ -89,18 +91,10 @@ impl Archive {
         mut stop: watch::Receiver<bool>,
     ) -> Result<impl Stream<Item = HistoryEntry> + Send + use<>, ReadError> {
         // First subscribe, then read: nothing falls between, and what comes twice is dropped.
-        let unavailable = |error: anyhow::Error| ReadError::Unavailable(format!("{error:#}"));
-        let client = self.broker.subscriber().await.map_err(unavailable)?;
-        let mut subscriptions = Vec::new();
-        for subject in self.subjects(about) {
-            let subscription = client.subscribe(subject).await;
-            subscriptions.push(subscription.map_err(|error| ReadError::Unavailable(error.to_string()))?);
-        }
+        let names = self.contract.names().filter(|name| name.about == about.kind());
+        let arriving = self.arriving(about, names).await?;
         let so_far = self.history(about).await?;
         let mut seen: HashSet<(String, String)> = HashSet::new();
-        let contract = self.contract;
-        let arriving = futures::stream::select_all(subscriptions)
-            .filter_map(move |message| async move { republished(contract, &message) });
         let entries = futures::stream::iter(so_far)
             .chain(arriving)
             .filter(move |entry| {
@@ -112,10 +106,26 @@ impl Archive {
         }))
     }
 
-    /// The plain subjects of the events about an aggregate, and nothing else.
-    fn subjects(&self, about: &AggregateId) -> HashSet<String> {
-        let names = self.contract.names().filter(|name| name.about == about.kind());
-        names.map(|name| name.heard_as(about)).collect()
+    /// The events of these names about an aggregate, as the EVENTS log republishes them from now on. When this returns, the server has
+    /// the subscriptions.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the broker does not answer.
+    pub async fn arriving(
+        &self,
+        about: &AggregateId,
+        names: impl Iterator<Item = &'static EventName>,
+    ) -> Result<BoxStream<'static, HistoryEntry>, ReadError> {
+        let client = self.broker.subscriber().await;
+        let client = client.map_err(|error| ReadError::Unavailable(format!("{error:#}")))?;
+        // Two services may use one subject.
+        let subjects: HashSet<String> = names.map(|name| name.heard_as(about)).collect();
+        let subscribing = subscribe(&client, subjects).await;
+        let subscriptions = subscribing.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        let contract = self.contract;
+        Ok(futures::stream::select_all(subscriptions)
+            .filter_map(move |message| async move { republished(contract, &message) })
+            .boxed())
     }
 
     /// The dead letters about an order (or other aggregate) in every bucket.
@@ -145,6 +155,25 @@ impl Archive {
         });
         let found = futures::future::try_join_all(reading).await?;
         Ok(found.into_iter().flatten().collect())
+    }
+}
+
+/// Subscribes, and waits until the server has it: it handles what a connection sends in order, so a message that the client sends to
+/// itself comes back after that.
+async fn subscribe(
+    client: &async_nats::Client,
+    subjects: HashSet<String>,
+) -> Result<Vec<async_nats::Subscriber>, async_nats::Error> {
+    let mut subscriptions = Vec::new();
+    for subject in subjects {
+        subscriptions.push(client.subscribe(subject).await?);
+    }
+    let echo = client.new_inbox();
+    let mut echoed = client.subscribe(echo.clone()).await?;
+    client.publish(echo, Bytes::new()).await?;
+    match tokio::time::timeout(READ_TIMEOUT, echoed.next()).await {
+        Ok(Some(_)) => Ok(subscriptions),
+        Ok(None) | Err(_) => Err("the server does not answer to a subscription".into()),
     }
 }
 

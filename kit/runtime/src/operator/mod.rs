@@ -20,6 +20,7 @@ use quadrille_events::{Contract, Event, EventName, TypedId};
 
 use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
 use crate::engine::store::entries_of;
+use crate::nats::expiry::may_have_expired;
 use crate::nats::headers::read_headers;
 use crate::nats::streams::bucket_stream;
 use crate::nats::{Broker, Objects, RawMessage, ReadError, StoredEvent, Write};
@@ -52,8 +53,8 @@ pub struct Size {
     pub bytes: u64,
     /// The sequence of its last message: how many were ever stored.
     pub last_sequence: u64,
-    /// When the stream was created.
-    pub created_at: Timestamp,
+    /// Whether it is so old that messages may have expired.
+    pub may_have_expired: bool,
 }
 
 /// How far a consumer is.
@@ -411,9 +412,11 @@ impl Operator {
         };
         let stream = self.broker.jetstream().get_stream(name).await?;
         let info = stream.get_info().await?;
+        let created = Timestamp::from_nanosecond(info.created.unix_timestamp_nanos())?;
+        let may_have_expired = may_have_expired(&info.config, Timestamp::now().duration_since(created));
         let state = info.state;
         Ok(Size {
-            created_at: Timestamp::from_nanosecond(info.created.unix_timestamp_nanos())?,
+            may_have_expired,
             messages: state.messages,
             bytes: state.bytes,
             last_sequence: state.last_sequence,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::cause::InputName;
+use crate::nats::consumers::consumers_of;
 use crate::nats::streams::{EVENTS, bucket_stream};
 use crate::nats::{Broker, CommitError, ReadError};
 use crate::shutdown::stopped;
@@ -54,6 +55,9 @@ const ORDER_DURATION: &str = "quadrille_order_duration_seconds";
 const REQUEST_DURATION: &str = "quadrille_http_request_duration_seconds";
 const PENDING: &str = "quadrille_consumer_pending";
 const ACK_PENDING: &str = "quadrille_consumer_ack_pending";
+const UNHANDLED_AGE: &str = "quadrille_unhandled_input_age_seconds";
+const RETENTION: &str = "quadrille_retention_seconds";
+const RETENTION_HELD: &str = "quadrille_retention_held";
 const STREAM_BYTES: &str = "quadrille_stream_bytes";
 const STREAM_LOST_BYTES: &str = "quadrille_stream_lost_bytes";
 const READY: &str = "quadrille_ready";
@@ -141,6 +145,20 @@ fn describe() {
     gauge!(
         ACK_PENDING,
         "Events of a bucket that its listener was given and has not acknowledged, as the speaker sees it."
+    );
+    gauge!(
+        UNHANDLED_AGE,
+        Unit::Seconds,
+        "Age of the oldest event of a bucket that its listener has not handled, as the speaker sees it; 0 if there is none."
+    );
+    gauge!(
+        RETENTION,
+        Unit::Seconds,
+        "RETENTION of this service; 0 is for ever."
+    );
+    gauge!(
+        RETENTION_HELD,
+        "1 if nothing expires in the service's bucket, because something that is half as old as RETENTION is still needed, else 0."
     );
     gauge!(STREAM_BYTES, Unit::Bytes, "What a stream holds.");
     gauge!(
@@ -245,6 +263,18 @@ impl Meters {
 
 const STORED: &str = "stored";
 
+/// Records how old the oldest event of a bucket is that its listener has not handled.
+pub(crate) fn unhandled(speaker: &'static str, listener: &str, age: Duration) {
+    metrics::gauge!(UNHANDLED_AGE, "stream" => bucket_stream(speaker), "consumer" => listener.to_owned())
+        .set(age.as_secs_f64());
+}
+
+/// Records whether expiry is off in the bucket of a service.
+pub(crate) fn retention(service: &'static str, retention: Duration, held: bool) {
+    metrics::gauge!(RETENTION, "service" => service).set(retention.as_secs_f64());
+    metrics::gauge!(RETENTION_HELD, "service" => service).set(f64::from(u8::from(held)));
+}
+
 /// Updates the metrics that only the broker knows, and keeps the recorder small, until the service stops. It never delays a request; a
 /// look that fails leaves the previous values.
 pub(crate) fn keep(
@@ -302,27 +332,6 @@ struct Lost {
     bytes: u64,
 }
 
-#[derive(Deserialize)]
-struct ConsumerList {
-    #[serde(default)]
-    consumers: Vec<Consumer>,
-}
-
-#[derive(Deserialize)]
-struct Consumer {
-    name: String,
-    config: ConsumerConfig,
-    #[serde(default)]
-    num_pending: u64,
-    #[serde(default)]
-    num_ack_pending: u64,
-}
-
-#[derive(Deserialize)]
-struct ConsumerConfig {
-    durable_name: Option<String>,
-}
-
 /// The bytes that a stream has lost. The answer contains the sequence of every deleted message, so the server is not asked about a stream
 /// with very many of them: then the value is NaN, which cannot be mistaken for 0.
 async fn lost(broker: &Broker, api: &str, num_deleted: u64) -> Result<f64, ReadError> {
@@ -352,16 +361,10 @@ async fn look(broker: &Broker, service: &'static str, search: bool) -> Result<()
             metrics::gauge!(STREAM_LOST_BYTES, "stream" => stream.to_owned()).set(lost);
         }
     }
-    let listed: ConsumerList = broker.ask(&format!("CONSUMER.LIST.{bucket}"), &json!({})).await?;
-    // Consumers without a durable name belong to readers or to EVENTS.
-    for consumer in listed
-        .consumers
-        .into_iter()
-        .filter(|c| c.config.durable_name.is_some())
-    {
+    for consumer in consumers_of(broker, &bucket).await? {
         let gauge = |name: &'static str| metrics::gauge!(name, "stream" => bucket.clone(), "consumer" => consumer.name.clone());
-        gauge(PENDING).set(consumer.num_pending as f64);
-        gauge(ACK_PENDING).set(consumer.num_ack_pending as f64);
+        gauge(PENDING).set(consumer.pending as f64);
+        gauge(ACK_PENDING).set(consumer.ack_pending as f64);
     }
     Ok(())
 }
