@@ -29,6 +29,11 @@ watch *order_id: _quadrille
 audit *args: _quadrille
     @exec {{ quadrille }} audit "$@"
 
+# compare the replicas of every stream with each other, and the buckets with EVENTS
+[positional-arguments]
+scrub *args: _quadrille
+    @exec {{ quadrille }} scrub "$@"
+
 # show one order's events as a tree: what caused what, and when
 [positional-arguments]
 trace order_id: _quadrille
@@ -88,7 +93,7 @@ model *args:
 mutants *args:
     @cargo run --quiet --locked --package quadrille-model -- --mutants "$@"
 
-# strike the running system again and again, in nine ways, and check that nothing is lost or doubled: half an hour
+# strike the running system again and again, in ten ways, and check that nothing is lost or doubled: half an hour
 # (`--short`: two minutes; `--only kill-broker`; `--seed N`)
 [positional-arguments]
 faults *args: _nats-server _services

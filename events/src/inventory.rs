@@ -95,7 +95,7 @@ pub struct Item {
 /// The bucket of JetStream's Object Store with the bytes of all photos, each under its digest.
 pub const PHOTOS: &str = "photos";
 
-/// The photo of an item. Its bytes are in the bucket [`PHOTOS`], under the digest.
+/// The photo of an item. Its bytes are in the Object Store bucket `photos`, under the digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ItemPhoto {

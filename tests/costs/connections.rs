@@ -1,8 +1,6 @@
 //! The memory that a client's connection costs a service.
 
-use quadrille_local::usage::Usage;
-use quadrille_local::{NatsServer, Service};
-use quadrille_tests::{PATIENCE, build};
+use quadrille_tests::OrderAlone;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -13,16 +11,12 @@ const BYTES: f64 = 20_000.0;
 
 #[tokio::test]
 async fn a_connection_that_is_kept_alive_costs_little_memory() {
-    build().unwrap();
-    let server = NatsServer::builder().start().await.unwrap();
-    let mut order = Service::Order.launch(&server.url()).unwrap().start().unwrap();
-    order.wait_ready(PATIENCE).await.unwrap();
-    let address = order.url().trim_start_matches("http://").to_owned();
-    let memory = || Usage::of("order", order.id().unwrap()).unwrap().memory_mb * 1e6;
-    let before = memory();
+    let order = OrderAlone::start().await.unwrap();
+    let address = order.address();
+    let before = order.memory();
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut connection = TcpStream::connect(&address).await.unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
         let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = [0; 1_024];
@@ -30,7 +24,7 @@ async fn a_connection_that_is_kept_alive_costs_little_memory() {
         assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{read}");
         connections.push(connection);
     }
-    let each = (memory() - before) / CONNECTIONS as f64;
+    let each = (order.memory() - before) / CONNECTIONS as f64;
     assert!(each <= BYTES, "{each:.0} bytes a connection");
     drop(connections);
 }

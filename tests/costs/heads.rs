@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use quadrille_local::usage::Usage;
-use quadrille_local::{NatsServer, Service};
-use quadrille_tests::{PATIENCE, build, eventually};
+use quadrille_tests::{OrderAlone, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,16 +21,12 @@ const REFUSAL: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn an_unfinished_head_costs_little_memory() {
-    build().unwrap();
-    let server = NatsServer::builder().start().await.unwrap();
-    let mut order = Service::Order.launch(&server.url()).unwrap().start().unwrap();
-    order.wait_ready(PATIENCE).await.unwrap();
-    let address = order.url().trim_start_matches("http://").to_owned();
-    let memory = || Usage::of("order", order.id().unwrap()).unwrap().memory_mb * 1e6;
-    let before = memory();
-    let each = || (memory() - before) / CONNECTIONS as f64;
+    let order = OrderAlone::start().await.unwrap();
+    let address = order.address();
+    let before = order.memory();
+    let each = || (order.memory() - before) / CONNECTIONS as f64;
 
-    let mut connections = unfinished(&address, LARGEST).await;
+    let mut connections = unfinished(address, LARGEST).await;
     // Until the service has read all of them, the kernel holds them.
     eventually(async || Ok((each() >= LARGEST as f64).then_some(())))
         .await
@@ -40,7 +34,7 @@ async fn an_unfinished_head_costs_little_memory() {
     println!("an unfinished head of {LARGEST} bytes costs {:.0} bytes", each());
     assert!(each() <= BYTES, "{:.0} bytes a connection", each());
 
-    connections.extend(unfinished(&address, TOO_LARGE).await);
+    connections.extend(unfinished(address, TOO_LARGE).await);
     for connection in &mut connections[CONNECTIONS..] {
         let mut answer = Vec::new();
         let closed = connection.read_to_end(&mut answer);

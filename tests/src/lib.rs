@@ -2,7 +2,10 @@
 //!
 //! Everything is awaited by a condition, with a deadline; no story sleeps, and no port is fixed.
 
+pub mod hostile;
+
 mod journeys;
+mod order_alone;
 mod programs;
 mod provider;
 mod world;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quadrille_local::client::until;
 
+pub use order_alone::OrderAlone;
 pub use programs::{build, quadrille};
 pub use provider::ProviderServer;
 pub use world::{Options, World};

@@ -3,16 +3,16 @@
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use quadrille_local::client::Api;
 use quadrille_local::{
-    Cluster, Instance, Launch, NatsServer, NatsServerBuilder, Service, System, SystemBuilder,
+    Cluster, Instance, Launch, NatsServer, NatsServerBuilder, Process, Service, System, SystemBuilder,
 };
 use quadrille_runtime::operator::Operator;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::{PATIENCE, PAY_FIRST, PLENTY, RESERVE_FIRST, SOLD_OUT, build, eventually};
+use crate::{PATIENCE, PAY_FIRST, PLENTY, RESERVE_FIRST, SOLD_OUT, build, eventually, quadrille};
 
 /// How a world differs from the usual one: a [`SystemBuilder`], and the flow.
 #[derive(Clone)]
@@ -183,6 +183,22 @@ impl World {
         Ok(console)
     }
 
+    /// Runs `quadrille` against it; returns whether that succeeded, and what it printed.
+    pub async fn quadrille(&self, args: &[&str]) -> Result<(bool, String)> {
+        let mut builder = Process::builder("quadrille", quadrille()?).env("NATS_URL", &self.nats_url);
+        for service in Service::ALL {
+            let port = self.api().url(service).rsplit(':').next().unwrap_or_default();
+            builder = builder.env(service.port_variable(), port);
+        }
+        for arg in args {
+            builder = builder.arg(arg);
+        }
+        let mut process = builder.start()?;
+        let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
+        let status = ended.context("quadrille does not end")??;
+        Ok((status.success(), process.log().join("\n")))
+    }
+
     /// Describes a console for it, to be started with settings of its own.
     pub fn launch_console(&self) -> Result<Launch> {
         self.system.launch_console()
@@ -245,6 +261,11 @@ impl World {
         act: impl AsyncFnOnce(&mut NatsServer) -> Result<T>,
     ) -> Result<T> {
         self.system.with_server(number, act).await
+    }
+
+    /// The processes of the services and servers, with their names.
+    pub async fn process_ids(&self) -> Vec<(&'static str, u32)> {
+        self.system.process_ids().await
     }
 
     /// The instances that have ended without being told to, each a sentence.

@@ -30,16 +30,104 @@ async fn more_couriers_than_one_read_returns_are_supported() {
         }
     });
     reporting.buffer_unordered(32).collect::<Vec<()>>().await;
-    let listed = world.api().couriers().await.unwrap();
-    assert_eq!(listed["couriers"].as_array().unwrap().len(), MANY + 2);
+    assert_eq!(couriers(&world).await.len(), MANY + 2);
     let id = world.place(order()).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
-    // A restarted service reads all of them too.
+    // One record has headers that the client library cannot read. A restarted service reads all of them too.
+    let odd = "$KV.delivery.courier.load.odd";
+    world
+        .publish_bytes(
+            odd,
+            b"NATS/1.0\r\nno colon\r\n\r\n",
+            br#"{"capacity":0,"load":0}"#,
+        )
+        .await
+        .unwrap();
+    let all = eventually(async || {
+        let listed = world.api().couriers().await?;
+        Ok(listed["couriers"].as_array().map(Vec::len))
+    });
+    assert_eq!(all.await.unwrap(), MANY + 3);
     world.kill9(Service::Delivery, 0).await.unwrap();
     world.restart(Service::Delivery, 0).await.unwrap();
     let id = world.place(order()).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "completed");
     world.audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_courier_is_removed_only_without_orders_and_can_come_back() {
+    let world = World::with().start_empty().await.unwrap();
+    let api = world.api();
+    world.open(&["apple"], &["ada"], 10).await.unwrap();
+    let id = world.place(order()).await.unwrap();
+    assert_eq!(world.ended(&id).await.unwrap().state, "completed");
+    let refused = api.delete_courier("ada").await.unwrap_err();
+    assert_eq!(refused.status(), Some(409), "{refused}");
+    assert!(refused.to_string().contains("has 1 orders"), "{refused}");
+
+    for _ in 0..2 {
+        assert_eq!(api.delete_courier("bea").await.unwrap_err().status(), Some(404));
+        assert_eq!(api.put_courier("bea", 7).await.unwrap()["load"], 0);
+        assert_eq!(couriers(&world).await, [("ada".into(), 1), ("bea".into(), 0)]);
+        api.delete_courier("bea").await.unwrap();
+        assert_eq!(couriers(&world).await, [("ada".into(), 1)]);
+    }
+    world.kill9(Service::Delivery, 0).await.unwrap();
+    world.restart(Service::Delivery, 0).await.unwrap();
+    assert_eq!(couriers(&world).await, [("ada".into(), 1)]);
+    // A marker is no courier: nobody but the busy ada is left.
+    api.put_courier("ada", 1).await.unwrap();
+    let id = world.place(order()).await.unwrap();
+    let ended = world.ended(&id).await.unwrap();
+    assert_eq!(ended.reason.as_deref(), Some("every courier is busy"));
+    world.audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_courier_who_is_removed_while_orders_come_has_none_of_them() {
+    let world = World::with().instances(2).start_empty().await.unwrap();
+    world.open(&["apple"], &[], 1_000).await.unwrap();
+    for round in 0..24 {
+        let name = format!("courier-{round}");
+        world.api().put_courier(&name, 1_000).await.unwrap();
+        let placing = futures::future::join_all((0..3).map(|_| world.place(order())));
+        let removing = async {
+            // From before the first order arrives at delivery to after the last one.
+            tokio::time::sleep(Duration::from_millis(2 * round)).await;
+            world.api().delete_courier(&name).await
+        };
+        let (placed, removed) = tokio::join!(placing, removing);
+        let mut completed = 0;
+        for id in placed {
+            let ended = world.ended(&id.unwrap()).await.unwrap();
+            completed += u64::from(ended.state == "completed");
+        }
+        let left = couriers(&world).await;
+        let load = left.iter().find(|(left, _)| *left == name).map(|(_, load)| *load);
+        match removed {
+            Ok(()) => assert_eq!((load, completed), (None, 0), "round {round}"),
+            Err(refused) => {
+                assert_eq!(refused.status(), Some(409), "{refused}");
+                assert_eq!(load, Some(completed), "round {round}");
+                // The next rounds are not for this courier.
+                world.api().put_courier(&name, completed).await.unwrap();
+            }
+        }
+    }
+    world.audit().await.unwrap();
+}
+
+/// All couriers and how many orders they have.
+async fn couriers(world: &World) -> Vec<(String, u64)> {
+    let listed = world.api().couriers().await.unwrap();
+    let couriers = listed["couriers"].as_array().unwrap().iter();
+    couriers
+        .map(|courier| {
+            let name = courier["courier_id"].as_str().unwrap().to_owned();
+            (name, courier["load"].as_u64().unwrap())
+        })
+        .collect()
 }
 
 #[tokio::test]

@@ -2,39 +2,23 @@
 
 use std::time::Duration;
 
-use quadrille_events::{Body, Charged, Created, EventName, Opened, OrderCancelled, OrderId, Refunded};
+use quadrille_events::{
+    AwaitingApproval, Body, Charged, Created, EventName, Opened, OrderCancelled, OrderId, Refunded,
+};
+use quadrille_local::Service;
 use quadrille_local::client::{NewOrder, until};
-use quadrille_local::{Process, Service};
-use quadrille_tests::{PATIENCE, World, eventually, quadrille};
-
-/// Runs `quadrille` against a world; returns whether it succeeded, and its output.
-async fn run(world: &World, args: &[&str]) -> (bool, String) {
-    let mut builder = Process::builder("quadrille", quadrille().unwrap()).env("NATS_URL", &world.nats_url);
-    for service in Service::ALL {
-        let port = world.api().url(service).rsplit(':').next().unwrap();
-        builder = builder.env(service.port_variable(), port);
-    }
-    for arg in args {
-        builder = builder.arg(arg);
-    }
-    let mut process = builder.start().unwrap();
-    let status = tokio::time::timeout(PATIENCE, process.wait())
-        .await
-        .expect("quadrille exits")
-        .unwrap();
-    (status.success(), process.log().join("\n"))
-}
+use quadrille_tests::{PATIENCE, World, eventually};
 
 #[tokio::test]
 async fn the_demo_shows_every_ending() {
     let world = World::start().await.unwrap();
-    let (ok, said) = run(&world, &["demo"]).await;
+    let (ok, said) = world.quadrille(&["demo"]).await.unwrap();
     assert!(
         !ok && said.contains("bread"),
         "there is no bread in this world: {said}"
     );
     world.api().put_item("bread", 10).await.unwrap();
-    let (ok, said) = run(&world, &["demo"]).await;
+    let (ok, said) = world.quadrille(&["demo"]).await.unwrap();
     assert!(ok, "{said}");
     for ending in [
         "completed",
@@ -46,7 +30,7 @@ async fn the_demo_shows_every_ending() {
     ] {
         assert!(said.contains(ending), "{ending}: {said}");
     }
-    let (ok, said) = run(&world, &["audit"]).await;
+    let (ok, said) = world.quadrille(&["audit"]).await.unwrap();
     assert!(ok && said.ends_with("all invariants hold"), "{said}");
 }
 
@@ -58,24 +42,24 @@ async fn an_operator_finds_orders_and_dead_letters() {
         .await
         .unwrap();
     world.said(Opened::NAME, &waiting).await.unwrap();
-    let (ok, said) = run(&world, &["audit"]).await;
+    let (ok, said) = world.quadrille(&["audit"]).await.unwrap();
     assert!(
         ok && said.contains("1  waiting for the customer to pay"),
         "an order that waits for the customer is no violation: {said}"
     );
 
-    let (ok, said) = run(&world, &["trace", waiting.as_str()]).await;
+    let (ok, said) = world.quadrille(&["trace", waiting.as_str()]).await.unwrap();
     assert!(
         ok && said.contains("http       create order") && said.contains("└─ payment.opened"),
         "{said}"
     );
-    let (ok, said) = run(&world, &["trace", "nobody-knows"]).await;
+    let (ok, said) = world.quadrille(&["trace", "nobody-knows"]).await.unwrap();
     assert!(
         !ok && said.contains("nobody has said anything about an order nobody-knows"),
         "{said}"
     );
 
-    let (ok, said) = run(&world, &["dead-letters"]).await;
+    let (ok, said) = world.quadrille(&["dead-letters"]).await.unwrap();
     assert!(ok && said == "no dead letters", "{said}");
     let nothing = std::iter::empty::<(String, String)>();
     world
@@ -88,23 +72,23 @@ async fn an_operator_finds_orders_and_dead_letters() {
         anyhow::Ok(letters.into_iter().next())
     });
     let id = parked.await.unwrap().expect("a dead letter").id;
-    let (ok, said) = run(&world, &["dead-letters"]).await;
+    let (ok, said) = world.quadrille(&["dead-letters"]).await.unwrap();
     assert!(ok && said.contains(&id), "{said}");
-    let (ok, said) = run(&world, &["dead-letter", &id]).await;
+    let (ok, said) = world.quadrille(&["dead-letter", &id]).await.unwrap();
     assert!(ok && said.contains("not json"), "{said}");
     for args in [["retry", id.as_str()], ["retry", "--all"]] {
-        let (ok, said) = run(&world, &args).await;
+        let (ok, said) = world.quadrille(&args).await.unwrap();
         assert!(!ok && said.contains("1 of 1 stay parked"), "{said}");
     }
 
-    let (ok, said) = run(&world, &["retry", "KV_order.999.x"]).await;
+    let (ok, said) = world.quadrille(&["retry", "KV_order.999.x"]).await.unwrap();
     assert!(
         !ok && said.contains("no service has parked KV_order.999.x"),
         "{said}"
     );
 
     world.kill9(world.hears_orders(), 0).await.unwrap();
-    let (ok, said) = run(&world, &["dead-letter", &id]).await;
+    let (ok, said) = world.quadrille(&["dead-letter", &id]).await.unwrap();
     assert!(
         ok && said.contains("not json"),
         "a dead letter can be read while its service is down: {said}"
@@ -112,10 +96,73 @@ async fn an_operator_finds_orders_and_dead_letters() {
 }
 
 #[tokio::test]
+async fn a_stuck_order_is_seen_when_the_log_has_forgotten_it() {
+    let world = World::with().env("EVENTS_MAX_AGE", "2s").start().await.unwrap();
+    let completed = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
+    world.ended(&completed).await.unwrap();
+    let waiting = NewOrder::new().line(1, "apple").paid_by_hand();
+    let waiting = world.place(waiting).await.unwrap();
+    world.said(Opened::NAME, &waiting).await.unwrap();
+    // Cancelled, and nobody takes the stock back.
+    let undoing = NewOrder::new().line(1, "apple").approved_by_hand();
+    let undoing = world.place(undoing).await.unwrap();
+    world.said(AwaitingApproval::NAME, &undoing).await.unwrap();
+    world.kill9(Service::Delivery, 0).await.unwrap();
+    world.kill9(Service::Inventory, 0).await.unwrap();
+    world.api().cancel_order(&undoing).await.unwrap();
+    world.said(OrderCancelled::NAME, &undoing).await.unwrap();
+    let stuck = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
+    let forgotten = eventually(async || {
+        let log = world.operator.size("EVENTS").await?;
+        Ok((log.messages == 0).then_some(()))
+    });
+    forgotten.await.unwrap();
+
+    let listed = eventually(async || {
+        let (ok, said) = world.quadrille(&["stuck"]).await?;
+        anyhow::ensure!(ok, "{said}");
+        Ok(said.contains("2 stuck").then_some(said))
+    });
+    let listed = listed.await.unwrap();
+    assert!(listed.contains("3 orders in flight, 2 stuck"), "{listed}");
+    assert!(
+        listed.contains(stuck.as_str()) && listed.contains(undoing.as_str()),
+        "{listed}"
+    );
+    assert!(!listed.contains(waiting.as_str()), "{listed}");
+    let (_, all) = world.quadrille(&["stuck", "--all"]).await.unwrap();
+    assert!(
+        all.contains(waiting.as_str()) && !all.contains(completed.as_str()),
+        "{all}"
+    );
+
+    // A console that starts now has never heard of them.
+    let console = world.console().await.unwrap();
+    let metrics = reqwest::get(format!("{}/metrics", console.url())).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "quadrille_orders_stuck{step=\"undoing\"} 1",
+        "quadrille_orders_in_flight{step=\"opened\"} 1",
+        "quadrille_orders_uncounted 0",
+        "quadrille_ready{service=\"console\"} 1",
+    ] {
+        assert!(
+            metrics.lines().any(|known| known == line),
+            "no `{line}` in\n{metrics}"
+        );
+    }
+    let counted = metrics
+        .lines()
+        .filter(|line| line.starts_with("quadrille_orders_stuck{"));
+    let counted = counted.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    assert_eq!(counted.sum::<u64>(), 2, "{metrics}");
+}
+
+#[tokio::test]
 async fn the_demo_reports_a_service_that_is_not_running() {
     let world = World::start().await.unwrap();
     world.kill9(Service::Payment, 0).await.unwrap();
-    let (ok, said) = run(&world, &["demo"]).await;
+    let (ok, said) = world.quadrille(&["demo"]).await.unwrap();
     assert!(
         !ok && said.contains("the payment service is not ready") && said.contains("deploy/just run-all"),
         "{said}"

@@ -228,7 +228,7 @@ async fn a_photo_is_put_served_replaced_and_taken_away() {
         .expect(200);
     assert!(without.json()["photo"].is_null());
     get(&world, &photo_of("apple")).await.expect(404);
-    ask(&world, Method::DELETE, &photo_of("unicorn"), &any, Vec::new())
+    ask(&world, Method::DELETE, &photo_of("griffin"), &any, Vec::new())
         .await
         .expect(404);
     world.audit().await.unwrap();
@@ -271,8 +271,8 @@ async fn what_is_no_photo_is_refused_and_not_stored() {
         let answer = raw_put(&world, headers, &body).await;
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     }
-    put(&world, "unicorn", &picture(0)).await.expect(404);
-    get(&world, "/inventory/photos/unicorn").await.expect(422);
+    put(&world, "griffin", &picture(0)).await.expect(404);
+    get(&world, "/inventory/photos/griffin").await.expect(422);
     get(&world, &format!("/inventory/photos/{}", "0".repeat(64)))
         .await
         .expect(404);

@@ -1,13 +1,13 @@
 //! What hostile clients, foreign pages and strange texts can do to the services and the console: real processes, real HTTP.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use axum::routing::post;
 use quadrille_events::{Body, Opened, PaymentFailed};
 use quadrille_local::client::{Answer, NewOrder};
-use quadrille_local::{Instance, NatsServer, Process, Service};
-use quadrille_tests::{PATIENCE, World, build, eventually, quadrille};
+use quadrille_local::{Instance, Process, Service};
+use quadrille_tests::hostile::{pipeline_without_reading, send_endless_head};
+use quadrille_tests::{OrderAlone, PATIENCE, World, eventually, quadrille};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -71,16 +71,6 @@ async fn start_console(world: &World, settings: &[(&str, &str)]) -> (Instance, S
     console.wait_ready(PATIENCE).await.unwrap();
     let url = console.url().to_owned();
     (console, url)
-}
-
-/// The order service alone, and its address.
-async fn start_order() -> (NatsServer, Instance, String) {
-    build().unwrap();
-    let nats = NatsServer::builder().start().await.unwrap();
-    let mut order = Service::Order.launch(&nats.url()).unwrap().start().unwrap();
-    order.wait_ready(PATIENCE).await.unwrap();
-    let address = order.url().trim_start_matches("http://").to_owned();
-    (nats, order, address)
 }
 
 #[tokio::test]
@@ -156,20 +146,16 @@ async fn event_streams_leave_room_for_probes_and_commands() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_loses_its_connection() {
-    let (_nats, _order, address) = start_order().await;
-    let mut connection = TcpStream::connect(&address).await.unwrap();
-    let request = format!("GET /openapi.json HTTP/1.1\r\nhost: {address}\r\n\r\n");
-    let pipelined = request.repeat(3_000);
-    // Writes block once the buffers on both sides are full, and fail once the server has closed the connection.
-    let disconnected = async { while connection.write_all(pipelined.as_bytes()).await.is_ok() {} };
-    let disconnected = tokio::time::timeout(PATIENCE, disconnected).await;
+    let order = OrderAlone::start().await.unwrap();
+    let disconnected = tokio::time::timeout(PATIENCE, pipeline_without_reading(order.address())).await;
     assert!(disconnected.is_ok(), "still connected after {PATIENCE:?}");
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_answered_408() {
-    let (_nats, _order, address) = start_order().await;
-    let mut connection = TcpStream::connect(&address).await.unwrap();
+    let order = OrderAlone::start().await.unwrap();
+    let address = order.address();
+    let mut connection = TcpStream::connect(address).await.unwrap();
     let request = format!(
         "POST /orders/create_order HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
          content-length: 1000\r\n\r\n{{\"customer_id\":"
@@ -193,26 +179,8 @@ async fn a_body_that_does_not_arrive_is_answered_408() {
 
 #[tokio::test]
 async fn an_endless_head_is_refused_early() {
-    let (_nats, _order, address) = start_order().await;
-    let mut connection = TcpStream::connect(&address).await.unwrap();
-    let start = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n");
-    connection.write_all(start.as_bytes()).await.unwrap();
-    let mut sent = start.len();
-    let header = |n: usize| format!("x-{n}: {}\r\n", "x".repeat(4_000));
-    let mut answer = Vec::new();
-    for n in 0..95 {
-        if connection.write_all(header(n).as_bytes()).await.is_err() {
-            break;
-        }
-        sent += 4_000;
-        // Stops sending as soon as the server has answered.
-        let answered =
-            tokio::time::timeout(Duration::from_millis(200), connection.read_buf(&mut answer)).await;
-        if answered.is_ok() {
-            break;
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
+    let order = OrderAlone::start().await.unwrap();
+    let (sent, answer) = send_endless_head(order.address()).await.unwrap();
     assert!(
         answer.starts_with("HTTP/1.1 431"),
         "after {sent} bytes: {answer:?}"
@@ -520,22 +488,6 @@ async fn hostile_provider() -> String {
     url
 }
 
-/// What `quadrille` prints, as one text with its line breaks.
-async fn printed(world: &World, args: &[&str]) -> String {
-    let mut builder = Process::builder("quadrille", quadrille().unwrap()).env("NATS_URL", &world.nats_url);
-    for service in Service::ALL {
-        let port = world.api().url(service).rsplit(':').next().unwrap();
-        builder = builder.env(service.port_variable(), port);
-    }
-    for arg in args {
-        builder = builder.arg(arg);
-    }
-    let mut process = builder.start().unwrap();
-    let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
-    ended.expect("it ends").unwrap();
-    process.log().join("\n")
-}
-
 #[track_caller]
 fn assert_commands_no_terminal(text: &str) {
     let control = text.chars().find(|c| c.is_control() && *c != '\n');
@@ -552,7 +504,7 @@ async fn what_strangers_wrote_commands_no_terminal() {
         .unwrap();
     let id = world.place(apples()).await.unwrap();
     assert_eq!(world.ended(&id).await.unwrap().state, "cancelled");
-    let story = printed(&world, &["trace", id.as_str()]).await;
+    let story = world.quadrille(&["trace", id.as_str()]).await.unwrap().1;
     assert_commands_no_terminal(&story);
     assert!(
         story.contains(&format!("payment.failed: {EVIL_ESCAPED}")),
@@ -575,7 +527,7 @@ async fn what_strangers_wrote_commands_no_terminal() {
         vec!["retry", &letter.id],
         vec!["stuck"],
     ] {
-        let said = printed(&world, &args).await;
+        let said = world.quadrille(&args).await.unwrap().1;
         assert_commands_no_terminal(&said);
         assert!(!said.is_empty());
     }

@@ -204,6 +204,12 @@ impl Document {
             .next()
             .unwrap_or_default()
             .to_owned();
+        if status == 204 {
+            assert!(documented["content"].is_null(), "{what}");
+            self.seen.insert((id.to_owned(), status.to_string()));
+            assert_eq!(response.text().await.unwrap(), "", "{what}");
+            return (status, Value::Null);
+        }
         let content = &documented["content"][&kind];
         if documented["content"].is_null() {
             self.seen.insert((id.to_owned(), status.to_string()));
@@ -585,7 +591,11 @@ async fn what_the_documents_promise_is_what_the_services_do() {
         id: busy["courier_id"].as_str().map(str::to_owned),
         ..with_body(&json!({ "capacity": 0 }))
     };
-    deliveries.expect(409, "report", busy).await;
+    deliveries.expect(409, "report", busy.clone()).await;
+    deliveries.expect(409, "remove", busy).await;
+    deliveries.expect(200, "report", with_id("idle")).await;
+    deliveries.expect(204, "remove", with_id("idle")).await;
+    deliveries.expect(404, "remove", with_id("idle")).await;
 
     // Dead letters: one that nobody can ever read in each service, and one that is settled once the provider is itself.
     let heard = [

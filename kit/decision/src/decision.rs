@@ -141,8 +141,8 @@ pub enum Decision<S: Service + ?Sized> {
 pub struct Say<S: Service + ?Sized> {
     /// The events, in this order. All are about the order (or other aggregate) of the input.
     pub events: Vec<S::Said>,
-    /// The changes of the ledger: key and new record.
-    pub records: Vec<(String, S::Record)>,
+    /// The changes of the ledger: key and new record; `None` removes the record.
+    pub records: Vec<(String, Option<S::Record>)>,
     /// The change of the deadline of the order (or other aggregate).
     pub deadline: Deadline<S::Said>,
 }
@@ -258,9 +258,14 @@ impl<S: Service> Decision<S> {
 
     /// Changes one record of the ledger and says nothing.
     pub fn record(key: String, record: S::Record) -> Self {
+        Decision::say([]).with_records([(key, record)])
+    }
+
+    /// Removes one record of the ledger and says nothing. Afterwards the record does not exist; it can be written again.
+    pub fn remove_record(key: String) -> Self {
         Decision::Say(Say {
             events: Vec::new(),
-            records: vec![(key, record)],
+            records: vec![(key, None)],
             deadline: Deadline::Keep,
         })
     }
@@ -269,7 +274,8 @@ impl<S: Service> Decision<S> {
     #[must_use]
     pub fn with_records(mut self, records: impl IntoIterator<Item = (String, S::Record)>) -> Self {
         if let Decision::Say(say) = &mut self {
-            say.records.extend(records);
+            let changed = records.into_iter().map(|(key, record)| (key, Some(record)));
+            say.records.extend(changed);
         }
         self
     }

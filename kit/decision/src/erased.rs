@@ -127,8 +127,8 @@ pub enum Reaction {
     Say {
         /// The events.
         facts: Vec<Fact>,
-        /// The changes of the ledger: key and new record.
-        records: Vec<(String, Vec<u8>)>,
+        /// The changes of the ledger: key and new record; `None` removes the record.
+        records: Vec<(String, Option<Vec<u8>>)>,
         /// The change of the deadline.
         deadline: Deadline<Fact>,
     },
@@ -241,7 +241,7 @@ impl<S: Service> Participant for TypedService<S> {
                 records: say
                     .records
                     .into_iter()
-                    .map(|(key, record)| (key, encode(&record)))
+                    .map(|(key, record)| (key, record.as_ref().map(encode)))
                     .collect(),
                 deadline: say.deadline.map(|says| Fact::of(&says)),
             },

@@ -170,6 +170,26 @@ impl<S: Service> Scenario<S> {
         said: impl IntoIterator<Item = S::Said>,
         changed: impl IntoIterator<Item = (String, S::Record)>,
     ) -> ScenarioOutcome<S> {
+        let changed = changed.into_iter().map(|(key, record)| (key, Some(record)));
+        self.then_changing(said, changed.collect())
+    }
+
+    /// Like [`Scenario::then`], but the records with these keys are removed.
+    #[track_caller]
+    pub fn then_removing(
+        self,
+        said: impl IntoIterator<Item = S::Said>,
+        removed: impl IntoIterator<Item = String>,
+    ) -> ScenarioOutcome<S> {
+        self.then_changing(said, removed.into_iter().map(|key| (key, None)).collect())
+    }
+
+    #[track_caller]
+    fn then_changing(
+        self,
+        said: impl IntoIterator<Item = S::Said>,
+        changed: BTreeMap<String, Option<S::Record>>,
+    ) -> ScenarioOutcome<S> {
         let mut service = TestedService::new(&self.given, &self.records);
         let answers: Vec<_> = self
             .inputs
@@ -182,15 +202,14 @@ impl<S: Service> Scenario<S> {
             expected[..],
             "the events that were said (left) are not the expected ones"
         );
-        let recorded: BTreeMap<_, _> = service
-            .records
-            .iter()
-            .filter(|(key, record)| self.records.get(*key) != Some(record))
-            .map(|(key, record)| (key.clone(), record.clone()))
+        let keys: BTreeSet<_> = self.records.keys().chain(service.records.keys()).collect();
+        let recorded: BTreeMap<_, _> = keys
+            .into_iter()
+            .filter(|key| self.records.get(*key) != service.records.get(*key))
+            .map(|key| (key.clone(), service.records.get(key).cloned()))
             .collect();
         assert_eq!(
-            recorded,
-            changed.into_iter().collect(),
+            recorded, changed,
             "the changed records (left) are not the expected ones"
         );
 
@@ -423,7 +442,13 @@ impl<S: Service> TestedService<S> {
                 written.insert(key),
                 "{input:?} writes `{key}` twice in one commit"
             );
-            self.records.insert(key.clone(), record.clone());
+            match record {
+                Some(record) => drop(self.records.insert(key.clone(), record.clone())),
+                None => assert!(
+                    self.records.remove(key).is_some(),
+                    "{input:?} removes `{key}`, which does not exist; the decision should be `Refuse` or `Ignore`"
+                ),
+            }
         }
         if let (Some(about), deadline) = (about, &say.deadline) {
             match deadline {

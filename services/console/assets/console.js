@@ -113,15 +113,15 @@ function showRows() {
   const notes = [];
   if (at === 0) notes.push(looking.step ? `No order is ${step(looking.step)}.` : "No order is in flight.");
   if (more > 0) notes.push(`${more.toLocaleString("en")} more.`);
-  if (overview.not_shown > 0) notes.push(`There are too many to keep all: ${overview.not_shown.toLocaleString("en")} events were only counted.`);
+  if (overview.uncounted > 0) notes.push(`There are too many to keep all: ${overview.uncounted.toLocaleString("en")} events are about orders that are missing here.`);
   say(byId("order-note"), notes.join(" "));
 }
 
 function makeRow(row) {
   return h("li", { "data-order": row.order_id },
     h("a", { href: `#/orders/${row.order_id}` },
-      h("span", { class: "who" }, row.customer_id), h("code", { class: "id", title: row.order_id }, shortId(row.order_id)),
-      h("span", { class: "sum" }, money(row.total, row.currency, row.digits)), h("span", { class: "age" }),
+      h("span", { class: "who" }, row.customer_id ?? "–"), h("code", { class: "id", title: row.order_id }, shortId(row.order_id)),
+      h("span", { class: "sum" }, row.currency ? money(row.total, row.currency, row.digits) : ""), h("span", { class: "age" }),
       h("span", { class: "state" }, h("span", { class: "badge" }), h("span", { class: "waits" }))));
 }
 

@@ -1,4 +1,5 @@
-//! Keeps the view up to date: follows the EVENTS log, and asks now and then how the listeners keep up.
+//! Keeps the view up to date: reads the open orders from the buckets, follows the EVENTS log, and asks now and then how
+//! the listeners keep up.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -14,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 use crate::map::{Listener, Map, listeners};
+use crate::scrub::Scrubs;
 use crate::view::View;
 
 /// How many pages may be open at once. Each costs a few overviews a second.
@@ -40,6 +42,7 @@ struct Inner {
     /// Why the view is behind the log; `None` if it is not.
     unread: Mutex<Option<String>>,
     pages: Arc<Semaphore>,
+    scrubs: Scrubs,
     stop: watch::Receiver<bool>,
 }
 
@@ -65,6 +68,7 @@ impl Shared {
             operator: OnceLock::new(),
             unread: Mutex::new(Some("the log is not read yet".to_owned())),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            scrubs: Scrubs::default(),
             stop,
         }))
     }
@@ -79,6 +83,10 @@ impl Shared {
 
     pub fn pages(&self) -> Arc<Semaphore> {
         self.0.pages.clone()
+    }
+
+    pub fn scrubs(&self) -> &Scrubs {
+        &self.0.scrubs
     }
 
     pub fn stop(&self) -> watch::Receiver<bool> {
@@ -114,12 +122,13 @@ impl Shared {
 
 /// Connects, and from then on keeps `shared` up to date. Waits for a server that is not there (yet); fails if the server
 /// cannot be used, or if the client has died.
-pub async fn keep(nats_url: &str, shared: &Shared) -> anyhow::Result<Infallible> {
+pub async fn keep(nats_url: &str, shared: &Shared, scrub_period: Duration) -> anyhow::Result<Infallible> {
     let operator = Operator::connect(nats_url).await?;
     let operator = shared.0.operator.get_or_init(|| operator);
     tokio::select! {
         never = watch_listeners(operator, shared) => match never {},
         never = follow(operator, shared) => match never {},
+        never = shared.0.scrubs.keep(operator, scrub_period) => match never {},
         () = operator.died() => bail!("the NATS client has died; the log says where"),
     }
 }
@@ -141,11 +150,21 @@ async fn follow(operator: &Operator, shared: &Shared) -> Infallible {
     }
 }
 
-/// Folds the log aside until it is nearly read, then shows it, and goes on live until that is not possible without a gap.
+/// Folds the open orders and the log aside until that is nearly read, then shows them, and goes on live until that is not
+/// possible without a gap.
 async fn read(operator: &Operator, shared: &Shared) -> anyhow::Result<()> {
+    // Before the log: whatever is said meanwhile is at its end.
+    let mut learned = View::default();
+    operator
+        .open_orders(|order| {
+            for (event, at) in &order.events {
+                learned.learn(event, *at);
+            }
+        })
+        .await?;
     let mut connections = operator.connections();
     let mut events = pin!(operator.follow_since(">", Since::Start).await?);
-    let mut fresh = Some(View::default());
+    let mut fresh = Some(learned);
     if operator.size(EVENTS).await?.messages == 0 {
         show(&mut fresh, shared);
     }

@@ -109,6 +109,8 @@ async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
 /// Metrics over all services, for Prometheus.
 async fn metrics(State(app): State<App>) -> Response {
     use std::fmt::Write as _;
+    const UNCOUNTED: &str = "quadrille_orders_uncounted";
+    const READY: &str = "quadrille_ready";
     let seen = app.shared.view().overview(Timestamp::now(), None);
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, of: &dyn Fn(&crate::view::AtStep) -> u64| {
@@ -127,6 +129,19 @@ async fn metrics(State(app): State<App>) -> Response {
         "Orders whose step takes longer than it should.",
         &|at| at.stuck,
     );
+    let _ = writeln!(
+        text,
+        "# HELP {UNCOUNTED} Events about orders in flight for which the console has no room, so that they are not counted.\n\
+         # TYPE {UNCOUNTED} gauge\n{UNCOUNTED} {}",
+        seen.uncounted
+    );
+    // Without it, nobody would see that the numbers above are old.
+    let ready = u8::from(app.shared.trouble().is_none());
+    let _ = writeln!(
+        text,
+        "# HELP {READY} Whether the program can do its work.\n# TYPE {READY} gauge\n{READY}{{service=\"console\"}} {ready}"
+    );
+    text.push_str(&app.shared.scrubs().metrics());
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, text).into_response()
 }

@@ -5,12 +5,13 @@
 //!
 //! The modules: [`view`] folds the log into all orders at once; [`map`] shows who hears whom, from the consumers that
 //! exist; [`story`] reads one order in full from the buckets; `follow` keeps view and map up to date; [`http`] serves them,
-//! live, and forwards commands about orders to the services; `shop` forwards what is about items, prices and couriers.
+//! live, and forwards commands about orders to the services; `shop` forwards what is about items, prices and couriers; `scrub`
+//! compares the replicas of the streams now and then.
 //!
 //! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `ALLOWED_HOSTS`,
-//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), and `ORDER_URL`, `PAYMENT_URL`, `INVENTORY_URL` and `DELIVERY_URL`, to which requests
-//! are forwarded. The console does not authenticate anybody: whoever reaches its port sees and does everything, so it listens
-//! on this machine only unless `BIND` says otherwise.
+//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), `ORDER_URL`, `PAYMENT_URL`, `INVENTORY_URL` and `DELIVERY_URL`, to which requests are
+//! forwarded, and `SCRUB_PERIOD`. The console does not authenticate anybody: whoever reaches its port sees and does everything,
+//! so it listens on this machine only unless `BIND` says otherwise.
 
 #![allow(missing_docs)] // Not published: a comment says why, or is not there.
 
@@ -22,6 +23,7 @@ pub mod view;
 mod follow;
 mod live;
 mod proxy;
+mod scrub;
 mod shop;
 
 use std::time::Duration;
@@ -47,6 +49,7 @@ pub async fn run(
     let nats_url = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
     let services = proxy::Services::new(&settings)?;
     let edge = Edge::new(&settings)?;
+    let scrub_period = settings.duration("SCRUB_PERIOD", scrub::PERIOD)?;
     let shared = Shared::new(stop.clone());
     let address = listener.local_addr()?;
     let app = http::routes(shared.clone(), services, &edge);
@@ -54,7 +57,7 @@ pub async fn run(
     let mut serving = tokio::spawn(async move { edge.serve(listener, app, serving_stop).await });
     info!("listening on http://{address}");
     tokio::select! {
-        failed = follow::keep(&nats_url, &shared) => return failed.map(|never| match never {}),
+        failed = follow::keep(&nats_url, &shared, scrub_period) => return failed.map(|never| match never {}),
         served = &mut serving => served.context("the HTTP server panicked")?,
         () = stopped(stop.clone()) => {
             if tokio::time::timeout(STOP_TIMEOUT, serving).await.is_err() {

@@ -1,9 +1,10 @@
-//! All orders at once: the fold of the EVENTS log.
+//! All orders at once: the fold of the open orders in the buckets and of the EVENTS log.
 //!
 //! Nothing in here knows a clock or a network: events go in one after the other, and [`View::overview`] says what there
-//! is to see at a given moment. The same log gives the same view, so a restart loses nothing.
+//! is to see at a given moment. The same buckets and log give the same view, so a restart loses nothing.
 //!
-//! What it keeps is bounded: [`MAX_IN_FLIGHT`] orders in flight, the [`MAX_ENDED`] that ended last, and counters.
+//! What it keeps is bounded: how far each of [`MAX_COUNTED`] orders in flight is, the details of [`MAX_DETAILED`] of them and
+//! of the [`MAX_ENDED`] that ended last, and counters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,9 +12,11 @@ use jiff::Timestamp;
 use quadrille_events::{Currency, CustomerId, Event, EventName, Money, Order, OrderId, OrderProgress, Step};
 use serde::Serialize;
 
-/// The most orders in flight that are kept: some 15 MB. Others are counted only, and taken in with their next event once
-/// there is room.
-pub const MAX_IN_FLIGHT: usize = 50_000;
+/// The most orders in flight that are counted, by step and whether they are stuck: some 350 bytes each. Others are missing
+/// everywhere, and taken in with their next event once there is room; `quadrille_orders_uncounted` and its alert tell.
+pub const MAX_COUNTED: usize = 1_000_000;
+/// The most orders in flight whose customer, total and reason are kept: some 10 MB. Others are shown by their id.
+pub const MAX_DETAILED: usize = 50_000;
 /// The most ended orders that are kept: some 6 MB, for the search. All others are in the buckets, by their id.
 pub const MAX_ENDED: usize = 20_000;
 /// The most orders in flight that one overview lists: more than anybody reads.
@@ -28,13 +31,14 @@ const RATE_OVER: i64 = 5;
 /// All orders that are in flight or ended lately, and how often each event was said.
 #[derive(Debug)]
 pub struct View {
-    max_in_flight: usize,
-    max_ended: usize,
+    limits: Limits,
     orders: HashMap<OrderId, ListedOrder>,
     /// Those in flight, by when their step is due: the stuck ones are those before now.
     due: BTreeSet<(Timestamp, OrderId)>,
     /// Those in flight, by age.
     age: BTreeSet<(Timestamp, OrderId)>,
+    /// How many of those in flight have details.
+    detailed: usize,
     /// Those that ended, by when.
     ended: BTreeSet<(Timestamp, OrderId)>,
     steps: [u64; Step::ALL.len()],
@@ -42,19 +46,33 @@ pub struct View {
     forgotten: [u64; 2],
     said: Vec<u64>,
     seconds: BTreeMap<i64, u64>,
-    full: u64,
+    uncounted: u64,
     changes: u64,
+}
+
+/// How many orders a view keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub counted: usize,
+    pub detailed: usize,
+    pub ended: usize,
 }
 
 /// What the view keeps of one order.
 #[derive(Clone, Debug)]
 struct ListedOrder {
+    progress: OrderProgress,
+    changes: u32,
+    details: Option<Box<Details>>,
+}
+
+/// What only a list of orders shows.
+#[derive(Clone, Debug)]
+struct Details {
     customer_id: CustomerId,
     total: Money,
     currency: Currency,
-    progress: OrderProgress,
     reason: Option<Box<str>>,
-    changes: u32,
 }
 
 /// What the view shows at a moment.
@@ -76,8 +94,8 @@ pub struct Overview {
     pub completed: u64,
     /// How many were cancelled.
     pub cancelled: u64,
-    /// Events about orders for which there was no room.
-    pub not_shown: u64,
+    /// Events about orders in flight for which there was no room.
+    pub uncounted: u64,
     /// How many orders are at each step that is no end.
     pub steps: Vec<AtStep>,
     /// Those in flight: the stuck ones first, longest overdue first; then the others, oldest first.
@@ -102,14 +120,9 @@ pub struct AtStep {
 pub struct Row {
     /// The order.
     pub order_id: OrderId,
-    /// The customer.
-    pub customer_id: CustomerId,
-    /// The total, in minor units.
-    pub total: Money,
-    /// The currency of the total.
-    pub currency: Currency,
-    /// How many digits the currency has after the point.
-    pub digits: u16,
+    /// Customer and total; `None` if there are too many orders in flight to keep them for all.
+    #[serde(flatten)]
+    pub sum: Option<RowSum>,
     /// How far the order is.
     pub step: &'static str,
     /// Who is to speak next.
@@ -126,27 +139,44 @@ pub struct Row {
     pub reason: Option<String>,
 }
 
+/// Whose order, and how much it costs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RowSum {
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// The total, in minor units.
+    pub total: Money,
+    /// The currency of the total.
+    pub currency: Currency,
+    /// How many digits the currency has after the point.
+    pub digits: u16,
+}
+
 impl Default for View {
     fn default() -> Self {
-        Self::bounded(MAX_IN_FLIGHT, MAX_ENDED)
+        Self::bounded(Limits {
+            counted: MAX_COUNTED,
+            detailed: MAX_DETAILED,
+            ended: MAX_ENDED,
+        })
     }
 }
 
 impl View {
     /// An empty view that keeps no more than so many orders.
-    pub fn bounded(max_in_flight: usize, max_ended: usize) -> Self {
+    pub fn bounded(limits: Limits) -> Self {
         Self {
-            max_in_flight,
-            max_ended,
+            limits,
             orders: HashMap::new(),
             due: BTreeSet::new(),
             age: BTreeSet::new(),
+            detailed: 0,
             ended: BTreeSet::new(),
             steps: [0; Step::ALL.len()],
             forgotten: [0; 2],
             said: vec![0; Event::names().count()],
             seconds: BTreeMap::new(),
-            full: 0,
+            uncounted: 0,
             changes: 0,
         }
     }
@@ -163,37 +193,42 @@ impl View {
             self.seconds.pop_first();
         }
 
+        self.learn(event, at);
+    }
+
+    /// Takes in one event of a bucket, said at `at`: only what follows for its order. If it comes in the log too, nothing
+    /// changes any more.
+    pub fn learn(&mut self, event: &Event, at: Timestamp) {
         let Some(order) = event.order() else {
             return;
         };
         let mut tracked = match self.orders.remove(&order.order_id) {
             Some(known) => {
                 self.unlist(&order.order_id, &known);
-                ListedOrder {
-                    changes: known.changes + 1,
-                    ..known
-                }
+                known
             }
-            None if self.age.len() >= self.max_in_flight => {
-                self.full += 1;
+            None if self.age.len() >= self.limits.counted => {
+                self.uncounted += 1;
                 return;
             }
             None => ListedOrder {
-                customer_id: order.customer_id.clone(),
-                total: order.total,
-                currency: order.currency,
                 progress: OrderProgress::new(event, at),
-                reason: None,
-                changes: 1,
+                changes: 0,
+                details: None,
             },
         };
+        tracked.changes += 1;
         tracked.progress.hear(event, at);
-        if let (Some(reason), None) = (event.reason(), &tracked.reason) {
-            tracked.reason = Some(reason.into());
+        // Those that have ended have a limit of their own.
+        if tracked.progress.due().is_none() || self.detailed < self.limits.detailed {
+            let details = tracked.details.get_or_insert_with(|| Details::new(order).into());
+            if let (Some(reason), None) = (event.reason(), &details.reason) {
+                details.reason = Some(reason.into());
+            }
         }
         self.list(&order.order_id, &tracked);
         self.orders.insert(order.order_id.clone(), tracked);
-        while self.ended.len() > self.max_ended {
+        while self.ended.len() > self.limits.ended {
             self.forget();
         }
     }
@@ -205,6 +240,7 @@ impl View {
             Some(due) => {
                 self.due.insert((due, id.clone()));
                 self.age.insert((progress.first(), id.clone()));
+                self.detailed += usize::from(tracked.details.is_some());
             }
             None => {
                 self.ended.insert((progress.last(), id.clone()));
@@ -219,6 +255,7 @@ impl View {
             Some(due) => {
                 self.due.remove(&(due, id.clone()));
                 self.age.remove(&(progress.first(), id.clone()));
+                self.detailed -= usize::from(tracked.details.is_some());
             }
             None => {
                 self.ended.remove(&(progress.last(), id.clone()));
@@ -313,7 +350,7 @@ impl View {
             stuck_at: waited_for,
             completed: of(Step::Completed) + self.forgotten[1],
             cancelled: of(Step::Cancelled) + self.forgotten[0],
-            not_shown: self.full,
+            uncounted: self.uncounted,
             steps: counted()
                 .filter(|(step, _)| !step.is_over())
                 .map(|(step, (orders, stuck))| AtStep {
@@ -348,7 +385,10 @@ impl View {
         let mut found: Vec<_> = self
             .orders
             .iter()
-            .filter(|(id, tracked)| begins(id.as_str()) || begins(tracked.customer_id.as_str()))
+            .filter(|(id, tracked)| {
+                let customer = tracked.details.as_ref().map(|details| &details.customer_id);
+                begins(id.as_str()) || customer.is_some_and(|customer| begins(customer.as_str()))
+            })
             .collect();
         found.sort_by_key(|(id, tracked)| (std::cmp::Reverse(tracked.progress.first()), id.as_str()));
         found.truncate(MAX_FOUND);
@@ -359,34 +399,55 @@ impl View {
     }
 }
 
-impl ListedOrder {
-    fn row(&self, id: &OrderId, now: Timestamp) -> Row {
-        Row {
-            order_id: id.clone(),
+impl Details {
+    fn new(order: &Order) -> Self {
+        Self {
+            customer_id: order.customer_id.clone(),
+            total: order.total,
+            currency: order.currency,
+            reason: None,
+        }
+    }
+
+    fn sum(&self) -> RowSum {
+        RowSum {
             customer_id: self.customer_id.clone(),
             total: self.total,
             currency: self.currency,
             digits: self.currency.exponent().unwrap_or(0),
+        }
+    }
+}
+
+impl ListedOrder {
+    fn row(&self, id: &OrderId, now: Timestamp) -> Row {
+        Row {
+            order_id: id.clone(),
+            sum: self.details.as_ref().map(|details| details.sum()),
             step: self.progress.step().name(),
             waits_for: self.progress.facts().waits_for(),
             first: self.progress.first().as_millisecond(),
             last: self.progress.last().as_millisecond(),
             due: self.progress.due().map(Timestamp::as_millisecond),
             stuck: self.progress.is_stuck(now),
-            reason: self.reason.as_deref().map(str::to_owned),
+            reason: self
+                .details
+                .as_ref()
+                .and_then(|details| Some(details.reason.as_deref()?.to_owned())),
         }
     }
 }
 
 /// The row of an order that is not in the view, from its story.
 pub(crate) fn row_of(order: &Order, progress: OrderProgress, reason: Option<&str>, now: Timestamp) -> Row {
-    let tracked = ListedOrder {
-        customer_id: order.customer_id.clone(),
-        total: order.total,
-        currency: order.currency,
-        progress,
+    let details = Details {
         reason: reason.map(Into::into),
+        ..Details::new(order)
+    };
+    let tracked = ListedOrder {
+        progress,
         changes: 0,
+        details: Some(details.into()),
     };
     tracked.row(&order.order_id, now)
 }
@@ -400,6 +461,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const SMALL: Limits = Limits {
+        counted: 100,
+        detailed: 100,
+        ended: 100,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -430,7 +497,7 @@ mod tests {
 
     /// Folds `second, order, event` after one another.
     fn view(log: &[(i64, &str, &EventName)]) -> View {
-        let mut view = View::bounded(100, 100);
+        let mut view = View::bounded(SMALL);
         for (second, id, name) in log {
             view.hear(&event(id, name), at(*second));
         }
@@ -452,7 +519,7 @@ mod tests {
 
     #[test]
     fn an_order_is_in_flight_until_it_has_ended() {
-        let mut view = View::bounded(100, 100);
+        let mut view = View::bounded(SMALL);
         for (second, name) in (0..).zip(HAPPY) {
             view.hear(&event("a", name), at(second));
             let seen = view.overview(at(second), None);
@@ -509,7 +576,7 @@ mod tests {
 
     #[test]
     fn an_effect_may_be_heard_before_its_cause() {
-        let mut backwards = View::bounded(100, 100);
+        let mut backwards = View::bounded(SMALL);
         for (second, name) in (0..).zip(HAPPY).collect::<Vec<_>>().into_iter().rev() {
             backwards.hear(&event("a", name), at(second));
         }
@@ -550,7 +617,11 @@ mod tests {
 
     #[test]
     fn it_keeps_no_more_than_it_may_and_counts_what_it_forgets() {
-        let mut view = View::bounded(3, 2);
+        let mut view = View::bounded(Limits {
+            counted: 3,
+            detailed: 3,
+            ended: 2,
+        });
         for number in 0..5 {
             for name in HAPPY {
                 view.hear(&event(&format!("done-{number}"), name), at(number));
@@ -563,7 +634,7 @@ mod tests {
             view.hear(&event(&format!("new-{number}"), Created::NAME), at(20 + number));
         }
         let seen = view.overview(at(26), None);
-        assert_eq!((seen.in_flight, seen.not_shown), (3, 2));
+        assert_eq!((seen.in_flight, seen.uncounted), (3, 2));
         for name in HAPPY {
             view.hear(&event("new-0", name), at(30));
         }
@@ -571,6 +642,56 @@ mod tests {
         assert_eq!(view.overview(at(31), None).in_flight, 3, "there was room again");
         assert_eq!(view.orders.len(), 5);
         assert_eq!(view.due.len() + view.ended.len(), 5);
+    }
+
+    #[test]
+    fn stuck_orders_are_counted_and_listed_however_many_are_open() {
+        let mut view = View::bounded(Limits { detailed: 3, ..SMALL });
+        for number in 0..50 {
+            for name in [Created::NAME, Opened::NAME] {
+                view.hear(&event(&format!("open-{number}"), name), at(number));
+            }
+        }
+        for number in 0..5 {
+            view.hear(&event(&format!("stuck-{number}"), Created::NAME), at(60 + number));
+        }
+        let seen = view.overview(at(100), None);
+        assert_eq!((seen.in_flight, seen.stuck, seen.uncounted), (55, 5, 0));
+        assert_eq!(ids(&seen.orders)[..2], ["stuck-0", "stuck-1"]);
+        let detailed = |seen: &Overview| seen.orders.iter().filter(|row| row.sum.is_some()).count();
+        assert_eq!(detailed(&seen), 3);
+        assert_eq!(serde_json::to_value(&seen.orders[0]).unwrap()["stuck"], true);
+        // An order that ends has its details, and leaves room for those of another one.
+        for name in HAPPY {
+            view.hear(&event("open-0", name), at(100));
+            view.hear(&event("stuck-0", name), at(100));
+        }
+        let seen = view.overview(at(100), None);
+        assert!(seen.ended.iter().all(|row| row.sum.is_some()));
+        view.hear(&event("open-1", Opened::NAME), at(101));
+        view.hear(&event("open-9", Opened::NAME), at(101));
+        let seen = view.overview(at(101), None);
+        assert_eq!((seen.in_flight, seen.stuck, detailed(&seen)), (53, 4, 3));
+        assert_eq!(view.detailed, 3);
+    }
+
+    #[test]
+    fn an_order_that_the_log_has_forgotten_is_learned_from_its_bucket() {
+        let mut view = View::bounded(SMALL);
+        for name in [Created::NAME, Charged::NAME] {
+            view.learn(&event("a", name), at(1));
+        }
+        let seen = view.overview(at(20), None);
+        assert_eq!((seen.in_flight, seen.stuck), (1, 1));
+        assert_eq!(seen.said.iter().sum::<u64>(), 0, "only the log is counted");
+        // What is in both changes nothing; what comes later does.
+        view.hear(&event("a", Charged::NAME), at(1));
+        assert_eq!(view.overview(at(20), None).orders, seen.orders);
+        for name in &HAPPY[2..] {
+            view.hear(&event("a", name), at(21));
+        }
+        let seen = view.overview(at(30), None);
+        assert_eq!((seen.in_flight, seen.stuck, seen.completed), (0, 0, 1));
     }
 
     #[test]

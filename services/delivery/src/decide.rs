@@ -45,6 +45,8 @@ pub enum Input {
     },
     /// Command: sets how many orders a courier can take.
     Courier { courier_id: CourierId, capacity: u64 },
+    /// Command: removes a courier who has no orders.
+    RemoveCourier { courier_id: CourierId },
 }
 
 impl State {
@@ -109,14 +111,14 @@ impl Service for DeliveryService {
             Input::Deliver(order) | Input::Desk { order, .. } | Input::Cancelled { order, .. } => {
                 Some(order.order_id.aggregate())
             }
-            Input::Courier { .. } => None,
+            Input::Courier { .. } | Input::RemoveCourier { .. } => None,
         }
     }
 
     fn opens(input: &Input) -> bool {
         match input {
             Input::Deliver(_) | Input::Desk { .. } => true,
-            Input::Cancelled { .. } | Input::Courier { .. } => false,
+            Input::Cancelled { .. } | Input::Courier { .. } | Input::RemoveCourier { .. } => false,
         }
     }
 
@@ -130,7 +132,9 @@ impl Service for DeliveryService {
             } => Reads::All(COURIERS),
             // The courier to call back is known only from the state, which is read together with the records.
             Input::Cancelled { asked: true, .. } => Reads::All(COURIERS),
-            Input::Courier { courier_id, .. } => Reads::Keys(vec![key(courier_id)]),
+            Input::Courier { courier_id, .. } | Input::RemoveCourier { courier_id } => {
+                Reads::Keys(vec![key(courier_id)])
+            }
             Input::Desk {
                 result: DeskResult::Refused { .. },
                 ..
@@ -204,11 +208,15 @@ impl Service for DeliveryService {
             }
             (State::Cancelled { .. }, Input::Cancelled { .. }) => Decision::Ignore("already cancelled"),
 
-            // A courier's capacity changes. That concerns no order, so the state does not matter.
+            // A courier's capacity changes, or the courier leaves. That concerns no order, so the state does not matter.
             (
                 State::None | State::Assigned { .. } | State::NoCourier { .. } | State::Cancelled { .. },
                 Input::Courier { courier_id, capacity },
             ) => report(courier_id, *capacity, context.records),
+            (
+                State::None | State::Assigned { .. } | State::NoCourier { .. } | State::Cancelled { .. },
+                Input::RemoveCourier { courier_id },
+            ) => remove(courier_id, context.records),
         }
     }
 
@@ -306,5 +314,16 @@ fn report(
             },
         ),
         None => Decision::record(key, Courier { capacity, load: 0 }),
+    }
+}
+
+fn remove(courier_id: &CourierId, couriers: &BTreeMap<String, Courier>) -> Decision<DeliveryService> {
+    let key = key(courier_id);
+    match couriers.get(&key) {
+        Some(Courier { load: 0, .. }) => Decision::remove_record(key),
+        Some(Courier { load, .. }) => Decision::Refuse(Refusal::Conflict(format!(
+            "courier `{courier_id}` has {load} orders, so they cannot be removed; with capacity 0 they get no new ones"
+        ))),
+        None => Decision::Refuse(Refusal::NotFound(format!("there is no courier `{courier_id}`"))),
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP endpoints of the delivery service: couriers report their capacity, and anybody asks who delivers an order.
 
 use axum::extract::State as Shared;
+use axum::http::StatusCode;
 use quadrille_events::{CourierId, MAX_MONEY, OrderId};
 use quadrille_runtime::Door;
 use quadrille_runtime::http::{Id, Json, Origin, Problem, at_most, whole};
@@ -18,7 +19,7 @@ pub const MAX_CAPACITY: u64 = MAX_MONEY;
 pub fn routes(door: Door<DeliveryService>) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(list))
-        .routes(routes!(report))
+        .routes(routes!(report, remove))
         .routes(routes!(show))
         .with_state(door)
 }
@@ -103,6 +104,25 @@ async fn report(
     door.command(command, "courier", origin).await?;
     let courier = door.record(&key(&courier_id)).await?.unwrap_or_default();
     Ok(Json(CourierView::new(courier_id, courier)))
+}
+
+/// Removes a courier who has no orders. They can be reported again later.
+#[utoipa::path(delete, path = "/couriers/{courier_id}", tag = "deliveries",
+    params(("courier_id" = CourierId, Path, description = "The courier.", example = "carla")),
+    responses(
+        (status = 204, description = "The courier is removed."),
+        (status = 404, description = "There is no such courier (any more).", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Orders are assigned to the courier.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn remove(
+    Shared(door): DeliveryDoor,
+    Id(courier_id): Id<CourierId>,
+    origin: Origin,
+) -> Result<StatusCode, Problem> {
+    let command = Input::RemoveCourier { courier_id };
+    door.command(command, "remove-courier", origin).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists all couriers.

@@ -32,6 +32,8 @@ pub fn samples() -> Samples<DeliveryService> {
         courier_id: id("carla"),
         capacity,
     };
+    let remove = |name| Input::RemoveCourier { courier_id: id(name) };
+    let record = |name, capacity, load| (key(&id(name)), Courier { capacity, load });
     Samples {
         states: vec![
             ("none", vec![]),
@@ -48,9 +50,12 @@ pub fn samples() -> Samples<DeliveryService> {
             ("courier", report(5)),
             ("courier (the same)", report(3)),
             ("courier (too small)", report(0)),
+            ("remove-courier", remove("dora")),
+            ("remove-courier (busy)", remove("carla")),
+            ("remove-courier (unknown)", remove("emil")),
         ],
         outcomes,
-        records: BTreeMap::from([(key(&id("carla")), Courier { capacity: 3, load: 1 })]),
+        records: BTreeMap::from([record("carla", 3, 1), record("dora", 0, 0)]),
         state_name: State::name,
     }
 }

@@ -61,6 +61,9 @@ fn report(name: &str, capacity: u64) -> Input {
         capacity,
     }
 }
+fn remove(name: &str) -> Input {
+    Input::RemoveCourier { courier_id: id(name) }
+}
 
 fn accept(ask: &Ask) -> Input {
     let Ask::Desk { order } = ask.clone();
@@ -217,6 +220,23 @@ fn a_capacity_does_not_fall_below_the_load() {
         .then_recording([], [courier("carla", 1, 1)]);
     given(said, [courier("carla", 3, 1)])
         .when([report("carla", 0)])
+        .then([])
+        .refused(Refusal::Conflict, "has 1 orders");
+}
+
+#[test]
+fn a_courier_without_orders_is_removed_and_then_unknown() {
+    given([], [courier("bob", 2, 0), courier("carla", 3, 0)])
+        .when([remove("carla"), remove("carla")])
+        .then_removing([], [key(&id("carla"))])
+        .refused(Refusal::NotFound, "no courier `carla`");
+}
+
+#[test]
+fn a_courier_with_orders_is_not_removed() {
+    let order = order("42");
+    given([assigned(&order, "carla")], [courier("carla", 3, 1)])
+        .when([remove("carla")])
         .then([])
         .refused(Refusal::Conflict, "has 1 orders");
 }

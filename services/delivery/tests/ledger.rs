@@ -43,7 +43,7 @@ proptest! {
 
     #[test]
     fn a_decision_never_panics_and_never_makes_a_sound_record_unsound(
-        couriers in prop::collection::btree_map("[a-c]", courier(), 0..4), capacity in number(), n in 0..4,
+        couriers in prop::collection::btree_map("[a-c]", courier(), 0..4), capacity in number(), n in 0..5,
         stray in any::<bool>(),
     ) {
         let order = Arc::new(order("42"));
@@ -57,6 +57,7 @@ proptest! {
             0 => (vec![], Input::Desk { order: order.clone(), result: DeskResult::Accepted }),
             1 => (vec![assigned], Input::Cancelled { order: order.clone(), asked: true }),
             2 => (vec![], Input::Cancelled { order: order.clone(), asked: true }),
+            3 => (vec![], Input::RemoveCourier { courier_id: id("a") }),
             _ => (vec![], Input::Courier { courier_id: id("a"), capacity }),
         };
         let mut state = State::default();
@@ -64,6 +65,10 @@ proptest! {
         if let Decision::Say(say) = DeliveryService::decide(&state, &input, &Context { now: NOW, records: &records }) {
             for (key, after) in say.records {
                 let before = records.get(&key).cloned().unwrap_or_default();
+                let Some(after) = after else {
+                    prop_assert_eq!(before.load, 0, "removed with orders");
+                    continue;
+                };
                 let was_sound = before.load <= before.capacity;
                 prop_assert!(!was_sound || after.load <= after.capacity, "{before:?} -> {after:?}");
             }

@@ -284,11 +284,14 @@ impl ItemView {
     fn new(item_id: ItemId, state: &State, stock: Stock) -> Option<Self> {
         let (version, item) = state.item()?;
         let available = stock.available();
-        let status = match state {
-            State::Withdrawn { .. } => ItemStatus::Withdrawn,
-            _ if available > 0 => ItemStatus::Available,
-            _ if stock.reserved > 0 => ItemStatus::Reserved,
-            _ => ItemStatus::Sold,
+        let status = if matches!(state, State::Withdrawn { .. }) {
+            ItemStatus::Withdrawn
+        } else if available > 0 {
+            ItemStatus::Available
+        } else if stock.reserved > 0 {
+            ItemStatus::Reserved
+        } else {
+            ItemStatus::Sold
         };
         let Item {
             name,

@@ -65,6 +65,7 @@ proptest! {
         said.iter().for_each(|said| InventoryService::fold(&mut state, said));
         if let Decision::Say(say) = InventoryService::decide(&state, &input, &Context { now: NOW, records: &records }) {
             for (key, after) in say.records {
+                let after = after.expect("inventory removes no record");
                 let before = records.get(&key).cloned().unwrap_or_default();
                 let was_sound = before.reserved <= before.quantity;
                 prop_assert!(!was_sound || after.reserved <= after.quantity, "{before:?} -> {after:?}");

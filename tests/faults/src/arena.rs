@@ -14,6 +14,7 @@ use rand::seq::IndexedRandom;
 
 use crate::disk::SmallDisk;
 use crate::history::{Asked, History, Request};
+use crate::hostile::Crowd;
 use crate::plan::{Campaign, Plan};
 use crate::poison::Poison;
 use crate::proxy::{Proxy, Rules, Weather};
@@ -58,6 +59,7 @@ enum Gear {
         fillings: usize,
     },
     Cluster,
+    Hostile(Crowd),
 }
 
 /// What a strike was.
@@ -138,6 +140,7 @@ impl Arena {
                 (world, gear)
             }
             Campaign::Cluster => (open(options.cluster()).await?, Gear::Cluster),
+            Campaign::Hostile => (open(options).await?, Gear::Hostile(Crowd::default())),
         };
         Ok(Ok(Self {
             world: Arc::new(world),
@@ -181,6 +184,10 @@ impl Arena {
                 Ok(struck)
             }
             Gear::Cluster => strike_leader(world, rng).await,
+            Gear::Hostile(crowd) => {
+                let (blow, count) = crowd.wave(world, rng, history, left).await?;
+                Ok(Struck { blow, count })
+            }
         }
     }
 
@@ -196,7 +203,8 @@ impl Arena {
             | Gear::Freeze
             | Gear::Poison(..)
             | Gear::FullDisk { .. }
-            | Gear::Cluster => {}
+            | Gear::Cluster
+            | Gear::Hostile(_) => {}
         }
     }
 
@@ -214,7 +222,8 @@ impl Arena {
             | Gear::LoseAcks(_)
             | Gear::Disconnect(_)
             | Gear::FullDisk { .. }
-            | Gear::Cluster => Ok(Vec::new()),
+            | Gear::Cluster
+            | Gear::Hostile(_) => Ok(Vec::new()),
         }
     }
 
@@ -244,12 +253,22 @@ impl Arena {
                 "once there was space, orders were accepted in {by_itself} of {fillings} times before nats-server was \
                  restarted"
             )],
+            Gear::Hostile(crowd) => crowd.notes(),
             Gear::KillServices
             | Gear::KillBroker
             | Gear::Freeze
             | Gear::Disconnect(_)
             | Gear::Poison(..)
             | Gear::Cluster => Vec::new(),
+        }
+    }
+
+    /// The services that took more memory than hostile clients may cost, each a sentence.
+    pub fn gluttons(&self) -> Vec<String> {
+        if let Gear::Hostile(crowd) = &self.gear {
+            crowd.gluttons()
+        } else {
+            Vec::new()
         }
     }
 }

@@ -142,6 +142,7 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
     found("no process dies by itself", world.deaths().await?);
     let unparked = eventually(async || arena.unparked().await.map(Some));
     found("poison is parked", unparked.await?);
+    found("memory stays bounded", arena.gluttons());
     let patience = match plan.campaign {
         Campaign::FullDisk => LOG_PATIENCE,
         Campaign::KillServices
@@ -151,7 +152,8 @@ pub async fn run(plan: Plan, folder: &Path, progress: impl Fn(&str)) -> Result<R
         | Campaign::LoseAcks
         | Campaign::Disconnect
         | Campaign::Poison
-        | Campaign::Cluster => PATIENCE,
+        | Campaign::Cluster
+        | Campaign::Hostile => PATIENCE,
     };
     let mut report = world.report(Some(&arena.provider.books()), patience).await?;
     if plan.campaign == Campaign::FullDisk {

@@ -13,9 +13,11 @@ mod check;
 mod customers;
 mod disk;
 mod history;
+mod hostile;
 mod plan;
 mod poison;
 pub mod proxy;
+mod rot;
 mod stored;
 mod table;
 
@@ -23,5 +25,6 @@ pub use campaign::{Outcome, Ran, run};
 pub use check::check;
 pub use history::{Asked, History, Outcome as Answered, Request, Strike, Tally};
 pub use plan::{Campaign, Plan};
+pub use rot::flip_bytes;
 pub use stored::{EventRecord, OrderRecord, StoredOrders};
 pub use table::{header, row, sentences};

@@ -23,11 +23,13 @@ pub enum Campaign {
     FullDisk,
     /// Three nats-servers; whoever leads is killed or frozen.
     Cluster,
+    /// Hostile clients: thousands of event streams on one order, pipelining without reading, unfinished heads, slow readers.
+    Hostile,
 }
 
 impl Campaign {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KillServices,
         Self::KillBroker,
         Self::Freeze,
@@ -37,6 +39,7 @@ impl Campaign {
         Self::Poison,
         Self::FullDisk,
         Self::Cluster,
+        Self::Hostile,
     ];
 
     /// Its name, as `--only` takes it.
@@ -51,6 +54,7 @@ impl Campaign {
             Self::Poison => "poison",
             Self::FullDisk => "full-disk",
             Self::Cluster => "cluster",
+            Self::Hostile => "hostile",
         }
     }
 
@@ -65,6 +69,7 @@ impl Campaign {
             Self::Poison => "poisons",
             Self::FullDisk => "fillings",
             Self::Cluster => "leaders lost",
+            Self::Hostile => "hostile clients",
         }
     }
 
@@ -80,6 +85,7 @@ impl Campaign {
             Self::Poison => 200,
             Self::FullDisk => 10,
             Self::Cluster => 30,
+            Self::Hostile => 40_000,
         }
     }
 
@@ -94,6 +100,7 @@ impl Campaign {
             Self::Poison => 5,
             Self::FullDisk => 1,
             Self::Cluster => 2,
+            Self::Hostile => 800,
         }
     }
 }

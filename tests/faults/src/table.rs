@@ -101,7 +101,8 @@ fn is_counted(campaign: Campaign) -> bool {
         | Campaign::Disconnect
         | Campaign::Poison
         | Campaign::FullDisk
-        | Campaign::Cluster => false,
+        | Campaign::Cluster
+        | Campaign::Hostile => false,
     }
 }
 

@@ -42,6 +42,7 @@ macro_rules! campaigns {
 campaigns! {
     a_disk_that_fills_up: FullDisk,
     a_cluster_that_loses_its_leaders: Cluster,
+    clients_that_are_hostile: Hostile,
     connections_that_are_cut_stalled_and_slowed: Disconnect,
     deliveries_that_come_twice_and_late: Repeat,
     kills_of_services: KillServices,

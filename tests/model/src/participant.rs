@@ -126,10 +126,12 @@ impl SlotLedger {
             .collect()
     }
 
-    /// The slots that these records belong to; `None` if one of them was not read, or has no slot.
-    fn slots(&self, records: &[(String, Vec<u8>)], reads: &Reads) -> Option<Vec<(usize, Slot)>> {
-        let slot = |(key, body): &(String, Vec<u8>)| {
+    /// The slots that these records belong to; `None` if one of them was not read, or has no slot. No command of the model
+    /// removes a record.
+    fn slots(&self, records: &[(String, Option<Vec<u8>>)], reads: &Reads) -> Option<Vec<(usize, Slot)>> {
+        let slot = |(key, body): &(String, Option<Vec<u8>>)| {
             let slot = self.keys.iter().position(|known| known == key)?;
+            let body = body.as_deref().unwrap_or_else(|| panic!("{key} is removed"));
             reads.names(key).then(|| (slot, (self.read)(body)))
         };
         records.iter().map(slot).collect()

@@ -20,6 +20,20 @@ const BROWSER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The key under which WebDriver names an element (W3C WebDriver, 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// How the browser is started.
+const ARGUMENTS: [&str; 10] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+];
+
 /// How the page is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
@@ -88,6 +102,15 @@ fn find(program: &str) -> Option<PathBuf> {
 impl Browser {
     /// Starts a fresh one.
     pub async fn start(look: Look) -> Result<Self> {
+        Self::start_with(look, &[]).await
+    }
+
+    /// Starts a fresh one to which `name` is a name of this machine.
+    pub async fn resolving(look: Look, name: &str) -> Result<Self> {
+        Self::start_with(look, &[format!("--host-resolver-rules=MAP {name} 127.0.0.1")]).await
+    }
+
+    async fn start_with(look: Look, more: &[String]) -> Result<Self> {
         let profile = tempfile::tempdir()?;
         let mut driver = Process::builder("chromedriver", find("chromedriver").context("no chromedriver")?)
             .arg("--port=0")
@@ -112,18 +135,18 @@ impl Browser {
             .no_proxy()
             .timeout(BROWSER_TIMEOUT)
             .build()?;
+        let mut args = vec![
+            format!("--user-data-dir={}", profile.path().display()),
+            format!("--window-size={},{}", look.width, look.height),
+        ];
+        args.extend(ARGUMENTS.map(str::to_owned));
+        args.extend_from_slice(more);
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": {
                 "binary": find("chromium").context("no chromium")?,
-                "args": [
-                    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                    "--disable-dev-shm-usage", "--hide-scrollbars",
-                    format!("--user-data-dir={}", profile.path().display()),
-                    format!("--window-size={},{}", look.width, look.height),
-                ],
+                "args": args,
             },
         }}});
         let base = format!("http://127.0.0.1:{port}/session");

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod foreign;
 mod shop;
 
 use browser::{Browser, DESK, Look, NIGHT, PHONE};

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use quadrille_local::client::{NewOrder, until};
 use quadrille_local::{Service, repo_root};
-use quadrille_tests::{PATIENCE, PAY_FIRST, World, quadrille};
+use quadrille_tests::{PATIENCE, PAY_FIRST, World};
 use serde_json::Value;
 
 use super::metrics::expressions;
@@ -103,13 +103,7 @@ async fn a_broken_order_is_a_firing_alert() {
         counted.await.unwrap().is_some(),
         "the console counts no stuck order"
     );
-    let listed = tokio::process::Command::new(quadrille().unwrap())
-        .arg("stuck")
-        .env("NATS_URL", &world.nats_url)
-        .output()
-        .await
-        .unwrap();
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let (_, listed) = world.quadrille(&["stuck"]).await.unwrap();
     assert!(
         listed.contains(stuck.as_str()) && listed.contains("delivery"),
         "{listed}"

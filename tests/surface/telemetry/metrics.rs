@@ -38,9 +38,14 @@ const SERVICES_SAY: [(&str, &str); 19] = [
     ("quadrille_unhandled_input_age_seconds", "gauge"),
 ];
 /// What the console says.
-const CONSOLE_SAYS: [(&str, &str); 2] = [
+const CONSOLE_SAYS: [(&str, &str); 7] = [
+    ("quadrille_log_differences", "gauge"),
     ("quadrille_orders_in_flight", "gauge"),
     ("quadrille_orders_stuck", "gauge"),
+    ("quadrille_orders_uncounted", "gauge"),
+    ("quadrille_replica_differences", "gauge"),
+    ("quadrille_replica_scrubbed_timestamp_seconds", "gauge"),
+    ("quadrille_scrub_period_seconds", "gauge"),
 ];
 
 const STREAMS: [&str; 5] = ["KV_order", "KV_payment", "KV_inventory", "KV_delivery", "EVENTS"];
@@ -66,7 +71,9 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
     // What is delivered again would be counted again.
     let patient = World::with().env("FLOW", PAY_FIRST).env("ACK_WAIT", "60s");
     let world = patient.start().await.unwrap();
-    let console = world.console().await.unwrap();
+    let launch = world.launch_console().unwrap().env("SCRUB_PERIOD", "1s");
+    let mut console = launch.start().unwrap();
+    console.wait_ready(PATIENCE).await.unwrap();
 
     // Three orders complete, one is declined; a request makes no sense, another comes for nothing; an input is poison.
     let declined = order().by("test-declined");
@@ -178,6 +185,20 @@ async fn metrics_are_those_that_are_promised_and_move_as_they_should() {
             "{stream} has lost {lost:?} bytes"
         );
     }
+
+    let compared = until(PATIENCE, async || {
+        let all = Scrape::of(&world, Some(console.url())).await;
+        let replicas = all.values("quadrille_replica_differences", &[]);
+        let logs = all.values("quadrille_log_differences", &[]);
+        assert!(
+            replicas
+                .iter()
+                .chain(&logs)
+                .all(|differences| *differences == 0.0)
+        );
+        anyhow::Ok((replicas.len() == STREAMS.len() && logs.len() == STREAMS.len()).then_some(()))
+    });
+    assert!(compared.await.unwrap().is_some(), "the replicas are not compared");
 
     // As promised, and no others.
     let all = Scrape::of(&world, Some(console.url())).await;

@@ -1,7 +1,7 @@
 //! The invariants, and the report on which of them hold.
 
 use crate::books::{BOOKS, Books, the_books_agree};
-use crate::items::{prices_were_asked, withdrawn_items_are_free};
+use crate::items::{photos_are_stored, prices_were_asked, withdrawn_items_are_free};
 use crate::ledgers::{loads_add_up, stock_adds_up};
 use crate::log::the_log_agrees;
 use crate::order_file::OrderFile;
@@ -9,7 +9,6 @@ use crate::orders::{
     cancelled_orders_are_undone, completed_orders_are_whole, events_carry_the_order, events_have_their_cause,
     every_order_ends, orders_were_placed, the_unreadable_is_parked,
 };
-use crate::photos::photos_are_stored;
 use crate::reachable::services_say_what_they_can;
 use crate::report::{Found, Report, Violation};
 use crate::snapshot::Snapshot;

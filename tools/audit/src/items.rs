@@ -1,4 +1,5 @@
-//! The invariants of items: what is withdrawn is reserved by nobody, and orders are placed at prices that the shop has asked.
+//! The invariants of items: what is withdrawn is reserved by nobody, photos are stored, and orders are placed at prices that the shop
+//! has asked.
 
 use quadrille_events::{AggregateId, Body, Created, EventName, ItemId, ItemWithdrawn, TypedId};
 
@@ -31,6 +32,11 @@ pub(crate) fn withdrawn_items_are_free(snapshot: &Snapshot) -> Found {
         }
     }
     found
+}
+
+/// The bytes of every photo that an item has are stored, whole, under their digest.
+pub(crate) fn photos_are_stored(snapshot: &Snapshot) -> Found {
+    snapshot.wrong_photos.clone()
 }
 
 /// The price of each line is one that the shop has asked, as far as all prices of the item are known. Orders from before the item

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use quadrille_events::Contract;
+use quadrille_runtime::operator::logged_as;
 
 use crate::report::Found;
 use crate::snapshot::Snapshot;
@@ -59,10 +59,4 @@ pub(crate) fn the_log_agrees(snapshot: &Snapshot) -> Found {
         }
     }
     found
-}
-
-/// `$KV.payment.charged.42` -> `payment.charged.42`
-fn logged_as(contract: Contract, stored_as: &str) -> Option<String> {
-    let (name, id) = contract.stored(stored_as)?;
-    Some(name.heard_as(&id))
 }

@@ -1,4 +1,4 @@
-//! The invariant of photos: the bytes of every photo that an item has are stored, whole, under their digest.
+//! The photos of items, and what is wrong with their stored bytes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,6 @@ use quadrille_runtime::operator::Operator;
 
 use crate::prices::item_of;
 use crate::report::Found;
-use crate::snapshot::Snapshot;
 
 /// The photo of each item, in its newest version.
 pub(crate) type ItemPhotos = BTreeMap<ItemId, (u64, Option<ItemPhoto>)>;
@@ -58,8 +57,4 @@ pub(crate) async fn wrong_photos(operator: &Operator, photos: &ItemPhotos) -> an
         }
     }
     Ok(found)
-}
-
-pub(crate) fn photos_are_stored(snapshot: &Snapshot) -> Found {
-    snapshot.wrong_photos.clone()
 }

@@ -1,7 +1,6 @@
 //! Everything that is stored, as far as the checks look at it, and how it is read.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use quadrille_events::{
     OrderId, PaymentEvent, Said,
 };
 use quadrille_runtime::nats::{StoredEvent, StoredEventError};
-use quadrille_runtime::operator::{EVENTS, Entry, Operator, Size};
+use quadrille_runtime::operator::{EVENTS, Entry, Operator, Size, body_digest};
 use serde::Deserialize;
 
 use crate::order_file::{FiledEvent, LoggedEvent, OrderFile, courier_of, expires_at};
@@ -160,7 +159,7 @@ impl Snapshot {
                 stream: format!("KV_{service}"),
                 sequence: entry.sequence,
                 subject: entry.subject.clone(),
-                digest: digest(&entry.body),
+                digest: body_digest(&entry.body),
                 problem,
             });
         }
@@ -187,7 +186,7 @@ impl Snapshot {
         };
         if stored.name.about != AggregateKind::ORDER {
             let other = OtherEvent {
-                digest: digest(&entry.body),
+                digest: body_digest(&entry.body),
                 logged: Vec::new(),
             };
             if is_about_items(stored.name) {
@@ -213,7 +212,7 @@ impl Snapshot {
             at: entry.time,
             sequence: entry.sequence,
             cause: stored.envelope.causation_id.clone(),
-            digest: digest(&entry.body),
+            digest: body_digest(&entry.body),
             // Programs that are older than `placed_at` leave it out.
             carries_the_order: order.is_same_request(&file.order),
             courier: courier_of(&event),
@@ -231,7 +230,7 @@ impl Snapshot {
         let order_id: Option<OrderId> = id.parse().ok();
         let logged = LoggedEvent {
             at: entry.time,
-            digest: digest(&entry.body),
+            digest: body_digest(&entry.body),
         };
         // A bucket has only the newest price; the log has the earlier ones.
         if let Some(name) = name.filter(|name| is_about_items(name))
@@ -337,10 +336,4 @@ fn rewrites(entry: &Entry) -> u64 {
     }
     let record: Option<Versioned> = serde_json::from_slice(&entry.body).ok();
     record.map_or(0, |record| record.version.saturating_sub(1))
-}
-
-fn digest(body: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    hasher.finish()
 }

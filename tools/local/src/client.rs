@@ -448,6 +448,16 @@ impl Api {
         .await
     }
 
+    /// `DELETE /couriers/{courier_id}`
+    pub async fn delete_courier(&self, courier_id: &str) -> Result<()> {
+        let path = format!("/couriers/{courier_id}");
+        let answer = self
+            .send(Service::Delivery, Method::DELETE, &path, &[], None)
+            .await?;
+        self.refusal(Service::Delivery, &Method::DELETE, &path, answer)
+            .map(drop)
+    }
+
     /// `GET /couriers`
     pub async fn couriers(&self) -> Result<Value> {
         self.get(Service::Delivery, "/couriers").await

@@ -8,7 +8,8 @@ use quadrille_events::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::explore::ExploredFlows;
+use crate::bucket;
+use crate::explore::{Effect, ExploredFlows};
 
 /// The document.
 pub fn document(flows: &ExploredFlows) -> anyhow::Result<Value> {
@@ -30,13 +31,14 @@ pub fn document(flows: &ExploredFlows) -> anyhow::Result<Value> {
                 "protocol": "nats",
                 "description": "Each service stores what it says in its own key-value bucket, as `$KV.<service>.<entry>.<order_id>` \
                     (`x-stored-as`), and hears the others' there, by durable consumers. The stream EVENTS sources the \
-                    buckets and republishes every event under the address of its channel.",
+                    buckets and republishes every event under the address of its channel. A bucket has other keys beside, with \
+                    more tokens: they are the channels whose address begins with `$KV`, and nothing of them is in EVENTS.",
             }
         },
-        "channels": channels(),
+        "channels": channels(flows),
         "operations": operations(flows),
         "components": {
-            "schemas": schemas()?,
+            "schemas": schemas(flows)?,
             "messages": messages(flows)?,
             "parameters": parameters(),
             "correlationIds": {
@@ -46,8 +48,8 @@ pub fn document(flows: &ExploredFlows) -> anyhow::Result<Value> {
     }))
 }
 
-/// The schema of every body and of the headers.
-fn schemas() -> anyhow::Result<Map<String, Value>> {
+/// The schema of every body, of the headers, and of the states.
+fn schemas(flows: &ExploredFlows) -> anyhow::Result<Map<String, Value>> {
     let mut schemas = Map::new();
     for (component, schema) in Event::schemas().into_iter().flat_map(|body| body.components) {
         // In the registry of formats (spec.openapis.org/registry/format) `u-int32` of utoipa 6.0 is `uint32`.
@@ -55,14 +57,42 @@ fn schemas() -> anyhow::Result<Map<String, Value>> {
         schemas.insert(component, serde_json::from_str(&text)?);
     }
     schemas.insert("Headers".to_owned(), headers());
+    schemas.insert("BrokerHeaders".to_owned(), bucket::broker_headers());
+    schemas.insert("DeadLetter".to_owned(), bucket::dead_letter());
+    let [(_, explored), _] = flows;
+    for (service, states) in &explored.sampled {
+        let description =
+            format!("The states of an order at the {service} service, as its HTTP answers name them.");
+        let states: Vec<_> = states.iter().filter(|state| **state != "none").collect();
+        let schema = json!({ "type": "string", "enum": states, "description": description });
+        schemas.insert(states_of(service), schema);
+    }
     Ok(schemas)
 }
 
-/// A message for each event, with an example that was met.
+/// The name of the schema with the states of a service: `OrderState`.
+fn states_of(service: &str) -> String {
+    let (first, rest) = service.split_at(1);
+    format!("{}{rest}State", first.to_uppercase())
+}
+
+/// The states in which a service is after an event of its own.
+fn states_after(flows: &ExploredFlows, event: &EventName) -> BTreeSet<&'static str> {
+    let transitions = flows.iter().flat_map(|(_, explored)| explored.transitions.keys());
+    transitions
+        .filter_map(|transition| match &transition.effect {
+            Effect::Says { events, to, .. } if events.contains(&event) => Some(*to),
+            Effect::Says { .. } | Effect::Ignores(_) => None,
+        })
+        .collect()
+}
+
+/// A message for each event, with an example that was met; and one for each kind of other key.
 fn messages(flows: &ExploredFlows) -> anyhow::Result<Map<String, Value>> {
     let mut messages = Map::new();
     for BodySchema { event, name, .. } in Event::schemas() {
         let mut message = message(event, &name);
+        message["x-state-after"] = json!(states_after(flows, event));
         let mut examples = flows
             .iter()
             .filter_map(|(_, explored)| explored.examples.get(event));
@@ -71,6 +101,9 @@ fn messages(flows: &ExploredFlows) -> anyhow::Result<Map<String, Value>> {
                 json!([{ "headers": example_headers(event, example), "payload": body(example)? }]);
         }
         messages.insert(message_key(event), message);
+    }
+    for key in bucket::keys(flows) {
+        messages.insert(key.name.clone(), key.message()?);
     }
     Ok(messages)
 }
@@ -87,11 +120,14 @@ fn parameters() -> Map<String, Value> {
         let description = format!("The {kind} that the event is about: 1 to 64 of `A-Z a-z 0-9 - _`.");
         (parameter(kind), json!({ "description": description }))
     };
-    Event::names().map(described).collect()
+    Event::names()
+        .map(described)
+        .chain(bucket::parameters())
+        .collect()
 }
 
-/// A channel for each subject.
-fn channels() -> Map<String, Value> {
+/// A channel for each subject, and for each kind of other key.
+fn channels(flows: &ExploredFlows) -> Map<String, Value> {
     let mut channels: BTreeMap<(&str, AggregateKind), Map<String, Value>> = BTreeMap::new();
     for event in Event::names() {
         let key = message_key(event);
@@ -111,7 +147,9 @@ fn channels() -> Map<String, Value> {
         });
         (subject.to_owned(), channel)
     };
-    channels.into_iter().map(channel).collect()
+    let keys = bucket::keys(flows).into_iter();
+    let keys = keys.map(|key| (key.name.clone(), key.channel()));
+    channels.into_iter().map(channel).chain(keys).collect()
 }
 
 /// Who says and who hears each event.
@@ -200,7 +238,10 @@ fn message(name: &EventName, schema: &str) -> Value {
         "correlationId": { "$ref": "#/components/correlationIds/order" },
         "headers": {
             "type": "object",
-            "allOf": [{ "$ref": "#/components/schemas/Headers" }],
+            "allOf": [
+                { "$ref": "#/components/schemas/Headers" },
+                { "$ref": "#/components/schemas/BrokerHeaders" },
+            ],
             "properties": {
                 "ce-source": { "type": "string", "const": name.service },
                 "ce-type": { "type": "string", "const": name.subject },

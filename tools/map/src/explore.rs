@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use quadrille_decision::Deadline;
-use quadrille_decision::erased::{Fact, Reaction};
+use quadrille_decision::erased::{Fact, Reaction, Records};
 use quadrille_delivery::{DeliveryService, desk};
 use quadrille_events::{Approval, Event, EventName, Flow, PaymentMode};
 use quadrille_inventory::InventoryService;
@@ -147,6 +147,8 @@ pub struct Exploration {
     pub examples: BTreeMap<&'static EventName, Event>,
     /// The states that each service's own tests try every input in.
     pub sampled: BTreeMap<&'static str, Vec<&'static str>>,
+    /// An example of every kind of record in each service's ledger.
+    pub ledgers: BTreeMap<&'static str, Records>,
     /// Who hears what.
     pub hears: BTreeMap<&'static str, Vec<&'static EventName>>,
     /// Every transition, and how the orders are paid and approved with which it was made.
@@ -238,6 +240,9 @@ impl Explorer {
             self.found
                 .sampled
                 .insert(service.name(), service.sampled_states());
+            self.found
+                .ledgers
+                .insert(service.name(), service.records().clone());
         }
         let mut places = HashMap::from([(Situation::default(), 0)]);
         let mut ahead = VecDeque::from([Situation::default()]);
@@ -288,7 +293,7 @@ impl Explorer {
                 self.found.beside.insert(said);
                 for fact in facts {
                     let mut services = self.services.iter();
-                    if let Some(listener) = services.find(|service| service.records(&fact)) {
+                    if let Some(listener) = services.find(|service| service.keeps_record(&fact)) {
                         let none = listener.state(&[]);
                         let heard = says(listener, none, Trigger::Event(fact.name), Vec::new(), none);
                         self.found.beside.insert(heard);

@@ -5,6 +5,7 @@
 //! write it down.
 
 mod asyncapi;
+mod bucket;
 mod check;
 mod explore;
 mod markdown;

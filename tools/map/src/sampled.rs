@@ -86,6 +86,11 @@ impl SampledService {
         self.states.iter().map(name).collect()
     }
 
+    /// The ledger of its samples.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
     /// What the state is called in which the service is once it has said this.
     pub fn state(&self, said: &[&Fact]) -> &'static str {
         (self.state_name)(said)
@@ -159,7 +164,7 @@ impl SampledService {
     }
 
     /// Whether the service keeps a record of an event, and says nothing.
-    pub fn records(&self, fact: &Fact) -> bool {
+    pub fn keeps_record(&self, fact: &Fact) -> bool {
         let inputs = self.participant.hear(fact).unwrap_or_default();
         inputs.iter().any(|input| {
             let reaction = self.participant.react(&[], input, &Records::new(), NOW);

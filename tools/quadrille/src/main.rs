@@ -4,6 +4,7 @@ mod audit;
 mod demo;
 mod letters;
 mod run_all;
+mod scrub;
 mod stuck;
 mod watch;
 
@@ -31,6 +32,7 @@ enum Command {
     Trace(watch::TraceArgs),
     Stuck(stuck::StuckArgs),
     Audit(audit::AuditArgs),
+    Scrub(scrub::ScrubArgs),
     DeadLetters(letters::ListArgs),
     DeadLetter(letters::ShowArgs),
     Retry(letters::RetryArgs),
@@ -45,6 +47,7 @@ impl Command {
             Self::Trace(args) => watch::trace(args).await,
             Self::Stuck(args) => stuck::run(args).await,
             Self::Audit(args) => audit::run(args).await,
+            Self::Scrub(args) => scrub::run(args).await,
             Self::DeadLetters(args) => letters::list(args).await,
             Self::DeadLetter(args) => letters::show(args).await,
             Self::Retry(args) => letters::retry(args).await,

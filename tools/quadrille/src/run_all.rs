@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures::future::try_join_all;
 use quadrille_local::client::{Api, ApiError, until};
 use quadrille_local::{NatsServer, Program, Service, Signals, System, env, repo_root, shop};
 use serde_json::{Value, json};
@@ -145,15 +146,20 @@ fn without_secret(urls: &str) -> String {
 
 /// Puts in the items and couriers of the first day; what is there already is left alone.
 async fn stock(api: &Api) -> Result<()> {
+    let mut listed = Vec::new();
     for item in shop::items(ITEM_QUANTITY) {
         match surely(async || api.item(&item.item_id).await).await {
             Err(error) if is_not_found(&error) => {
                 surely(async || api.list_item(&item).await).await?;
-                surely(async || api.put_photo(&item.item_id, item.photo()).await).await?;
+                listed.push(item);
             }
             there => drop(there?),
         }
     }
+    let photos = listed
+        .iter()
+        .map(|item| surely(async || api.put_photo(&item.item_id, item.photo()).await));
+    try_join_all(photos).await?;
     let there = surely(async || api.couriers().await).await?;
     for courier in COURIERS {
         if !is_listed(&there, courier) {

@@ -1,14 +1,14 @@
 //! `quadrille stuck`: the orders that are older than their step should take.
 //!
-//! The same fold and the same table as the console's: [`OrderProgress`] and [`Step::patience`].
+//! Read from the buckets, because EVENTS forgets sooner than an order may hang. The same fold and the same table as the
+//! console's: [`OrderProgress`] and [`Step::patience`].
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
 use quadrille_events::{OrderId, OrderProgress, Step};
-use quadrille_runtime::operator::{Operator, heard};
+use quadrille_runtime::operator::Operator;
 
 use quadrille_local::connect;
 
@@ -79,23 +79,15 @@ pub async fn run(args: StuckArgs) -> Result<()> {
 
 /// The orders that have not ended, by when their step is due: those that are stuck come first.
 pub async fn waiting(operator: &Operator) -> Result<Vec<Waiting>> {
-    let mut orders: HashMap<OrderId, OrderProgress> = HashMap::new();
+    let mut waiting = Vec::new();
     operator
-        .read_log(|entry| {
-            let Some((event, at)) = heard(&entry) else { return };
-            let Some(order) = event.order() else { return };
-            // Those that have ended stay: the log may show an effect before its cause.
-            let known = orders.entry(order.order_id.clone());
-            known
-                .or_insert_with(|| OrderProgress::new(&event, at))
-                .hear(&event, at);
+        .open_orders(|order| {
+            waiting.push(Waiting {
+                order_id: order.order_id,
+                progress: order.progress,
+            });
         })
         .await?;
-    let mut waiting: Vec<_> = orders
-        .into_iter()
-        .filter(|(_, progress)| !progress.step().is_over())
-        .map(|(order_id, progress)| Waiting { order_id, progress })
-        .collect();
     waiting.sort_by_key(|order| (order.progress.due(), order.order_id.clone()));
     Ok(waiting)
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::{HeaderMap, header, jetstream};
 use bytes::Bytes;
 use jiff::Timestamp;
 use quadrille_events::{AggregateId, Contract, OrderId};
@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 use utoipa::ToSchema;
 
+use crate::engine::messages::MARKER_TTL;
 use crate::engine::store::Store;
-use crate::nats::{CommitError, ReadError, StoredMessage, Write, acknowledge};
+use crate::nats::streams::letter_subject;
+use crate::nats::{CommitError, KV_OPERATION, ReadError, StoredMessage, Write, acknowledge};
 
 /// The header with the description of a dead letter.
 const HEADER: &str = "Dead-Letter";
@@ -92,7 +94,7 @@ impl Store {
             let known = serde_json::to_string(letter).map_err(|e| CommitError::Rejected(e.to_string()))?;
             headers.insert(HEADER, known.as_str());
             Ok(Write {
-                subject: self.letter_subject(&letter.id),
+                subject: letter_subject(self.service, &letter.id),
                 headers,
                 body,
             })
@@ -111,10 +113,6 @@ impl Store {
         }
     }
 
-    fn letter_subject(&self, id: &str) -> String {
-        format!("$KV.{}.dead-letter.{id}", self.service)
-    }
-
     /// The parked letters of this service that were stored behind the sequence `after`, oldest first, at most `limit`; and the `after`
     /// of the next page, if there are more.
     pub(crate) async fn letters(
@@ -122,7 +120,7 @@ impl Store {
         after: u64,
         limit: usize,
     ) -> Result<(Vec<DeadLetter>, Option<u64>), ReadError> {
-        let filter = self.letter_subject(">");
+        let filter = letter_subject(self.service, ">");
         let page = self
             .broker
             .page(&self.stream, &filter, after.saturating_add(1), limit);
@@ -165,7 +163,7 @@ impl Store {
     async fn find_letters(&self, id: &str) -> Result<Vec<Parked>, ReadError> {
         let entries = self
             .broker
-            .fresh_get(&self.stream, &[self.letter_subject(id)], self.replicas)
+            .fresh_get(&self.stream, &[letter_subject(self.service, id)], self.replicas)
             .await?;
         Ok(entries
             .into_iter()
@@ -177,12 +175,12 @@ impl Store {
     /// Removes a letter, as a KV purge does, with a marker that expires.
     pub(crate) async fn drop_letter(&self, id: &str) -> Result<(), CommitError> {
         let mut headers = HeaderMap::new();
-        headers.insert("KV-Operation", "PURGE");
+        headers.insert(KV_OPERATION, "PURGE");
         headers.insert("Nats-Rollup", "sub");
-        headers.insert("Nats-TTL", "60s");
+        headers.insert(header::NATS_MESSAGE_TTL, MARKER_TTL);
         self.broker
             .publish(Write {
-                subject: self.letter_subject(id),
+                subject: letter_subject(self.service, id),
                 headers,
                 body: Bytes::new(),
             })
@@ -193,7 +191,7 @@ impl Store {
 
 /// The letters about one order (or other aggregate) in the bucket of `service`.
 pub(crate) fn letters_about(service: &str, about: &AggregateId) -> String {
-    format!("$KV.{service}.dead-letter.*.*.{}", about.tokens())
+    letter_subject(service, &format!("*.*.{}", about.tokens()))
 }
 
 /// `<stream>.<sequence>.<order id>`, with `-` where the subject names nothing.

@@ -122,9 +122,12 @@ impl<R: Clone> LedgerMemory<R> {
         }
     }
 
-    /// Changes a record for the group in progress.
-    pub fn change(&mut self, key: String, record: R) {
-        let before = self.records.insert(key.clone(), record);
+    /// Changes a record for the group in progress; `None` removes it.
+    pub fn change(&mut self, key: String, record: Option<R>) {
+        let before = match record {
+            Some(record) => self.records.insert(key.clone(), record),
+            None => self.records.remove(&key),
+        };
         self.changed.entry(key).or_insert(before);
     }
 
@@ -133,11 +136,11 @@ impl<R: Clone> LedgerMemory<R> {
         self.changed.len()
     }
 
-    /// The records that the group in progress changes: key, new record, and the revision to check.
-    pub fn changed(&self) -> impl Iterator<Item = (&str, &R, u64)> {
-        self.changed.keys().filter_map(|key| {
+    /// The records that the group in progress changes: key, new record (`None` if it is removed), and the revision to check.
+    pub fn changed(&self) -> impl Iterator<Item = (&str, Option<&R>, u64)> {
+        self.changed.keys().map(|key| {
             let revision = self.seen.get(key).map_or(0, |seen| seen.revision);
-            Some((key.as_str(), self.records.get(key)?, revision))
+            (key.as_str(), self.records.get(key), revision)
         })
     }
 
@@ -161,9 +164,9 @@ impl<R: Clone> LedgerMemory<R> {
         *self = Self::default();
     }
 
-    /// Forgets everything once there is too much of it. Only between groups.
+    /// Forgets everything once there is too much of it. Only between groups. Counts revisions: a record that does not exist
+    /// has one, too.
     pub fn trim(&mut self) {
-        // What is known not to exist counts, too.
         if self.seen.len() > MAX_RECORDS {
             self.forget();
         }
@@ -202,7 +205,7 @@ mod tests {
 
         // What the instance itself has written is the newest at that moment.
         age(&mut ledger);
-        ledger.change("price".to_owned(), 270);
+        ledger.change("price".to_owned(), Some(270));
         ledger.stored("price", 8);
         assert!(ledger.holds(&lagging));
     }

@@ -6,11 +6,14 @@ use quadrille_events::{AggregateId, AggregateKind, Envelope, EventName, Lifetime
 
 use crate::cause::Cause;
 use crate::engine::store::{Store, entries_of};
-use crate::nats::Write;
 use crate::nats::streams::NEVER;
+use crate::nats::{KV_OPERATION, Write};
 
 /// The filter that the expected last sequence is about; the client has no name for it.
 const CHECKED_SUBJECT: HeaderName = HeaderName::from_static("Nats-Expected-Last-Subject-Sequence-Subject");
+
+/// How long a delete marker stays: long enough for KV watchers to see it, short enough that markers do not pile up.
+pub(crate) const MARKER_TTL: &str = "60s";
 
 /// When, because of what, and on what state an event is decided.
 #[derive(Clone, Copy, Debug)]
@@ -65,15 +68,30 @@ impl Store {
         format!("$KV.{}.schedule.due.{}", self.service, about.tokens())
     }
 
-    /// A record as a message: refused unless `revision` is still its last.
-    pub fn record<R: serde::Serialize>(&self, key: &str, record: &R, revision: u64) -> Result<Write, String> {
+    /// A record as a message: refused unless `revision` is still its last. A record that is removed is replaced by the delete
+    /// marker of a KV bucket; once the marker has expired, the key is as new, with revision 0.
+    pub fn record<R: serde::Serialize>(
+        &self,
+        key: &str,
+        record: Option<&R>,
+        revision: u64,
+    ) -> Result<Write, String> {
         let mut headers = HeaderMap::new();
         headers.insert(
             header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
             HeaderValue::from(revision),
         );
-        headers.insert(header::NATS_MESSAGE_TTL, NEVER);
-        let body = serde_json::to_vec(record).map_err(|error| format!("the record {key}: {error}"))?;
+        let body = match record {
+            Some(record) => {
+                headers.insert(header::NATS_MESSAGE_TTL, NEVER);
+                serde_json::to_vec(record).map_err(|error| format!("the record {key}: {error}"))?
+            }
+            None => {
+                headers.insert(KV_OPERATION, "DEL");
+                headers.insert(header::NATS_MESSAGE_TTL, MARKER_TTL);
+                Vec::new()
+            }
+        };
         Ok(Write {
             subject: format!("$KV.{}.{key}", self.service),
             headers,

@@ -108,7 +108,7 @@ async fn update(broker: &Broker, config: &Config) -> Result<(), ReadError> {
     updated.map(drop).map_err(failed)
 }
 
-fn held_until(config: &Config) -> Option<Timestamp> {
+pub(crate) fn held_until(config: &Config) -> Option<Timestamp> {
     config.metadata.get(HELD_UNTIL)?.parse().ok()
 }
 

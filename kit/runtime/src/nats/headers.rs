@@ -22,6 +22,13 @@ impl From<RawMessage> for StoredMessage {
     }
 }
 
+impl RawMessage {
+    /// Whether the client library cannot read the headers, and so does not deliver the message.
+    pub fn is_unreadable(&self) -> bool {
+        read_headers(&self.headers).is_err()
+    }
+}
+
 /// Why the client library does not deliver a message. The text repeats at most the name of a header, shortened: values may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable {

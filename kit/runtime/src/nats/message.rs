@@ -3,6 +3,9 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
+/// The header of a marker in a KV bucket: the key was deleted or purged (ADR-8).
+pub(crate) const KV_OPERATION: &str = "KV-Operation";
+
 /// A message to store.
 #[derive(Clone, Debug)]
 pub struct Write {
@@ -30,6 +33,20 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
+    /// A message that a consumer delivered.
+    pub(crate) fn delivered(message: &async_nats::jetstream::Message) -> anyhow::Result<Self> {
+        let info = message
+            .info()
+            .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
+        Ok(Self {
+            subject: message.subject.to_string(),
+            sequence: info.stream_sequence,
+            time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
+            headers: message.headers.clone().unwrap_or_default(),
+            body: message.payload.clone(),
+        })
+    }
+
     /// The first value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.as_str())
@@ -37,7 +54,7 @@ impl StoredMessage {
 
     /// Whether it is the marker of a KV client that deleted or purged the key.
     pub fn is_deleted(&self) -> bool {
-        self.headers.get("KV-Operation").is_some()
+        self.headers.get(KV_OPERATION).is_some()
     }
 }
 

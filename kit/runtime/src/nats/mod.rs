@@ -32,7 +32,7 @@ pub use objects::{ObjectError, ObjectInfo, Objects, PUT_TIMEOUT, Removals, Store
 pub use read::{MAX_MULTI_GET, Page};
 pub use stored_event::{MAX_EVENT_BYTES, StoredEvent, StoredEventError};
 
-pub(crate) use message::RawMessage;
+pub(crate) use message::{KV_OPERATION, RawMessage};
 pub(crate) use pull::{EXPIRES, Pull};
 
 /// Acknowledges a delivered message, or gives it back. An acknowledgement that gets lost does no harm: the input comes again and is

@@ -75,11 +75,26 @@ impl Broker {
         })
     }
 
-    /// Everything that matches `filter`, page by page, surely not older than this call.
+    /// Everything that matches `filter`, however much it is, surely not older than this call.
     ///
     /// # Errors
     /// [`ReadError`] if there is no answer, or followers stay behind.
     pub async fn get_all(
+        &self,
+        stream: &str,
+        filter: &str,
+        replicas: usize,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let losses = *self.losses.borrow();
+        match self.get_pages(stream, filter, replicas).await {
+            // An answer with headers that the client cannot read ends the connection, each time.
+            Err(_) if *self.losses.borrow() != losses => self.get_by_leader(stream, filter, usize::MAX).await,
+            other => other,
+        }
+    }
+
+    /// Everything that matches `filter`, page by page.
+    async fn get_pages(
         &self,
         stream: &str,
         filter: &str,
@@ -231,6 +246,20 @@ impl Broker {
         Ok(place.map(|Place { seq, time }| (seq, time)))
     }
 
+    /// The first message from `sequence` on, if it is one that the client library cannot read.
+    ///
+    /// # Errors
+    /// [`ReadError`] if there is no answer.
+    pub(crate) async fn unreadable_next(
+        &self,
+        stream: &str,
+        filter: &str,
+        sequence: u64,
+    ) -> Result<Option<RawMessage>, ReadError> {
+        let raw = self.raw(stream, filter, sequence).await?;
+        Ok(raw.filter(RawMessage::is_unreadable))
+    }
+
     /// The answer to `STREAM.MSG.GET`; `None` if there is no such message.
     async fn leader_get<T: DeserializeOwned>(
         &self,
@@ -271,32 +300,43 @@ impl Broker {
         })
     }
 
-    /// The newest message of each subject, each asked of the leader, and without its headers if they cannot be read.
+    /// The newest message of each subject that matches `filter`, each asked of the leader, and without its headers if they cannot
+    /// be read; oldest first.
+    async fn get_by_leader(
+        &self,
+        stream: &str,
+        filter: &str,
+        most: usize,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let mut newest = HashMap::new();
+        let mut next = 1;
+        while let Some(raw) = self.raw(stream, filter, next).await? {
+            next = raw.sequence + 1;
+            newest.insert(raw.subject.clone(), StoredMessage::from(raw));
+            if newest.len() > most {
+                return Err(too_many(stream));
+            }
+        }
+        let mut entries: Vec<_> = newest.into_values().collect();
+        entries.sort_by_key(|entry| entry.sequence);
+        Ok(entries)
+    }
+
+    /// As [`Broker::get_by_leader`], for several filters.
     async fn get_one_by_one(
         &self,
         stream: &str,
         subjects: &[String],
     ) -> Result<Vec<StoredMessage>, ReadError> {
-        let all_of = |subject: &String| {
-            let subject = subject.clone();
-            async move {
-                let mut newest = HashMap::new();
-                let mut next = 1;
-                while let Some(raw) = self.raw(stream, &subject, next).await? {
-                    next = raw.sequence + 1;
-                    newest.insert(raw.subject.clone(), StoredMessage::from(raw));
-                    if newest.len() > MAX_MULTI_GET {
-                        return Err(too_many(stream));
-                    }
-                }
-                Ok(newest)
-            }
-        };
-        let found: Vec<_> = futures::stream::iter(subjects.iter().map(all_of))
+        let reading: Vec<_> = subjects
+            .iter()
+            .map(|subject| self.get_by_leader(stream, subject, MAX_MULTI_GET))
+            .collect();
+        let found: Vec<Vec<StoredMessage>> = futures::stream::iter(reading)
             .buffered(LEADER_READS)
             .try_collect()
             .await?;
-        let mut entries: Vec<StoredMessage> = found.into_iter().flat_map(HashMap::into_values).collect();
+        let mut entries = found.concat();
         if entries.len() > MAX_MULTI_GET {
             return Err(too_many(stream));
         }

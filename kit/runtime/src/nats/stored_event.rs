@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use quadrille_events::{AggregateId, Contract, DecodeError, Envelope, Event, EventName};
 
-use crate::nats::message::StoredMessage;
+use crate::nats::message::{KV_OPERATION, StoredMessage};
 
 /// The largest body of an event: an order of a hundred lines is a tenth of it.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
@@ -96,7 +96,7 @@ impl<'a> StoredEvent<'a> {
         body: &'a [u8],
     ) -> Result<Self, StoredEventError> {
         let unreadable = StoredEventError::Unreadable;
-        if header("KV-Operation").is_some() {
+        if header(KV_OPERATION).is_some() {
             let problem = "the entry was deleted by a KV client; an event cannot be unsaid";
             return Err(unreadable(problem.to_owned()));
         }

@@ -35,6 +35,11 @@ pub fn bucket_stream(service: &str) -> String {
     format!("KV_{service}")
 }
 
+/// The key of a dead letter in the bucket of `service`, or a filter of such keys: `letter_subject("payment", ">")`.
+pub(crate) fn letter_subject(service: &str, id: &str) -> String {
+    format!("$KV.{service}.dead-letter.{id}")
+}
+
 /// Replicas and retention of the streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping {

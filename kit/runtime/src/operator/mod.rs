@@ -2,12 +2,17 @@
 //! use it; services use only [`history`].
 
 pub mod history;
+pub mod open_orders;
+pub mod scrub;
 pub mod story;
 
+mod scan;
+
 pub use history::{Archive, HistoryEntry};
+pub use scan::Followed;
+pub use scrub::{Pace, ScrubReport, body_digest, logged_as};
 
 use std::pin::pin;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::HeaderMap;
@@ -21,15 +26,12 @@ use quadrille_events::{Contract, Event, EventName, TypedId};
 use crate::engine::dead_letter::{DeadLetter, Parked, read_letter};
 use crate::engine::store::entries_of;
 use crate::nats::expiry::may_have_expired;
-use crate::nats::headers::read_headers;
-use crate::nats::streams::bucket_stream;
-use crate::nats::{Broker, Objects, RawMessage, ReadError, StoredEvent, Write};
+use crate::nats::streams::{bucket_stream, letter_subject};
+use crate::nats::{Broker, Objects, StoredEvent, Write};
+use crate::operator::scan::{Parts, SILENCE, Scan};
 
 pub use crate::nats::StoredMessage as Entry;
 pub use crate::nats::streams::EVENTS;
-
-/// How long a read may bring nothing until it is checked whether anything is left.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// After so many silences in a row a reader checks that the log still exists.
 const SILENCES_PER_CHECK: u32 = 3;
@@ -81,15 +83,6 @@ pub enum Since {
     Start,
     /// The next message that is stored.
     Now,
-}
-
-/// One message of the EVENTS log as it is followed.
-#[derive(Clone, Debug)]
-pub struct Followed {
-    /// The message.
-    pub entry: Entry,
-    /// How many are in the log behind it; at 0 the reader has caught up.
-    pub behind: u64,
 }
 
 /// An event of the EVENTS log and when it was decided; `None` if it is none, or cannot be read.
@@ -175,46 +168,19 @@ impl Operator {
 
     /// Reads a stream from its first to its last message, as it is at this moment.
     async fn scan(&self, stream: &str, mut see: impl FnMut(Entry)) -> anyhow::Result<()> {
-        let handle = self
-            .broker
-            .jetstream()
-            .get_stream(stream)
-            .await
-            .with_context(|| format!("no stream {stream}: has a service ever run here?"))?;
-        let mut last_seen = 0;
-        loop {
-            let config = pull::OrderedConfig {
-                deliver_policy: DeliverPolicy::ByStartSequence {
-                    start_sequence: last_seen + 1,
-                },
-                ..Default::default()
-            };
-            let consumer = handle.create_consumer(config).await?;
-            if consumer.cached_info().num_pending == 0 {
-                return Ok(());
-            }
-            let mut messages = consumer.messages().await?;
-            loop {
-                let next = tokio::time::timeout(SILENCE, messages.next());
-                // The next message may have been overwritten or have expired, or it cannot be read, which ends the connection: then the
-                // read begins again behind the last message.
-                let Some(Ok(Some(message))) = self.broker.unless_lost(next).await else {
-                    break;
-                };
-                let Followed { entry, behind } = followed(&message?)?;
-                last_seen = entry.sequence;
-                see(entry);
-                if behind == 0 {
-                    return Ok(());
-                }
-            }
-            // The old consumer would ask for the unreadable message again.
-            drop(messages);
-            if let Some(raw) = unreadable_next(&self.broker, stream, ">", last_seen + 1).await? {
-                last_seen = raw.sequence;
-                see(raw.into());
-            }
+        let mut scan = Scan::of(&self.broker, stream, vec![">".to_owned()], Parts::All).await?;
+        while let Some(entry) = scan.next().await? {
+            see(entry);
         }
+        Ok(())
+    }
+
+    /// Compares the replicas of every stream with each other, and the buckets with EVENTS.
+    ///
+    /// # Errors
+    /// A stream is not there, or the broker does not answer.
+    pub async fn scrub(&self, pace: Pace) -> anyhow::Result<ScrubReport> {
+        scrub::scrub(&self.broker, self.contract, pace).await
     }
 
     /// What all services have said about an order (or other aggregate).
@@ -306,7 +272,7 @@ impl Operator {
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
         let mut letters = Vec::new();
         for service in self.contract.services() {
-            let filter = letters_filter(service, ">");
+            let filter = letter_subject(service, ">");
             let found = self.broker.get_all(&bucket_stream(service), &filter, 1).await?;
             letters.extend(parked(found).map(|parked| parked.letter));
         }
@@ -324,7 +290,7 @@ impl Operator {
             return Ok(all);
         }
         for service in self.contract.services() {
-            let filter = [letters_filter(service, id)];
+            let filter = [letter_subject(service, id)];
             let found = self.broker.multi_get(&bucket_stream(service), &filter).await?;
             all.extend(parked(found));
         }
@@ -461,10 +427,6 @@ impl Operator {
     }
 }
 
-fn letters_filter(service: &str, id: &str) -> String {
-    format!("$KV.{service}.dead-letter.{id}")
-}
-
 /// The letters among these messages.
 fn parked(found: Vec<Entry>) -> impl Iterator<Item = Parked> {
     let there = found.into_iter().filter(|entry| !entry.is_deleted());
@@ -506,7 +468,7 @@ impl Reader {
                 Err(_) => self.check_log().await?,
                 Ok(None) => anyhow::bail!("the messages of {EVENTS} have ended"),
                 Ok(Some(message)) => {
-                    let followed = followed(&message?)?;
+                    let followed = Followed::read(&message?)?;
                     self.seen(followed.entry.sequence, followed.entry.time);
                     return Ok(followed);
                 }
@@ -582,7 +544,11 @@ impl Reader {
                 return Ok(Resumed::Elsewhere);
             }
         }
-        let Some(raw) = unreadable_next(&self.broker, EVENTS, &self.filter, self.next).await? else {
+        let Some(raw) = self
+            .broker
+            .unreadable_next(EVENTS, &self.filter, self.next)
+            .await?
+        else {
             self.begin(self.next).await?;
             return Ok(Resumed::AsBefore);
         };
@@ -601,33 +567,4 @@ enum Resumed {
     Over(Followed),
     /// The log was recreated since the last read: the message at that sequence is another one, or gone.
     Elsewhere,
-}
-
-/// The first message from `sequence` on, if it is one that the client library cannot read.
-async fn unreadable_next(
-    broker: &Broker,
-    stream: &str,
-    filter: &str,
-    sequence: u64,
-) -> Result<Option<RawMessage>, ReadError> {
-    let raw = broker.raw(stream, filter, sequence).await?;
-    Ok(raw.filter(|raw| read_headers(&raw.headers).is_err()))
-}
-
-/// A delivered message, and how many are still to come.
-fn followed(message: &async_nats::jetstream::Message) -> anyhow::Result<Followed> {
-    let info = message
-        .info()
-        .map_err(|error| anyhow::anyhow!("{}: {error}", message.subject))?;
-    let entry = Entry {
-        subject: message.subject.to_string(),
-        sequence: info.stream_sequence,
-        time: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())?,
-        headers: message.headers.clone().unwrap_or_default(),
-        body: message.payload.clone(),
-    };
-    Ok(Followed {
-        behind: info.pending,
-        entry,
-    })
 }

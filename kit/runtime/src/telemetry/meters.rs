@@ -16,7 +16,7 @@ use tracing::debug;
 
 use crate::cause::InputName;
 use crate::nats::consumers::consumers_of;
-use crate::nats::streams::{EVENTS, bucket_stream};
+use crate::nats::streams::{EVENTS, bucket_stream, letter_subject};
 use crate::nats::{Broker, CommitError, ReadError};
 use crate::shutdown::stopped;
 
@@ -346,7 +346,7 @@ async fn lost(broker: &Broker, api: &str, num_deleted: u64) -> Result<f64, ReadE
 /// Updates the metrics of the bucket, its consumers and the log; with `search`, also what the streams have lost.
 async fn look(broker: &Broker, service: &'static str, search: bool) -> Result<(), ReadError> {
     let bucket = bucket_stream(service);
-    let letters = format!("$KV.{}.dead-letter.>", service);
+    let letters = letter_subject(service, ">");
     // The number of dead letters, without their names.
     let ask = json!({ "subjects_filter": letters, "offset": BEYOND });
     for (stream, ask) in [(bucket.as_str(), ask), (EVENTS, json!({}))] {
