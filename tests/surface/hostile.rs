@@ -305,11 +305,7 @@ async fn a_page_of_another_site_sends_no_commands() {
             json!({"price": 1}),
         ),
         (Method::DELETE, format!("{console}/api/items/apple"), json!({})),
-        (
-            Method::PUT,
-            format!("{console}/api/items/apple/photo"),
-            json!({}),
-        ),
+        (Method::PUT, format!("{console}/api/items/apple/photo"), json!({})),
         (
             Method::PUT,
             format!("{console}/api/couriers/grace"),

@@ -47,11 +47,7 @@ const ASSETS: [(&str, &str, &str); 10] = [
     ),
     ("/console.js", JAVASCRIPT, include_str!("../assets/console.js")),
     ("/cart.js", JAVASCRIPT, include_str!("../assets/cart.js")),
-    (
-        "/couriers.js",
-        JAVASCRIPT,
-        include_str!("../assets/couriers.js"),
-    ),
+    ("/couriers.js", JAVASCRIPT, include_str!("../assets/couriers.js")),
     ("/items.js", JAVASCRIPT, include_str!("../assets/items.js")),
     ("/map.js", JAVASCRIPT, include_str!("../assets/map.js")),
     ("/story.js", JAVASCRIPT, include_str!("../assets/story.js")),

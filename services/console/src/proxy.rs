@@ -165,7 +165,9 @@ impl Services {
         }
         let media_type = answer.headers().get(header::CONTENT_TYPE);
         if let Some(other) = media_type.filter(|media_type| !is_for_a_page(media_type)) {
-            return Err(bad(format!("answers with {other:?}, which is nothing for a page")));
+            return Err(bad(format!(
+                "answers with {other:?}, which is nothing for a page"
+            )));
         }
         let mut headers = HeaderMap::new();
         for name in BROUGHT_BACK.into_iter().chain([header::CONTENT_TYPE]) {
@@ -183,7 +185,9 @@ impl Services {
 fn is_for_a_page(media_type: &HeaderValue) -> bool {
     let text = media_type.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim();
-    MEDIA_TYPES.iter().any(|known| essence.eq_ignore_ascii_case(known))
+    MEDIA_TYPES
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

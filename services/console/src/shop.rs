@@ -29,7 +29,10 @@ pub fn routes() -> Router<App> {
         .route("/api/prices/{item_id}", get(price))
         .route("/api/currencies", get(async || Json(&*CURRENCIES)))
         .route("/api/couriers", get(couriers))
-        .route("/api/couriers/{courier_id}", get(courier).merge(put(set_capacity)))
+        .route(
+            "/api/couriers/{courier_id}",
+            get(courier).merge(put(set_capacity)),
+        )
 }
 
 /// A currency in which an item can be priced.

@@ -123,10 +123,7 @@ async fn an_item_is_listed_ordered_changed_and_withdrawn_on_the_page() {
         .shows(&good("fig"), "2 available, 3 reserved, 5 all told")
         .await
         .unwrap();
-    browser
-        .click(&named("Withdraw Fig <b>dried</b>"))
-        .await
-        .unwrap();
+    browser.click(&named("Withdraw Fig <b>dried</b>")).await.unwrap();
     browser.click(&button("Withdraw it")).await.unwrap();
     browser
         .shows(
@@ -159,7 +156,10 @@ async fn an_item_is_listed_ordered_changed_and_withdrawn_on_the_page() {
     browser.is_gone("//*[@id='item-again']").await.unwrap();
     fill_item(&browser, &[("price", "1.80")]).await;
     let changed = browser.shows(&good("fig"), "€1.80").await.unwrap();
-    assert!(changed.contains("6 available, 3 reserved, 9 all told"), "{changed}");
+    assert!(
+        changed.contains("6 available, 3 reserved, 9 all told"),
+        "{changed}"
+    );
 
     // Withdrawn once nothing is reserved.
     world.api().cancel_order(&id).await.unwrap();
@@ -225,7 +225,11 @@ async fn an_item_gets_a_photo_and_loses_it_on_the_page() {
     let is_painted = eventually(async || Ok((browser.script(width).await? == 240).then_some(())));
     is_painted.await.unwrap();
     let photo = world.api().item("apple").await.unwrap()["photo"].clone();
-    let url = format!("{}/api/photos/{}", console.url(), photo["digest"].as_str().unwrap());
+    let url = format!(
+        "{}/api/photos/{}",
+        console.url(),
+        photo["digest"].as_str().unwrap()
+    );
     let served = reqwest::get(&url).await.unwrap();
     for (name, value) in [
         ("content-type", "image/png"),
@@ -262,7 +266,10 @@ async fn an_item_gets_a_photo_and_loses_it_on_the_page() {
     browser.is_gone(&image).await.unwrap();
     assert!(world.api().item("apple").await.unwrap()["photo"].is_null());
     let complaints = browser.complaints().await.unwrap();
-    assert!(complaints.iter().all(|line| line.contains("415")), "{complaints:#?}");
+    assert!(
+        complaints.iter().all(|line| line.contains("415")),
+        "{complaints:#?}"
+    );
     browser.quit().await.unwrap();
 }
 
@@ -282,10 +289,7 @@ async fn items_are_shown_page_by_page() {
     browser.text(&good("spice-24")).await.unwrap();
     browser.is_gone(&good("apple")).await.unwrap();
     // What is sold on the page that is shown changes by itself.
-    let last = world
-        .place(NewOrder::new().line(1, "spice-24"))
-        .await
-        .unwrap();
+    let last = world.place(NewOrder::new().line(1, "spice-24")).await.unwrap();
     browser.shows(&good("spice-24"), "0 available").await.unwrap();
     browser.click(&button("Previous page")).await.unwrap();
     browser.text(&good("apple")).await.unwrap();
@@ -310,36 +314,21 @@ async fn couriers_show_what_they_carry_and_get_their_capacity_on_the_page() {
     world.api().put_courier("grace", 0).await.unwrap();
     browser.click(&page("Couriers")).await.unwrap();
     browser.shows(&courier("grace"), "0 of 0").await.unwrap();
-    browser
-        .shows(&courier("linus"), "0 of 10,000")
-        .await
-        .unwrap();
+    browser.shows(&courier("linus"), "0 of 10,000").await.unwrap();
 
     // Orders are carried by whoever has room; the page shows it by itself.
-    let id = world
-        .place(NewOrder::new().line(1, "apple"))
-        .await
-        .unwrap();
+    let id = world.place(NewOrder::new().line(1, "apple")).await.unwrap();
     world.said(Completed::NAME, &id).await.unwrap();
-    browser
-        .shows(&courier("linus"), "1 of 10,000")
-        .await
-        .unwrap();
+    browser.shows(&courier("linus"), "1 of 10,000").await.unwrap();
     let capacity = |who: &str| format!("{}//input", courier(who));
     browser.fill(&capacity("linus"), "0").await.unwrap();
-    browser
-        .click(&named("Set the capacity of linus"))
-        .await
-        .unwrap();
+    browser.click(&named("Set the capacity of linus")).await.unwrap();
     browser
         .shows(&format!("{}//*[@class='problem']", courier("linus")), "1")
         .await
         .unwrap();
     browser.fill(&capacity("linus"), "1").await.unwrap();
-    browser
-        .click(&named("Set the capacity of linus"))
-        .await
-        .unwrap();
+    browser.click(&named("Set the capacity of linus")).await.unwrap();
     browser.shows(&courier("linus"), "1 of 1").await.unwrap();
     browser
         .fill("//*[@id='new-courier']//input[@name='courier_id']", "ida")
@@ -353,7 +342,10 @@ async fn couriers_show_what_they_carry_and_get_their_capacity_on_the_page() {
     browser.shows(&courier("ida"), "0 of 2").await.unwrap();
 
     let complaints = browser.complaints().await.unwrap();
-    assert!(complaints.iter().all(|line| line.contains("409")), "{complaints:#?}");
+    assert!(
+        complaints.iter().all(|line| line.contains("409")),
+        "{complaints:#?}"
+    );
     browser.quit().await.unwrap();
     world.audit().await.unwrap();
 }
