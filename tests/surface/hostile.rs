@@ -294,6 +294,23 @@ async fn a_page_of_another_site_sends_no_commands() {
             json!({}),
         ),
         (Method::DELETE, format!("{console}/api/orders/{id}"), json!({})),
+        (
+            Method::PUT,
+            format!("{console}/api/items/apple"),
+            json!({"quantity": 1}),
+        ),
+        (
+            Method::PATCH,
+            format!("{console}/api/items/apple"),
+            json!({"price": 1}),
+        ),
+        (Method::DELETE, format!("{console}/api/items/apple"), json!({})),
+        (Method::PUT, format!("{console}/api/items/apple/photo"), json!({})),
+        (
+            Method::PUT,
+            format!("{console}/api/couriers/grace"),
+            json!({"capacity": 1}),
+        ),
     ];
     let stored = world.operator.size("order").await.unwrap().messages;
     for (method, url, body) in commands {

@@ -1,6 +1,9 @@
 // The page: one stream of what is new, and the few things that a person can do.
 
-import { announce, ask, byId, command, h, keyed, longSpan, money, say, shortId, span, step, who } from "./page.js";
+import { announce, ask, byId, h, keyed, longSpan, money, say, shortId, span, step, who } from "./page.js";
+import "./cart.js";
+import { closeCouriers, couriersChanged, openCouriers } from "./couriers.js";
+import { closeItems, itemsChanged, openItems } from "./items.js";
 import { countMap, drawMap } from "./map.js";
 import { closeStory, drawLetter, failStory, openStory, setListeners, setServices, tellStory, tick } from "./story.js";
 
@@ -11,6 +14,9 @@ let offset = 0;
 let firstHears = "payment";
 let looking = { order: null, step: null };
 let announcedStuck = 0;
+/** Which counts are those of a service's events, and what they added up to when its part of the shop was last read. */
+let places = {};
+let heard = {};
 
 /** The server's clock. */
 const now = () => Date.now() + offset;
@@ -29,6 +35,7 @@ function connect() {
     const created = map.events.find((arrow) => arrow.event === "order.created");
     firstHears = created?.to[0] ?? "payment";
     setServices(map.services);
+    places = Object.groupBy(map.events.map((arrow) => [arrow.from, arrow.place]), ([service]) => service);
     drawMap(map);
     if (overview) countMap(overview);
   });
@@ -71,6 +78,16 @@ function show(seen) {
   showSteps(seen);
   showRows();
   countMap(seen);
+  if (isNews("inventory", seen)) itemsChanged();
+  if (isNews("delivery", seen)) couriersChanged();
+}
+
+/** Whether a service has said anything since the last time. */
+function isNews(service, seen) {
+  const said = (places[service] ?? []).reduce((sum, [, place]) => sum + (seen.said[place] ?? 0), 0);
+  const isNew = heard[service] !== said;
+  heard[service] = said;
+  return isNew;
 }
 
 function showSteps(seen) {
@@ -145,11 +162,31 @@ function lookAt(next) {
   if (!same) connect();
 }
 
+/** The pages besides the orders, and what shows them. */
+const PLACES = {
+  items: [openItems, closeItems],
+  couriers: [openCouriers, closeCouriers],
+};
+
 function route(isFirst) {
   const found = /^#\/orders\/([A-Za-z0-9_-]{1,64})$/.exec(location.hash);
   const order = found ? found[1] : null;
+  const place = Object.keys(PLACES).find((name) => location.hash === `#/${name}`) ?? "orders";
   document.body.classList.toggle("reading", order !== null);
-  byId("map").hidden = order !== null;
+  document.body.classList.toggle("elsewhere", place !== "orders");
+  byId("orders").hidden = place !== "orders";
+  byId("map").hidden = order !== null || place !== "orders";
+  for (const [name, [open, close]] of Object.entries(PLACES)) {
+    byId(name).hidden = name !== place;
+    if (name === place) open();
+    else close();
+  }
+  for (const link of document.querySelectorAll("[data-place]")) {
+    if (link.dataset.place === place) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  byId("skip").href = `#${place}`;
+  say(byId("skip"), `Skip to the ${place}`);
   if (order) {
     openStory(order);
     if (isFirst !== true) {
@@ -158,14 +195,16 @@ function route(isFirst) {
     }
     ask(`/api/orders/${encodeURIComponent(order)}`).then(tellStory, (problem) => failStory(problem.message));
   } else closeStory();
+  if (place !== "orders" && isFirst !== true) byId(place).focus({ preventScroll: true });
   lookAt({ ...looking, order });
   showRows();
 }
 
 addEventListener("hashchange", (event) => {
   // The skip link is no place of its own.
-  if (location.hash === "#orders") {
-    byId("orders").focus();
+  const skipped = ["orders", ...Object.keys(PLACES)].find((name) => location.hash === `#${name}`);
+  if (skipped) {
+    byId(skipped).focus();
     history.replaceState(null, "", new URL(event.oldURL).hash || "#/");
   } else route();
 });
@@ -183,7 +222,7 @@ byId("search").addEventListener("submit", async (event) => {
     showFound(`${count} of “${text}”`, orders);
     if (orders.length === 1 && orders[0].order_id === text) location.hash = `#/orders/${text}`;
     else {
-      if (location.hash !== "#/" && document.body.classList.contains("reading")) location.hash = "#/";
+      if (document.body.matches(".reading, .elsewhere")) location.hash = "#/";
       title.focus();
     }
   } catch (problem) {
@@ -204,86 +243,13 @@ byId("found-close").addEventListener("click", () => {
   byId("query").focus();
 });
 
-// A new order --------------------------------------------------------------------------------------------------------
-
-const dialog = byId("new-order-dialog");
-const form = byId("new-order-form");
-const lines = byId("lines");
-let key = "";
-
-/** A key of this order: the same click sent twice is one order. `randomUUID` is there on secure origins only. */
-function newKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function addLine(item = "apple", quantity = 2, price = "2.50") {
-  const line = h("li", {},
-    h("label", {}, "Item ", h("input", { name: "item_id", value: item, list: "items", required: true, maxlength: 64, pattern: "[A-Za-z0-9_\\-]+", autocapitalize: "none", spellcheck: "false" })),
-    h("label", {}, "Quantity ", h("input", { name: "quantity", type: "number", value: quantity, min: 1, max: 1_000_000, required: true })),
-    h("label", {}, "Price ", h("input", { name: "unit_price", type: "number", value: price, min: 0, max: 1_000_000, step: "0.01", required: true })),
-    h("button", { type: "button", class: "quiet", "aria-label": "Remove this line", onclick: () => {
-      line.remove();
-      if (lines.childElementCount === 0) addLine();
-      total();
-      byId("add-line").focus();
-    } }, "×"));
-  lines.append(line);
-  total();
-  return line;
-}
-
-function read() {
-  return [...lines.children].map((line) => {
-    const value = (name) => line.querySelector(`[name=${name}]`).value;
-    return { item_id: value("item_id").trim(), quantity: Number(value("quantity")), unit_price: Math.round(Number(value("unit_price")) * 100) };
-  });
-}
-
-function total() {
-  const sum = read().reduce((sum, line) => sum + line.quantity * line.unit_price, 0);
-  say(byId("total"), (sum / 100).toFixed(2));
-  return sum;
-}
-
-byId("new-order").addEventListener("click", () => {
-  key = newKey();
-  say(byId("new-order-problem"), "");
-  if (lines.childElementCount === 0) addLine();
-  dialog.showModal();
-});
-byId("new-order-close").addEventListener("click", () => dialog.close());
-byId("add-line").addEventListener("click", () => addLine("pear", 1, "1.80").querySelector("input").focus());
-form.addEventListener("input", () => {
-  total();
-  // Another order than the one that may have been sent.
-  key = newKey();
-});
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const data = new FormData(form);
-  const order = {
-    customer_id: data.get("customer_id").trim(), address: data.get("address"), lines: read(), total: total(), currency: "EUR",
-    payment: data.get("payment"), approval: data.get("approval"),
-  };
-  byId("place").disabled = true;
-  say(byId("new-order-problem"), "");
-  try {
-    const placed = await command("/api/orders", order, { "idempotency-key": key });
-    dialog.close();
-    announce("The order is placed");
-    location.hash = `#/orders/${placed.order_id}`;
-  } catch (problem) {
-    say(byId("new-order-problem"), problem.message);
-  } finally {
-    byId("place").disabled = false;
-  }
-});
-
 // --------------------------------------------------------------------------------------------------------------------
 
 setInterval(() => {
   showRows();
   tick(now());
 }, 1_000);
+// A capacity is no event: what others have set is shown a little later.
+setInterval(couriersChanged, 10_000);
 route(true);
 if (!stream) connect();

@@ -106,22 +106,81 @@ const STEPS = {
 /** A step in words. */
 export const step = (name) => STEPS[name] ?? name;
 
+/** What a service does not do, with its words. */
+export class Refusal extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
 /** What a command or a search was answered; throws what the service has to say. */
 export async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Error("the console does not answer");
+    throw new Refusal(0, "the console does not answer");
   }
   const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(body.detail ?? `the answer was ${answer.status}`);
+  if (!answer.ok) throw new Refusal(answer.status, body.detail ?? `the answer was ${answer.status}`);
   return body;
 }
 
 /** Sends a command. */
-export const command = (path, body, headers = {}) =>
-  ask(path, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
+export const command = (path, body, headers = {}, method = "POST") =>
+  ask(path, { method, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
+
+/** How many digits each currency has after the point, by its code; read once. */
+let digits = null;
+
+/** Reads the currencies, if they are not read yet. */
+export async function readCurrencies() {
+  digits ??= new Map((await ask("/api/currencies")).map((currency) => [currency.code, currency.digits]));
+  return [...digits.keys()];
+}
+
+/** Minor units of a currency as people write them, once the currencies are read. */
+export const price = (amount, currency) => money(amount, currency, digits.get(currency) ?? 0);
+
+/** Minor units as they are typed: 250 is `2.50`. */
+export function typed(amount, currency) {
+  const places = digits.get(currency) ?? 0;
+  const text = String(amount).padStart(places + 1, "0");
+  return places === 0 ? text : `${text.slice(0, -places)}.${text.slice(-places)}`;
+}
+
+/** The minor units that were typed, exact; `null` if it is no amount of this currency. */
+export function minorUnits(text, currency) {
+  const places = digits.get(currency) ?? 0;
+  const found = /^(\d+)(?:[.,](\d+))?$/.exec(text.trim());
+  if (!found || (found[2] ?? "").length > places) return null;
+  const amount = Number(found[1] + (found[2] ?? "").padEnd(places, "0"));
+  return Number.isSafeInteger(amount) ? amount : null;
+}
+
+/** The photo of an item, or an empty frame of the same size. */
+export const photo = (item, size) => (item.photo
+  ? h("img", { class: "photo", src: `/api/photos/${item.photo.digest}`, alt: "", width: size, height: size, loading: "lazy" })
+  : h("span", { class: "photo none", "aria-hidden": "true" }, item.name.slice(0, 1)));
+
+/** Calls `act` for what happens by itself: one call at a time and at most one a second, however often it is asked for. */
+export function atLeisure(act) {
+  const PAUSE = 1_000;
+  let isRunning = false;
+  let isWanted = false;
+  return async () => {
+    isWanted = true;
+    if (isRunning) return;
+    isRunning = true;
+    while (isWanted) {
+      isWanted = false;
+      await act();
+      await new Promise((done) => setTimeout(done, PAUSE));
+    }
+    isRunning = false;
+  };
+}
 
 /** Tells those who do not see the page. */
 export function announce(text) {

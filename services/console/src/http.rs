@@ -1,25 +1,25 @@
-//! HTTP endpoints of the console: the page, the live stream behind it, and the commands that it forwards.
+//! HTTP endpoints of the console: the page, the live stream behind it, and the commands about orders that it forwards. Those about
+//! items and couriers are in `shop`.
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use jiff::Timestamp;
 use quadrille_events::{OrderId, Step};
-use quadrille_runtime::http::{
-    Edge, Id, Json, Params, Problem, Query, SseClient, field, idempotency_key, page_headers,
-};
+use quadrille_runtime::http::{Edge, Id, Json, Params, Problem, Query, SseClient, field, page_headers};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::follow::Shared;
 use crate::live::{self, Looking};
-use crate::proxy::{Commands, To};
+use crate::proxy::{Forward, Services, To};
+use crate::shop;
 use crate::story::OrderStory;
 use crate::view::{MAX_FOUND, Row};
 
@@ -34,7 +34,7 @@ const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
 /// Path, content type and text of everything that the browser loads.
-const ASSETS: [(&str, &str, &str); 7] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     (
         "/",
         "text/html; charset=utf-8",
@@ -46,6 +46,9 @@ const ASSETS: [(&str, &str, &str); 7] = [
         include_str!("../assets/console.css"),
     ),
     ("/console.js", JAVASCRIPT, include_str!("../assets/console.js")),
+    ("/cart.js", JAVASCRIPT, include_str!("../assets/cart.js")),
+    ("/couriers.js", JAVASCRIPT, include_str!("../assets/couriers.js")),
+    ("/items.js", JAVASCRIPT, include_str!("../assets/items.js")),
     ("/map.js", JAVASCRIPT, include_str!("../assets/map.js")),
     ("/story.js", JAVASCRIPT, include_str!("../assets/story.js")),
     ("/page.js", JAVASCRIPT, include_str!("../assets/page.js")),
@@ -54,13 +57,13 @@ const ASSETS: [(&str, &str, &str); 7] = [
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 #[derive(Clone)]
-struct App {
-    shared: Shared,
-    commands: Commands,
+pub(crate) struct App {
+    pub shared: Shared,
+    pub services: Services,
 }
 
 /// All routes of the console, within the guards that every program has.
-pub(crate) fn routes(shared: Shared, commands: Commands, edge: &Edge) -> Router {
+pub(crate) fn routes(shared: Shared, services: Services, edge: &Edge) -> Router {
     let mut routes = Router::new();
     for (path, kind, text) in ASSETS {
         routes = routes.route(path, asset(kind, text));
@@ -73,7 +76,8 @@ pub(crate) fn routes(shared: Shared, commands: Commands, edge: &Edge) -> Router 
         .route("/api/orders", get(search).post(create))
         .route("/api/orders/{order_id}", get(story))
         .route("/api/orders/{order_id}/{command}", post(command))
-        .with_state(App { shared, commands });
+        .merge(shop::routes())
+        .with_state(App { shared, services });
     edge.within(HANDLER_TIMEOUT, routes)
         .layer(middleware::from_fn(secure_page))
 }
@@ -216,9 +220,9 @@ async fn create(
     headers: HeaderMap,
     Json(order): Json<Box<RawValue>>,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let commands = app.commands;
-    commands.send(To::Order, "/orders/create_order", key, order).await
+    let request = Forward::new(Method::POST, "/orders/create_order");
+    let request = request.with_headers(&headers).with_json(&order);
+    app.services.send(To::Order, request).await
 }
 
 #[derive(Deserialize)]
@@ -251,7 +255,8 @@ async fn command(
         body["reason"] = reason.into();
     }
     let body = to_raw_value(&body).map_err(|error| Problem::internal(error.to_string()))?;
-    app.commands.send(to, path, None, body).await
+    let request = Forward::new(Method::POST, path).with_json(&body);
+    app.services.send(to, request).await
 }
 
 #[cfg(test)]
@@ -272,13 +277,10 @@ mod tests {
         ] {
             assert!(!page.contains(forbidden), "the page holds `{forbidden}`");
         }
-        let scripts = [
-            include_str!("../assets/console.js"),
-            include_str!("../assets/map.js"),
-            include_str!("../assets/story.js"),
-            include_str!("../assets/page.js"),
-        ];
-        for script in scripts {
+        let scripts = super::ASSETS
+            .into_iter()
+            .filter(|(_, kind, _)| *kind == super::JAVASCRIPT);
+        for (path, _, script) in scripts {
             for forbidden in [
                 "innerHTML",
                 "outerHTML",
@@ -287,7 +289,7 @@ mod tests {
                 "document.write",
                 "https://",
             ] {
-                assert!(!script.contains(forbidden), "a script holds `{forbidden}`");
+                assert!(!script.contains(forbidden), "{path} holds `{forbidden}`");
             }
         }
     }

@@ -5,13 +5,13 @@
 //!
 //! The modules: [`view`] folds the log into all orders at once; [`map`] shows who hears whom, from the consumers that
 //! exist; [`story`] reads one order in full from the buckets; `follow` keeps view and map up to date; [`http`] serves them,
-//! live, and forwards commands to the services; `scrub` compares the replicas of the streams now and then.
+//! live, and forwards commands about orders to the services; `shop` forwards what is about items, prices and couriers; `scrub`
+//! compares the replicas of the streams now and then.
 //!
 //! Settings: those of every service (`NATS_URL`, `NATS_CREDS`, `BIND`, `PORT`, `RUST_LOG`, `LOG_FORMAT`, `ALLOWED_HOSTS`,
-//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), `ORDER_URL`, `PAYMENT_URL` and `DELIVERY_URL`, to which commands are forwarded, and
-//! `SCRUB_PERIOD`. The console does
-//! not authenticate anybody: whoever reaches its port sees and does everything, so it listens on this machine only unless
-//! `BIND` says otherwise.
+//! `MAX_SSE`, `MAX_SSE_PER_ADDRESS`), `ORDER_URL`, `PAYMENT_URL`, `INVENTORY_URL` and `DELIVERY_URL`, to which requests are
+//! forwarded, and `SCRUB_PERIOD`. The console does not authenticate anybody: whoever reaches its port sees and does everything,
+//! so it listens on this machine only unless `BIND` says otherwise.
 
 #![allow(missing_docs)] // Not published: a comment says why, or is not there.
 
@@ -24,6 +24,7 @@ mod follow;
 mod live;
 mod proxy;
 mod scrub;
+mod shop;
 
 use std::time::Duration;
 
@@ -46,16 +47,12 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let nats_url = settings.or("NATS_URL", "nats://127.0.0.1:4222".to_owned())?;
-    let commands = proxy::Commands::new(
-        settings.or("ORDER_URL", "http://127.0.0.1:7001".to_owned())?,
-        settings.or("PAYMENT_URL", "http://127.0.0.1:7002".to_owned())?,
-        settings.or("DELIVERY_URL", "http://127.0.0.1:7004".to_owned())?,
-    )?;
+    let services = proxy::Services::new(&settings)?;
     let edge = Edge::new(&settings)?;
     let scrub_period = settings.duration("SCRUB_PERIOD", scrub::PERIOD)?;
     let shared = Shared::new(stop.clone());
     let address = listener.local_addr()?;
-    let app = http::routes(shared.clone(), commands, &edge);
+    let app = http::routes(shared.clone(), services, &edge);
     let serving_stop = stop.clone();
     let mut serving = tokio::spawn(async move { edge.serve(listener, app, serving_stop).await });
     info!("listening on http://{address}");

@@ -6,6 +6,7 @@
 
 mod browser;
 mod foreign;
+mod shop;
 
 use browser::{Browser, DESK, Look, NIGHT, PHONE};
 use quadrille_events::{
@@ -29,6 +30,15 @@ async fn opened() -> (World, Instance, Browser) {
 
 fn order() -> NewOrder {
     NewOrder::new().line(2, "apple")
+}
+
+/// Chooses one of an item for the order that is composed.
+async fn choose(browser: &Browser, item_id: &str) {
+    let offer = format!("//ul[@id='offers']/li[@data-item='{item_id}']//button");
+    browser.click(&offer).await.unwrap();
+    // The price is there once the order service has said it.
+    let price = format!("//ul[@id='lines']/li[@data-item='{item_id}']//*[@class='line-price']");
+    browser.shows(&price, "×").await.unwrap();
 }
 
 /// The button that says this.
@@ -58,6 +68,11 @@ async fn shown(browser: &Browser) -> OrderId {
         .unwrap()
         .parse()
         .unwrap()
+}
+
+/// The link to one of the pages.
+fn page(words: &str) -> String {
+    format!("//nav//a[normalize-space()='{words}']")
 }
 
 /// Waits until the story shows these events, in this order. The buckets are not read at one moment, so that what it shows
@@ -99,10 +114,17 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .await
         .unwrap();
     browser
+        .fill("//dialog//input[@name='address']", "1 Main St")
+        .await
+        .unwrap();
+    browser.shows("//*[@id='total']", "–").await.unwrap();
+    choose(&browser, "apple").await;
+    choose(&browser, "apple").await;
+    browser
         .click("//label[contains(., 'when the customer confirms')]")
         .await
         .unwrap();
-    browser.shows("//*[@id='total']", "5.00").await.unwrap();
+    browser.shows("//*[@id='total']", "€5.00").await.unwrap();
     browser.click(&button("Place the order")).await.unwrap();
     browser
         .shows(
@@ -172,6 +194,12 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
     browser.click(&button("New order")).await.unwrap();
     browser.click(&button("Place the order")).await.unwrap();
     browser
+        .shows("//*[@id='new-order-problem']", "Choose an item first")
+        .await
+        .unwrap();
+    choose(&browser, "pear").await;
+    browser.click(&button("Place the order")).await.unwrap();
+    browser
         .shows(
             "//section[@id='story']//*[contains(@class, 'next')]",
             "Waits for the customer to confirm",
@@ -215,6 +243,7 @@ async fn an_order_is_placed_followed_and_cancelled_on_the_page() {
         .fill("//dialog//input[@name='address']", " ")
         .await
         .unwrap();
+    choose(&browser, "plum").await;
     browser.click(&button("Place the order")).await.unwrap();
     browser
         .shows("//*[@id='new-order-problem']", "address: must not be empty")
@@ -524,6 +553,20 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
             .click("//a[normalize-space()='← all orders']")
             .await
             .unwrap();
+        browser.click(&page("Items")).await.unwrap();
+        browser.text(&shop::good("apple")).await.unwrap();
+        fits("the page of items").await;
+        browser.click("//button[@aria-label='Edit Apple']").await.unwrap();
+        browser.text("//*[@id='item-title']").await.unwrap();
+        fits("the form of an item").await;
+        browser.press("\u{e00c}").await.unwrap();
+        browser.click(&page("Couriers")).await.unwrap();
+        browser.text(&shop::courier("grace")).await.unwrap();
+        fits("the page of couriers").await;
+        browser.click(&button("New order")).await.unwrap();
+        choose(&browser, "plum").await;
+        fits("a new order").await;
+        browser.press("\u{e00c}").await.unwrap();
     }
 
     // By keyboard alone: skip to the orders, tab to the order, open it, confirm it.
@@ -576,7 +619,7 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
         .unwrap();
 
     // Everything that takes input or clicks has a name.
-    let nameless = "return [...document.querySelectorAll('a, button, input, summary')].filter((e) => \
+    let nameless = "return [...document.querySelectorAll('a, button, input, select, textarea, summary')].filter((e) => \
         !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length";
     assert_eq!(browser.script(nameless).await.unwrap(), 0);
     browser.quit().await.unwrap();
@@ -589,7 +632,12 @@ async fn the_pictures() {
         return;
     }
     let (world, console, browser) = opened().await;
-    world.api().put_item("bread", 5).await.unwrap();
+    for item in quadrille_local::shop::items(500) {
+        let id = item.item_id.as_str();
+        let quantity = if id == "bread" { 5 } else { item.quantity };
+        world.api().put_item(id, quantity).await.unwrap();
+        world.api().put_photo(id, item.photo()).await.unwrap();
+    }
     let mut ids = Vec::new();
     for customer in ["ada", "grace", "linus", "barbara", "donald"]
         .into_iter()
@@ -663,6 +711,17 @@ async fn the_pictures() {
         .unwrap();
     browser.click("//body").await.unwrap();
     picture("order.png").await;
+    browser.look(DESK).await.unwrap();
+    browser.click(&page("Items")).await.unwrap();
+    browser.text(&shop::good("teapot")).await.unwrap();
+    let painted = "return [...document.querySelectorAll('#item-list img')].every((image) => image.naturalWidth > 0 || \
+        image.getBoundingClientRect().top > innerHeight)";
+    let painted = until(PATIENCE, async || {
+        anyhow::Ok((browser.script(painted).await? == true).then_some(()))
+    });
+    painted.await.unwrap().unwrap();
+    browser.click("//body").await.unwrap();
+    picture("items.png").await;
     browser.look(PHONE).await.unwrap();
     browser.open(&format!("{}/#/", console.url())).await.unwrap();
     browser

@@ -344,6 +344,7 @@ impl System {
         Ok(launch
             .env("ORDER_URL", self.url(Service::Order, 0)?)
             .env("PAYMENT_URL", self.url(Service::Payment, 0)?)
+            .env("INVENTORY_URL", self.url(Service::Inventory, 0)?)
             .env("DELIVERY_URL", self.url(Service::Delivery, 0)?))
     }
 
