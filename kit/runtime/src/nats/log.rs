@@ -67,7 +67,9 @@ async fn trim(broker: &Broker, max_age: Duration) -> Result<(), ReadError> {
         return Ok(());
     }
     // Asked for first: what comes after it is not removed.
-    let last = broker.leader_sequence(EVENTS, ">").await?;
+    let stream = broker.jetstream().get_stream(EVENTS).await;
+    let stream = stream.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+    let last = stream.cached_info().state.last_sequence;
     let recent = broker.first_since(EVENTS, now - max_age).await?;
     let keep_from = recent.map_or(last + 1, |(sequence, _)| sequence);
     let purged: Purged = broker
