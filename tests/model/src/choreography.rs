@@ -624,7 +624,7 @@ impl Choreography {
         let said = said_before(world, &item);
         let seen = match item.view {
             InstanceView::Remembered(n) => &said[..usize::from(n)],
-            InstanceView::Fresh | InstanceView::OldLedger | InstanceView::Torn => &said[..],
+            InstanceView::Fresh | InstanceView::OldLedger | InstanceView::Torn => said,
         };
         Some((
             item.who,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use quadrille_events::{
     AggregateKind, Assigned, AwaitingApproval, Body, CancelDelivery, CancelPayment, Charged, Completed,
     Created, DeliveryEvent, Event, EventName, Expired, Flow, MAX_DESCRIPTION, MAX_ITEM_NAME, MAX_MONEY,
@@ -27,6 +29,20 @@ fn the_choreography_is_sound_in_both_flows() {
     for (flow, explored) in both() {
         assert_eq!(explored.problems(), Vec::<String>::new(), "{flow}");
     }
+}
+
+/// `docs/names.md` translates into names that exist, and leaves out none.
+#[test]
+fn the_page_of_names_has_every_event_and_no_other() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/names.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let here: BTreeSet<&str> = rows
+        .filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next())
+        .flat_map(|column| column.split('`').skip(1).step_by(2))
+        .collect();
+    let said: BTreeSet<&str> = Event::names().map(|name| name.subject).collect();
+    assert_eq!(here, said);
 }
 
 /// The example of an event: its golden JSON.
