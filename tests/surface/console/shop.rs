@@ -1,6 +1,6 @@
 //! Items, prices and couriers on the page.
 
-use quadrille_events::{AwaitingApproval, Body, Completed};
+use quadrille_events::{AwaitingApproval, Body, Completed, DeliveryFailed, OrderId};
 use quadrille_local::client::NewOrder;
 use quadrille_local::shop::ShopItem;
 use quadrille_tests::eventually;
@@ -324,7 +324,10 @@ async fn couriers_show_what_they_carry_and_get_their_capacity_on_the_page() {
     browser.fill(&capacity("linus"), "0").await.unwrap();
     browser.click(&named("Set the capacity of linus")).await.unwrap();
     browser
-        .shows(&format!("{}//*[@class='problem']", courier("linus")), "1")
+        .shows(
+            &format!("{}//*[@class='problem']", courier("linus")),
+            "courier `linus` has 1 orders, so their capacity cannot be 0",
+        )
         .await
         .unwrap();
     browser.fill(&capacity("linus"), "1").await.unwrap();
@@ -346,6 +349,81 @@ async fn couriers_show_what_they_carry_and_get_their_capacity_on_the_page() {
         complaints.iter().all(|line| line.contains("409")),
         "{complaints:#?}"
     );
+    browser.quit().await.unwrap();
+    world.audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delivery_is_confirmed_or_fails_on_the_page_of_its_order() {
+    if !browser::is_there() {
+        return;
+    }
+    let (world, _console, browser) = opened().await;
+    world.api().put_courier("grace", 2).await.unwrap();
+    world.api().put_courier("linus", 0).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let id = world.place(NewOrder::new().line(3, "apple")).await.unwrap();
+        world.said(Completed::NAME, &id).await.unwrap();
+        ids.push(id);
+    }
+    let (delivered, failed) = (&ids[0], &ids[1]);
+
+    // What the courier carries leads to the orders.
+    browser.click(&page("Couriers")).await.unwrap();
+    browser.shows(&courier("grace"), "2 of 2").await.unwrap();
+    browser
+        .click(&format!("{}//summary", courier("grace")))
+        .await
+        .unwrap();
+    let carried = |id: &OrderId| format!("{}//li[@data-order='{id}']//a", courier("grace"));
+    browser.text(&carried(failed)).await.unwrap();
+    browser.click(&carried(delivered)).await.unwrap();
+    assert_eq!(shown(&browser).await, *delivered);
+    let badge = "//section[@id='story']//*[@data-badge]";
+    browser.click(&button("Confirm the delivery")).await.unwrap();
+    browser.shows(badge, "delivered").await.unwrap();
+    browser.is_gone(&button("Confirm the delivery")).await.unwrap();
+
+    // The other one comes back, with its reason.
+    browser.click(&page("Couriers")).await.unwrap();
+    browser.shows(&courier("grace"), "1 of 2").await.unwrap();
+    browser.is_gone(&carried(delivered)).await.unwrap();
+    browser.click(&carried(failed)).await.unwrap();
+    browser
+        .click("//section[@id='story']//button[@data-action='fail-delivery']")
+        .await
+        .unwrap();
+    browser
+        .fill("//dialog//input[@name='reason']", "nobody at home")
+        .await
+        .unwrap();
+    browser
+        .click("//dialog//button[@type='submit' and normalize-space()='Report a failed delivery']")
+        .await
+        .unwrap();
+    browser.shows(badge, "cancelled").await.unwrap();
+    browser
+        .shows(
+            &format!("//ol/li[@data-event='{}']", DeliveryFailed::NAME.subject),
+            "nobody at home",
+        )
+        .await
+        .unwrap();
+
+    // The courier is free, and only what was delivered has left the stock.
+    browser.click(&page("Couriers")).await.unwrap();
+    browser.shows(&courier("grace"), "0 of 2").await.unwrap();
+    browser
+        .shows(&format!("{}//details", courier("grace")), "Nothing.")
+        .await
+        .unwrap();
+    browser.click(&page("Items")).await.unwrap();
+    browser
+        .shows(&good("apple"), "9,997 available, 0 reserved, 9,997 all told")
+        .await
+        .unwrap();
+    assert!(browser.complaints().await.unwrap().is_empty());
     browser.quit().await.unwrap();
     world.audit().await.unwrap();
 }
