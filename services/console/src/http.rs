@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::app::App;
 use crate::follow::Shared;
 use crate::live::{self, Looking};
 use crate::proxy::{Forward, Services, To};
@@ -55,12 +56,6 @@ const ASSETS: [(&str, &str, &str); 10] = [
     ("/icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-
-#[derive(Clone)]
-pub(crate) struct App {
-    pub shared: Shared,
-    pub services: Services,
-}
 
 /// All routes of the console, within the guards that every program has.
 pub(crate) fn routes(shared: Shared, services: Services, edge: &Edge) -> Router {

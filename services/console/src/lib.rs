@@ -20,6 +20,7 @@ pub mod map;
 pub mod story;
 pub mod view;
 
+mod app;
 mod follow;
 mod live;
 mod proxy;

@@ -13,7 +13,7 @@ use quadrille_runtime::http::{Id, Json, Problem, Upload};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::http::App;
+use crate::app::App;
 use crate::proxy::{Forward, To};
 
 /// The largest photo that is handed on: more than inventory takes, so that the page is told by inventory what is too large.

@@ -19,10 +19,16 @@ pub mod samples;
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use quadrille_decision::fate::fate;
 use quadrille_events::{Flow, OrderId};
 use quadrille_runtime::Settings;
 
+/// How old bytes are at least that the sweep removes: an upload is given up long before.
+const USUAL_GRACE: Duration = Duration::from_secs(3_600);
+
+/// The shortest grace: an upload stores its bytes and says so within it, with a reserve of some seconds.
+const SHORTEST_GRACE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default)]
 pub struct InventoryService {
     pub flow: Flow,
@@ -51,11 +57,32 @@ impl InventoryService {
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             flow: settings.or("FLOW", Flow::default())?,
-            photo_grace: photos::grace(settings)?,
+            photo_grace: photo_grace(settings)?,
             simulation: Simulation {
                 failure_rate: settings.rate("INVENTORY_FAILURE_RATE")?,
                 seed: settings.or("PROVIDER_SEED", 0)?,
             },
         })
+    }
+}
+
+fn photo_grace(settings: &Settings) -> anyhow::Result<Duration> {
+    let grace = settings.duration("PHOTO_GRACE", USUAL_GRACE)?;
+    ensure!(
+        grace >= SHORTEST_GRACE,
+        "PHOTO_GRACE: must be at least {SHORTEST_GRACE:?}, so that no upload in progress is removed"
+    );
+    Ok(grace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_shorter_than_an_upload_is_refused() {
+        let of = |text| photo_grace(&Settings::of([("PHOTO_GRACE", text)]));
+        assert_eq!(of("30s").unwrap(), SHORTEST_GRACE);
+        assert!(of("29s").unwrap_err().to_string().starts_with("PHOTO_GRACE"));
     }
 }

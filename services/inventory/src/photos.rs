@@ -7,21 +7,20 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::ensure;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use imagesize::ImageType;
 use quadrille_events::{ItemId, ItemListed, ItemPhoto, PHOTOS};
 use quadrille_runtime::http::{Id, Problem, is_known};
-use quadrille_runtime::{COMMAND_TIMEOUT, Door, ObjectInfo, Objects, PUT_TIMEOUT, Removals, Settings};
+use quadrille_runtime::{COMMAND_TIMEOUT, Door, ObjectInfo, Objects, PUT_TIMEOUT, Removals};
 use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::InventoryService;
+use crate::{InventoryService, SHORTEST_GRACE};
 
 /// The largest photo in bytes: a good photo for a page of a shop is a tenth of it.
 pub const MAX_PHOTO: usize = 2 * 1024 * 1024;
@@ -29,11 +28,6 @@ pub const MAX_PHOTO: usize = 2 * 1024 * 1024;
 /// The most pixels of a side. A browser needs four bytes for each pixel, however few the file has.
 pub const MAX_SIDE: usize = 8_192;
 
-/// How old bytes are at least that the sweep removes: an upload is given up long before.
-const USUAL_GRACE: Duration = Duration::from_secs(3_600);
-
-/// The shortest grace: an upload stores its bytes and says so within it, with a reserve of some seconds.
-const SHORTEST_GRACE: Duration = Duration::from_secs(30);
 const _: () = assert!(PUT_TIMEOUT.as_secs() + COMMAND_TIMEOUT.as_secs() < SHORTEST_GRACE.as_secs());
 
 /// How many sweeps there are at least within the grace, so that nothing is kept much longer than that.
@@ -44,16 +38,6 @@ const PAGE: usize = 100;
 
 /// What a client may do with a photo: the bytes of a digest never change.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-
-/// `PHOTO_GRACE`
-pub fn grace(settings: &Settings) -> anyhow::Result<Duration> {
-    let grace = settings.duration("PHOTO_GRACE", USUAL_GRACE)?;
-    ensure!(
-        grace >= SHORTEST_GRACE,
-        "PHOTO_GRACE: must be at least {SHORTEST_GRACE:?}, so that no upload in progress is removed"
-    );
-    Ok(grace)
-}
 
 pub fn routes(door: Door<InventoryService>) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(photo)).with_state(door)
@@ -229,19 +213,16 @@ mod tests {
 
     #[test]
     fn damaged_and_huge_photos_are_refused() {
-        for damaged in [&png(640, 480)[..20], b"\xff\xd8\xff\xe0\0\x10JFIF", &png(0, 480)] {
+        for damaged in [
+            &png(640, 480)[..20],
+            b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01",
+            &png(0, 480),
+        ] {
             assert_eq!(status(damaged), 422, "{damaged:?}");
         }
         let side = u32::try_from(MAX_SIDE).unwrap();
         assert_eq!(status(&png(side, side)), 200);
         assert_eq!(status(&png(side + 1, 1)), 422);
         assert_eq!(status(&png(1, u32::MAX)), 422);
-    }
-
-    #[test]
-    fn a_grace_shorter_than_an_upload_is_refused() {
-        let of = |text| grace(&Settings::of([("PHOTO_GRACE", text)]));
-        assert_eq!(of("30s").unwrap(), SHORTEST_GRACE);
-        assert!(of("29s").unwrap_err().to_string().starts_with("PHOTO_GRACE"));
     }
 }

@@ -554,14 +554,14 @@ async fn the_page_fits_a_phone_and_a_keyboard() {
             .await
             .unwrap();
         browser.click(&page("Items")).await.unwrap();
-        browser.text(&shop::good("apple")).await.unwrap();
+        browser.text(&good("apple")).await.unwrap();
         fits("the page of items").await;
         browser.click("//button[@aria-label='Edit Apple']").await.unwrap();
         browser.text("//*[@id='item-title']").await.unwrap();
         fits("the form of an item").await;
         browser.press("\u{e00c}").await.unwrap();
         browser.click(&page("Couriers")).await.unwrap();
-        browser.text(&shop::courier("grace")).await.unwrap();
+        browser.text(&courier("grace")).await.unwrap();
         fits("the page of couriers").await;
         browser.click(&button("New order")).await.unwrap();
         choose(&browser, "plum").await;
@@ -713,7 +713,7 @@ async fn the_pictures() {
     picture("order.png").await;
     browser.look(DESK).await.unwrap();
     browser.click(&page("Items")).await.unwrap();
-    browser.text(&shop::good("teapot")).await.unwrap();
+    browser.text(&good("teapot")).await.unwrap();
     let painted = "return [...document.querySelectorAll('#item-list img')].every((image) => image.naturalWidth > 0 || \
         image.getBoundingClientRect().top > innerHeight)";
     let painted = until(PATIENCE, async || {
@@ -730,4 +730,14 @@ async fn the_pictures() {
         .unwrap();
     picture("phone.png").await;
     browser.quit().await.unwrap();
+}
+
+/// An item on the page of items.
+fn good(item_id: &str) -> String {
+    format!("//ul[@id='item-list']/li[@data-item='{item_id}']")
+}
+
+/// A courier on the page of couriers.
+fn courier(courier_id: &str) -> String {
+    format!("//ul[@id='courier-list']/li[@data-courier='{courier_id}']")
 }

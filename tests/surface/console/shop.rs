@@ -7,17 +7,7 @@ use quadrille_tests::eventually;
 use serde_json::json;
 
 use super::browser::Browser;
-use super::{browser, button, choose, opened, page, shown};
-
-/// An item on the page of items.
-pub fn good(item_id: &str) -> String {
-    format!("//ul[@id='item-list']/li[@data-item='{item_id}']")
-}
-
-/// A courier on the page of couriers.
-pub fn courier(courier_id: &str) -> String {
-    format!("//ul[@id='courier-list']/li[@data-courier='{courier_id}']")
-}
+use super::{browser, button, choose, courier, good, opened, page, shown};
 
 /// A button that is named for those who do not see to which item or courier it belongs.
 fn named(name: &str) -> String {
