@@ -129,7 +129,7 @@ async fn a_single_order_sends_its_commits_and_acknowledgements_and_one_read_a_se
     // One read a second, of the price; else the usual input is decided on the default state, or on what the instance has said
     // itself. The rest does not depend on orders: eleven consumers are pulled from once a second, and in 5 s metrics ask twelve
     // times and retention two dozen times.
-    let seconds = began.elapsed().as_secs();
+    let seconds = began.elapsed().as_secs() + 1;
     let periodic = 30 + 20 * seconds + seconds / MAX_LAG.as_secs();
     let needed = (STORED + ACKNOWLEDGED) * ORDERS;
     let more = bill.sent.saturating_sub(needed);

@@ -261,7 +261,7 @@ async fn of_200_customers_one_gets_the_only_piece() {
         ended.into_iter().partition(|order| order.state == "completed");
     assert_eq!((completed.len(), cancelled.len()), (1, CUSTOMERS - 1));
     let reasons: BTreeSet<_> = cancelled.into_iter().map(|order| order.reason.unwrap()).collect();
-    let reason = "not enough of `painting`: 1 wanted, 0 available".to_owned();
+    let reason = "out of stock: `painting` (1 wanted, 0 available)".to_owned();
     assert_eq!(reasons, BTreeSet::from([reason]));
     let item = world.api().item("painting").await.unwrap();
     assert_eq!(

@@ -152,6 +152,8 @@ async fn a_key_that_outlives_its_order_is_a_new_order_and_a_new_charge() {
         let id = &ids[0];
         assert_eq!(world.ended(id).await.unwrap().state, "completed");
         assert_eq!(provider.charges(), charges, "orders that were placed: {charges}");
+        // An order does not expire while its courier has the goods.
+        world.api().confirm_delivery(id).await.unwrap();
         let forgotten = until(PATIENCE, async || {
             let entries = world.operator.entries_of(id, &[]).await?;
             anyhow::Ok(entries.is_empty().then_some(()))

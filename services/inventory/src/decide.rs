@@ -352,7 +352,7 @@ fn reserve(order: &Arc<Order>, stock: &BTreeMap<String, Stock>) -> Decision<Inve
             Some(reserved) if reserved <= there.quantity => changed.push((key, Stock { reserved, ..there })),
             Some(_) | None => {
                 let available = there.available();
-                let reason = format!("not enough of `{item_id}`: {wanted} wanted, {available} available");
+                let reason = format!("out of stock: `{item_id}` ({wanted} wanted, {available} available)");
                 return reservation_failed(order, reason);
             }
         }

@@ -234,7 +234,7 @@ fn all_lines_are_reserved_or_none() {
     let order = order("42", &[("apple", 2), ("bread", 5)]);
     given([], [stock("apple", 10, 0), stock("bread", 4, 0)])
         .when([reserve(&order)])
-        .then([failed(&order, "not enough of `bread`: 5 wanted, 4 available")]);
+        .then([failed(&order, "out of stock: `bread` (5 wanted, 4 available)")]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn lines_of_the_same_item_add_up() {
     let stocked = [stock("apple", 10, 0), stock("bread", 1, 0)];
     given([], stocked.clone())
         .when([reserve(&order)])
-        .then([failed(&order, "not enough of `apple`: 11 wanted, 10 available")]);
+        .then([failed(&order, "out of stock: `apple` (11 wanted, 10 available)")]);
     given([listed("apple", 10)], stocked)
         .when([put("apple", 11), reserve(&order)])
         .then_recording(
@@ -257,7 +257,7 @@ fn an_item_that_was_never_stocked_is_short() {
     let order = order("42", &[("unicorn", 1)]);
     given([], [])
         .when([reserve(&order)])
-        .then([failed(&order, "not enough of `unicorn`: 1 wanted, 0 available")]);
+        .then([failed(&order, "out of stock: `unicorn` (1 wanted, 0 available)")]);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn the_last_items_go_to_one_order_only() {
         .then_recording(
             [
                 reserved(&first),
-                failed(&second, "not enough of `apple`: 2 wanted, 1 available"),
+                failed(&second, "out of stock: `apple` (2 wanted, 1 available)"),
             ],
             [stock("apple", 3, 2)],
         );
@@ -594,7 +594,7 @@ fn no_quantity_overflows() {
     given([], [stock("apple", u64::MAX, 0)])
         .when([reserve(&hog)])
         .then_recording([reserved(&hog)], [stock("apple", u64::MAX, all)]);
-    let reason = format!("not enough of `apple`: {all} wanted, 0 available");
+    let reason = format!("out of stock: `apple` ({all} wanted, 0 available)");
     Scenario::<InventoryService>::given([])
         .records([stock("apple", u64::MAX, u64::MAX)])
         .when([reserve(&hog)])

@@ -431,10 +431,14 @@ fn a_completed_order_is_cancelled_once_its_failed_delivery_is_refunded() {
 #[test]
 fn an_order_that_the_previous_release_was_cancelling_ends_as_payment_decided() {
     let order = auto();
-    given([created(&order), create_delivery(&order), cancel_payment(&order)])
+    let cancelling = || [created(&order), create_delivery(&order), cancel_payment(&order)];
+    given(cancelling())
+        .when([delivered(&order)])
+        .then([])
+        .ignored("being cancelled: the previous release asked payment before the courier arrived");
+    given(cancelling())
         .when([delivered(&order), cancel_order(&order, true)])
-        .then([cancelled(&order, true, true)])
-        .ignored("being cancelled");
+        .then([cancelled(&order, true, true)]);
 }
 
 #[test]
